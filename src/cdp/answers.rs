@@ -1,0 +1,102 @@
+//! What questions are answered with.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::id::{Identifier, ProfileId};
+use crate::identity::Link;
+use crate::segment::Segment;
+
+/// A person in a list.
+///
+/// `Debug` masks the identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Person {
+    /// The profile's id.
+    pub id: ProfileId,
+    /// The strongest identifier, ties broken by value. Lists are sorted by it.
+    pub name: Identifier,
+    /// All identifiers, the strongest first.
+    pub identifiers: Vec<Identifier>,
+}
+
+/// An event as the database keeps it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EventRecord {
+    /// The message id, given or made from the content.
+    pub message_id: String,
+    /// The event time.
+    pub at: Timestamp,
+    /// The name that conditions know it by.
+    pub name: String,
+    /// The event's JSON, to the letter as it was given.
+    pub json: String,
+}
+
+impl fmt::Debug for EventRecord {
+    /// Everything but the JSON, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {} ({})", self.name, self.at, self.message_id)
+    }
+}
+
+/// Why two identifiers are one person, or why they are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Whether they are one person.
+    pub same: bool,
+    /// A shortest chain of evidence from the one to the other; empty if they are not one person, or the same
+    /// identifier.
+    pub path: Vec<Link>,
+    /// If they are not one person: where one of them was left out of an event's resolution, and why. At most 100
+    /// of each, the earliest.
+    pub refused: Vec<RefusedIdentifier>,
+}
+
+/// An identifier that was left out of an event's resolution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RefusedIdentifier {
+    /// The identifier.
+    pub identifier: Identifier,
+    /// Why: the limit that it would have broken, or what is wrong with its form.
+    pub reason: String,
+    /// The message id of the event.
+    pub message_id: String,
+}
+
+/// A segment and how many members it has.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct SegmentSize {
+    /// The definition.
+    pub segment: Segment,
+    /// How many members it has.
+    pub members: usize,
+}
+
+/// An event that was refused, as it is kept.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct QuarantineEntry {
+    /// Why it was refused.
+    pub reason: String,
+    /// What came: to the letter, unless it was not UTF-8.
+    pub raw: String,
+    /// The name of the source it came from.
+    pub source: String,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+impl fmt::Debug for QuarantineEntry {
+    /// Everything but what came, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} from {} at {}", self.reason, self.source, self.at)
+    }
+}

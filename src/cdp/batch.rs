@@ -1,0 +1,186 @@
+//! Several calls as one transaction.
+
+use std::fmt;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::{Cdp, Writer};
+use crate::error::{Error, Result};
+use crate::event::Source;
+use crate::pipeline::input::{Input, Reading};
+use crate::pipeline::report::{IngestReport, Tally};
+use crate::pipeline::{Counter, Desk, Intake, State, VERSION, membership};
+use crate::store::Db;
+
+/// Several calls that are committed together, or not at all.
+///
+/// Until [`commit`](Self::commit) nobody sees what they did; a batch that is dropped leaves nothing behind. Other
+/// writers wait meanwhile, so keep it short; reading calls go on.
+///
+/// ```
+/// use customerdb::{Cdp, Event, Source};
+///
+/// let cdp = Cdp::in_memory()?;
+/// let mut batch = cdp.begin()?;
+/// batch.ingest([Event::track("Search").user_id("u1")])?;
+/// batch.ingest_from(&Source::new("crm"), [Event::identify().user_id("u1").with_trait("plan", "gold")])?;
+/// assert!(cdp.profile("user_id:u1")?.is_none());
+/// assert_eq!(batch.commit()?.accepted, 2);
+/// assert!(cdp.profile("user_id:u1")?.is_some());
+/// # Ok::<(), customerdb::Error>(())
+/// ```
+#[must_use = "a batch that is dropped leaves nothing behind"]
+pub struct Batch<'c> {
+    cdp: &'c Cdp,
+    writer: MutexGuard<'c, Writer>,
+    /// `None` once a call has failed, and everything was rolled back.
+    intake: Option<Intake>,
+    tally: Tally,
+    position: u64,
+}
+
+impl Cdp {
+    /// Begins a batch of calls that are committed together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], or what the storage says.
+    pub fn begin(&self) -> Result<Batch<'_>> {
+        let tally = Tally::from(self.state().identities.next_profile);
+        self.begin_counting(tally)
+    }
+
+    /// Begins a batch that counts profiles together with others of the same call.
+    pub(super) fn begin_counting(&self, tally: Tally) -> Result<Batch<'_>> {
+        let writer = self.write()?;
+        let intake = Some(Intake::new(&self.state(), self.now()));
+        Ok(Batch { cdp: self, writer, intake, tally, position: 0 })
+    }
+
+    /// Takes the right to write, and begins a transaction.
+    pub(super) fn write(&self) -> Result<MutexGuard<'_, Writer>> {
+        let mut writer = self.writer()?;
+        // Left open only by a thread that panicked in the middle of one.
+        writer.abandon();
+        writer.db.begin_write()?;
+        Ok(writer)
+    }
+
+    /// Commits the transaction, and lets the state in memory follow: not before the commit has returned.
+    pub(super) fn publish(&self, writer: &Writer, follow: impl FnOnce(&mut State)) -> Result<()> {
+        let version = self.state().version + 1;
+        writer.db.set(VERSION, version)?;
+        let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+        writer.db.commit()?;
+        follow(&mut state);
+        state.version = version;
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Takes back whatever the transaction under way has done, if there is one.
+    pub(super) fn abandon(&mut self) {
+        if self.db.is_writing() {
+            self.db.rollback();
+            self.desk = Desk::default();
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Takes events in from the source named `default`. Bad ones are refused and kept in quarantine; a position in
+    /// the report counts all events of the batch, from 0.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says, [`Error::Full`] among it. The whole batch is taken back then.
+    pub fn ingest(&mut self, events: impl IntoIterator<Item = impl Into<Input>>) -> Result<()> {
+        self.ingest_from(&Source::default(), events)
+    }
+
+    /// Takes events in from a source.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ingest`](Self::ingest).
+    pub fn ingest_from(
+        &mut self,
+        source: &Source,
+        events: impl IntoIterator<Item = impl Into<Input>>,
+    ) -> Result<()> {
+        let limits = self.cdp.inner.limits;
+        for event in events {
+            self.take(source, self.position, event.into().read(&limits))?;
+            self.position += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes one event in, which stands at `position`.
+    pub(super) fn take(&mut self, source: &Source, position: u64, reading: Reading) -> Result<()> {
+        let intake = self.intake.as_mut().ok_or(Error::Abandoned)?;
+        let Writer { db, desk, .. } = &mut *self.writer;
+        let state = self.cdp.state();
+        let mut counter = Counter { db, desk, state: &state, limits: self.cdp.inner.limits };
+        let taken = intake.take(&mut counter, source, position, reading);
+        drop(state);
+        if taken.is_err() {
+            self.intake = None;
+            self.writer.abandon();
+        }
+        taken
+    }
+
+    /// What came of the batch so far, but for the counts of profiles, which are known when it is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Abandoned`] if a call has failed before.
+    pub fn report(&self) -> Result<&IngestReport> {
+        self.intake.as_ref().map(Intake::report).ok_or(Error::Abandoned)
+    }
+
+    /// The connection that the batch writes with.
+    pub(super) fn db(&self) -> &Db {
+        &self.writer.db
+    }
+
+    /// Commits the batch. When this returns, it is on the disk as far as the configured durability says, and every
+    /// segment's members are right.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Abandoned`] if a call has failed before, or what the storage says; nothing of the batch is kept
+    /// then.
+    pub fn commit(self) -> Result<IngestReport> {
+        self.commit_counting().map(|(report, _)| report)
+    }
+
+    pub(super) fn commit_counting(mut self) -> Result<(IngestReport, Tally)> {
+        let intake = self.intake.take().ok_or(Error::Abandoned)?;
+        let (cdp, db) = (self.cdp, &self.writer.db);
+        let mut tally = self.tally;
+        let (change, report) = {
+            let state = cdp.state();
+            membership::settle_time(db, &state.identities, &state.segments, intake.now())?;
+            intake.settle(db, &state, &mut tally, || cdp.new_profile_id())?
+        };
+        cdp.publish(&self.writer, |state| state.apply(change))?;
+        Ok((report, tally))
+    }
+
+    /// Takes everything back. Dropping the batch does the same.
+    pub fn rollback(self) {}
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.writer.abandon();
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("report", &self.report().ok()).finish_non_exhaustive()
+    }
+}

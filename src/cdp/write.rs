@@ -1,0 +1,332 @@
+//! Calls that change something, each a transaction of its own.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use super::{Batch, Cdp};
+use crate::error::{Error, Result};
+use crate::event::Source;
+use crate::identity::{Rules, RulesReport};
+use crate::pipeline::input::{Counted, Input, Item, Progress, is_named_lines, read_events};
+use crate::pipeline::membership::{self, Live};
+use crate::pipeline::replay::put_rules;
+use crate::pipeline::report::{IngestReport, Tally};
+use crate::segment::Segment;
+
+/// How many events of a file are committed together.
+const BATCH: u64 = 10_000;
+
+/// How many handfuls of events may be read ahead of the writer.
+const AHEAD: usize = 8;
+
+impl Cdp {
+    /// Takes events in from the source named `default`, as one transaction.
+    ///
+    /// Bad events are refused and kept in quarantine, and do not spoil the others; a position in the report counts
+    /// from 0. When this returns, the events are on the disk as far as the configured durability says, and every
+    /// segment's members are right.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// let bought = Event::track("Order Completed").user_id("u1").message_id("m1").property("revenue", 129);
+    /// let report = cdp.ingest([bought.clone(), bought, Event::track("Search")])?;
+    /// assert_eq!((report.accepted, report.duplicates), (1, 1));
+    /// assert_eq!(report.rejected[0].reason, "userId: missing, and so are anonymousId and every other identifier");
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the storage says, [`Error::Full`] among it. Nothing of the batch is kept then, in memory or on the disk.
+    pub fn ingest(&self, events: impl IntoIterator<Item = impl Into<Input>>) -> Result<IngestReport> {
+        self.ingest_from(&Source::default(), events)
+    }
+
+    /// Takes events in from a source, as one transaction.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ingest`](Self::ingest).
+    pub fn ingest_from(
+        &self,
+        source: &Source,
+        events: impl IntoIterator<Item = impl Into<Input>>,
+    ) -> Result<IngestReport> {
+        let mut batch = self.begin()?;
+        batch.ingest_from(source, events)?;
+        batch.commit()
+    }
+
+    /// Takes in a file of events: JSON, one event a line, or a JSON array, as it is or packed with gzip or zstd.
+    ///
+    /// The events are committed 10,000 at a time. A position in the report is a line, counted from 1. Doing it twice
+    /// changes nothing: the second time all events are duplicates.
+    ///
+    /// ```no_run
+    /// use customerdb::{Cdp, Source};
+    ///
+    /// let cdp = Cdp::open("customers.db")?;
+    /// let report = cdp.ingest_file("events.jsonl.gz", &Source::new("web"))?;
+    /// for rejected in &report.rejected {
+    ///     eprintln!("events.jsonl.gz:{}: {}", rejected.position, rejected.reason);
+    /// }
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the file cannot be read, or what the storage says. What was committed before stays.
+    pub fn ingest_file(&self, path: impl AsRef<Path>, source: &Source) -> Result<IngestReport> {
+        self.ingest_file_with(path, source, |_| ControlFlow::Continue(()))
+    }
+
+    /// Takes in a file as [`ingest_file`](Self::ingest_file) does, and tells how far it has come after each commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ingest_file`](Self::ingest_file), and [`Error::Cancelled`] if `progress` breaks; what was committed
+    /// before stays.
+    pub fn ingest_file_with(
+        &self,
+        path: impl AsRef<Path>,
+        source: &Source,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<IngestReport> {
+        let path = path.as_ref();
+        let io = |error| Error::Io { path: path.to_owned(), source: error };
+        let file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let stream = Stream { lines: is_named_lines(path), size: Some(size), name: path.to_owned() };
+        self.ingest_stream(file, stream, source, progress)
+    }
+
+    /// Takes in events from a reader as [`ingest_file_with`](Self::ingest_file_with) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ingest_file_with`](Self::ingest_file_with).
+    pub fn ingest_reader(
+        &self,
+        reader: impl Read + Send,
+        source: &Source,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<IngestReport> {
+        let stream = Stream { lines: false, size: None, name: PathBuf::from("the reader") };
+        self.ingest_stream(reader, stream, source, progress)
+    }
+
+    /// Reads and parses on a second thread while this one writes.
+    fn ingest_stream(
+        &self,
+        reader: impl Read + Send,
+        stream: Stream,
+        source: &Source,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<IngestReport> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let reader = Counted { inner: reader, count: Arc::clone(&bytes) };
+        let limits = self.inner.limits;
+        let (hand, handed) = mpsc::sync_channel::<Vec<Item>>(AHEAD);
+        thread::scope(|scope| {
+            let reading = scope
+                .spawn(move || read_events(reader, stream.lines, &limits, |items| hand.send(items).is_ok()));
+            let mut whole = IngestReport::default();
+            let mut tally = Tally::from(self.state().identities.next_profile);
+            let mut tell = |whole: &IngestReport| {
+                let bytes = bytes.load(Ordering::Relaxed);
+                match progress(Progress { bytes, of: stream.size, events: whole.events() }) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Cancelled),
+                }
+            };
+            let mut batch = self.begin_counting(tally)?;
+            let mut taken = 0;
+            for items in &handed {
+                taken += items.len() as u64;
+                for item in items {
+                    batch.take(source, item.line, item.reading)?;
+                }
+                if taken >= BATCH {
+                    taken = 0;
+                    tally = commit(batch, &mut whole)?;
+                    tell(&whole)?;
+                    batch = self.begin_counting(tally)?;
+                }
+            }
+            commit(batch, &mut whole)?;
+            match reading.join() {
+                Ok(read) => read.map_err(|source| Error::Io { path: stream.name, source })?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            tell(&whole)?;
+            Ok(whole)
+        })
+    }
+
+    /// Defines a segment, in place of one of that name, over all history at once. Gives the number of its members,
+    /// who are kept right from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Definition`] if it makes no sense, or what the storage says.
+    pub fn define(&self, segment: Segment) -> Result<usize> {
+        segment.check()?;
+        let now = self.now();
+        let mut writer = self.write()?;
+        let defined = (|| {
+            let state = self.state();
+            membership::settle_time(&writer.db, &state.identities, &state.segments, now)?;
+            let condition = segment.condition().to_value().to_string();
+            let number = writer.db.put_segment(segment.name(), &condition, now)?;
+            let live = Live::new(number, segment);
+            membership::settle_all(&writer.db, &state.identities, std::slice::from_ref(&live), now)?;
+            let members = writer.db.count_members(number)?;
+            Ok((live, usize::try_from(members).unwrap_or(usize::MAX)))
+        })();
+        let published = defined.and_then(|(live, members)| {
+            self.publish(&writer, |state| {
+                state.segments.retain(|other| other.segment.name() != live.segment.name());
+                let place =
+                    state.segments.partition_point(|other| other.segment.name() < live.segment.name());
+                state.segments.insert(place, live);
+            })?;
+            Ok(members)
+        });
+        writer.abandon();
+        published
+    }
+
+    /// Removes a segment's definition. False if there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn undefine(&self, name: &str) -> Result<bool> {
+        let mut writer = self.write()?;
+        let removed = writer.db.remove_segment(name).map_err(Error::from).and_then(|removed| {
+            self.publish(&writer, |state| state.segments.retain(|live| live.segment.name() != name))?;
+            Ok(removed)
+        });
+        writer.abandon();
+        removed
+    }
+
+    /// Puts rules of identity in force. New rules change the past too: all events are replayed under them, in
+    /// event-time order, and the report says what that did to the profiles.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event, Rules};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// let email = "info@shop.example";
+    /// cdp.ingest(["a1", "a2", "a3"].map(|id| Event::identify().anonymous_id(id).with_trait("email", email)))?;
+    /// assert_eq!(cdp.profiles()?.len(), 1);
+    ///
+    /// let report = cdp.set_rules(Rules::default().block("email", email))?;
+    /// assert_eq!((report.profiles_before, report.profiles_after, report.split), (1, 3, 1));
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the storage says; the old rules stay in force then.
+    pub fn set_rules(&self, rules: Rules) -> Result<RulesReport> {
+        let now = self.now();
+        let mut writer = self.write()?;
+        let put = put_rules(&writer.db, &self.state(), &rules, now, || self.new_profile_id());
+        let published = put.and_then(|(change, report)| {
+            self.publish(&writer, |state| {
+                state.apply(change);
+                state.rules = rules;
+            })?;
+            Ok(report)
+        });
+        writer.abandon();
+        published
+    }
+
+    /// Brings segments up to date with the clock: moves out, and in, those whose membership time alone has changed.
+    ///
+    /// Every answer is right for the clock's now without this; it saves them the work of finding out.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn advance(&self) -> Result<()> {
+        let now = self.now();
+        let mut writer = self.write()?;
+        let settled = {
+            let state = self.state();
+            membership::settle_time(&writer.db, &state.identities, &state.segments, now)
+        };
+        let published = settled.and_then(|()| self.publish(&writer, |_| {}));
+        writer.abandon();
+        published
+    }
+
+    /// Takes all refused events in once more, and lets go of those that are accepted now, or that were accepted
+    /// in the meantime. A position in the report counts the refused events from 0.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ingest`](Self::ingest).
+    pub fn replay_quarantine(&self) -> Result<IngestReport> {
+        const PAGE: usize = 1_000;
+        let mut batch = self.begin()?;
+        let (sources, limits) = (batch.db().sources()?, self.inner.limits);
+        let (mut after, mut position) = (0, 0);
+        loop {
+            let page = batch.db().quarantined(after, PAGE)?;
+            let Some(last) = page.last() else { return batch.commit() };
+            after = last.entry;
+            for kept in page {
+                let source = sources.get(&kept.source).cloned().unwrap_or_default();
+                let rejected = batch.report()?.rejected.len();
+                batch.take(&source, position, Input::from(kept.raw).read(&limits))?;
+                if batch.report()?.rejected.len() == rejected {
+                    batch.db().remove_quarantined(kept.entry)?;
+                }
+                position += 1;
+            }
+        }
+    }
+
+    /// Lets go of all refused events, and says how many there were.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn purge_quarantine(&self) -> Result<usize> {
+        let mut writer = self.write()?;
+        let purged = writer.db.purge_quarantine().map_err(Error::from).and_then(|purged| {
+            self.publish(&writer, |_| {})?;
+            Ok(purged)
+        });
+        writer.abandon();
+        purged
+    }
+}
+
+/// What is known of a stream of events besides its bytes.
+struct Stream {
+    /// Whether it is JSON lines whatever it begins with.
+    lines: bool,
+    size: Option<u64>,
+    /// For errors.
+    name: PathBuf,
+}
+
+/// Commits a batch of a file, and adds its report to that of the whole.
+fn commit(batch: Batch<'_>, whole: &mut IngestReport) -> Result<Tally> {
+    let (report, tally) = batch.commit_counting()?;
+    whole.add(report);
+    Ok(tally)
+}

@@ -1,0 +1,300 @@
+//! Names of people and things: identifiers, their namespaces, profile ids, and how they are masked.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+
+/// What kind of identifier a value is: `user_id`, `email`, `external:crm`, or an application's own.
+///
+/// ```
+/// use customerdb::Namespace;
+///
+/// assert_eq!(Namespace::EMAIL.as_str(), "email");
+/// assert_eq!(Namespace::external("crm").as_str(), "external:crm");
+/// assert_eq!(Namespace::new("loyalty_card").as_str(), "loyalty_card");
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(Cow<'static, str>);
+
+impl Namespace {
+    /// The application's own id of a known person (`userId`).
+    pub const USER_ID: Self = Self(Cow::Borrowed("user_id"));
+    /// An e-mail address.
+    pub const EMAIL: Self = Self(Cow::Borrowed("email"));
+    /// A phone number.
+    pub const PHONE: Self = Self(Cow::Borrowed("phone"));
+    /// A `WeChat` openid: a person within one official account or app.
+    pub const OPENID: Self = Self(Cow::Borrowed("openid"));
+    /// A `WeChat` unionid: a person across the accounts of one company.
+    pub const UNIONID: Self = Self(Cow::Borrowed("unionid"));
+    /// An advertising id of a device (IDFA, GAID, OAID).
+    pub const ADVERTISING_ID: Self = Self(Cow::Borrowed("advertising_id"));
+    /// The id of a device.
+    pub const DEVICE_ID: Self = Self(Cow::Borrowed("device_id"));
+    /// A browser's or an installation's id, made before anybody is known (`anonymousId`).
+    pub const ANONYMOUS_ID: Self = Self(Cow::Borrowed("anonymous_id"));
+
+    /// The built-in namespaces, strongest first. Namespaces of `externalIds`, and an application's own, stand
+    /// between [`UNIONID`](Self::UNIONID) and [`ADVERTISING_ID`](Self::ADVERTISING_ID) unless the rules say
+    /// otherwise.
+    pub const BUILT_IN: [Self; 8] = [
+        Self::USER_ID,
+        Self::EMAIL,
+        Self::PHONE,
+        Self::OPENID,
+        Self::UNIONID,
+        Self::ADVERTISING_ID,
+        Self::DEVICE_ID,
+        Self::ANONYMOUS_ID,
+    ];
+
+    /// The namespace of that name.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self::BUILT_IN.iter().find(|built_in| built_in.0 == name).cloned().unwrap_or(Self(Cow::Owned(name)))
+    }
+
+    /// The namespace of `context.externalIds` of that type: `external:<type>`, or the type itself where that is
+    /// the name of a built-in namespace.
+    pub fn external(kind: &str) -> Self {
+        match Self::BUILT_IN.iter().find(|built_in| built_in.0 == kind) {
+            Some(built_in) => built_in.clone(),
+            None => Self(Cow::Owned(format!("{EXTERNAL}{kind}"))),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether an identifier of this namespace tells of a device or a browser only, not of a known person.
+    pub fn is_anonymous(&self) -> bool {
+        [Self::ADVERTISING_ID, Self::DEVICE_ID, Self::ANONYMOUS_ID].contains(self)
+    }
+}
+
+/// What the names of external namespaces begin with.
+pub(crate) const EXTERNAL: &str = "external:";
+
+impl From<&str> for Namespace {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Namespace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Namespace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// One name that a person goes by: `namespace:value`.
+///
+/// `Display` and serialisation give it whole, `Debug` masks the value.
+///
+/// ```
+/// use customerdb::{Identifier, Namespace};
+///
+/// let id: Identifier = "external:crm:4711".parse()?;
+/// assert_eq!((id.namespace().as_str(), id.value()), ("external:crm", "4711"));
+///
+/// let phone = Identifier::new(Namespace::PHONE, "+8613800000002");
+/// assert_eq!(phone.to_string(), "phone:+8613800000002");
+/// assert_eq!(format!("{phone:?}"), "phone:+861****002");
+/// # Ok::<(), customerdb::NotAnIdentifier>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identifier {
+    namespace: Namespace,
+    value: String,
+}
+
+impl Identifier {
+    /// The identifier of that namespace and value, taken as they are: rules normalise where identifiers are
+    /// used, not here.
+    pub fn new(namespace: impl Into<Namespace>, value: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), value: value.into() }
+    }
+
+    /// What kind of identifier it is.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The value within its namespace.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// The error of reading an [`Identifier`] from text without a namespace or without a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an identifier: {0:?}, expected namespace:value (\"user_id:u1\")")]
+pub struct NotAnIdentifier(String);
+
+impl FromStr for Identifier {
+    type Err = NotAnIdentifier;
+
+    /// The namespace ends at the first colon, or at the second where the text begins with `external:`.
+    fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
+        let start = if text.starts_with(EXTERNAL) { EXTERNAL.len() } else { 0 };
+        match text[start..].split_once(':') {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                Ok(Self::new(&text[..start + name.len()], value))
+            }
+            _ => Err(NotAnIdentifier(mask(text))),
+        }
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.namespace, self.value)
+    }
+}
+
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.namespace, mask(&self.value))
+    }
+}
+
+impl Serialize for Identifier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identifier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The id of a profile: a UUID that never changes and is never used again.
+///
+/// When two profiles join, the older one's id survives, and the other redirects to it for ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProfileId(Uuid);
+
+impl ProfileId {
+    /// A new id: a UUID of version 7 (RFC 9562), so that ids made one after the other lie side by side.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(0);
+        let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
+        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, micros / 1_000_000, nanos)))
+    }
+
+    pub(crate) const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The id as a UUID.
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl FromStr for ProfileId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for ProfileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for ProfileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Hides the middle of a personal value, as errors, logs and `Debug` show it.
+///
+/// An address keeps its first letter and its domain; other values of at least nine characters their first four
+/// and last three; shorter ones their first character at most.
+///
+/// ```
+/// use customerdb::mask;
+///
+/// assert_eq!(mask("xiaoming@example.com"), "x***@example.com");
+/// assert_eq!(mask("13800000002"), "1380****002");
+/// assert_eq!(mask("u1"), "***");
+/// ```
+pub fn mask(value: &str) -> String {
+    let first = |text: &str, n| text.chars().take(n).collect::<String>();
+    let length = value.chars().count();
+    match value.split_once('@') {
+        Some((local, domain)) if !local.is_empty() && !domain.is_empty() => {
+            format!("{}***@{}", first(local, 1), first(domain, 64))
+        }
+        _ if length >= 9 => {
+            let last: String = value.chars().skip(length - 3).collect();
+            format!("{}****{last}", first(value, 4))
+        }
+        _ if length >= 4 => format!("{}***", first(value, 1)),
+        _ => "***".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_split_at_the_colon_that_ends_its_namespace() {
+        for (text, namespace, value) in [
+            ("user_id:u1", "user_id", "u1"),
+            ("user_id:a:b:c", "user_id", "a:b:c"),
+            ("external:crm:x:1", "external:crm", "x:1"),
+            ("email:x@example.com", "email", "x@example.com"),
+        ] {
+            let id: Identifier = text.parse().unwrap();
+            assert_eq!((id.namespace().as_str(), id.value()), (namespace, value), "{text}");
+            assert_eq!(id.to_string(), text);
+        }
+        for bad in ["u1", ":u1", "user_id:", "external:crm", "external::1", "external:crm:", ""] {
+            assert!(bad.parse::<Identifier>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn masked_values_keep_neither_their_middle_nor_their_length() {
+        assert_eq!(mask("+8613800000002"), "+861****002");
+        assert_eq!(mask("张三丰张三丰张三丰"), "张三丰张****张三丰");
+        assert_eq!(mask("12345678"), "1***");
+        assert_eq!(mask("@x"), "***");
+        assert_eq!(format!("{:?}", Identifier::new("email", "a@b.example")), "email:a***@b.example");
+    }
+}

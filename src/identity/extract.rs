@@ -1,0 +1,235 @@
+//! The identifiers that an event bears.
+
+use std::borrow::Cow;
+
+use super::normalise::{folded, normalise, stands_for_nobody};
+use super::rules::Rules;
+use crate::event::{Event, EventKind, Refusal};
+use crate::id::{Identifier, Namespace, mask};
+use crate::value::{Object, Value, nfc};
+
+/// The members of traits that are identifiers.
+const TRAITS: [(&str, Namespace); 4] = [
+    ("email", Namespace::EMAIL),
+    ("phone", Namespace::PHONE),
+    ("openid", Namespace::OPENID),
+    ("unionid", Namespace::UNIONID),
+];
+
+/// What an event bears in the way of identifiers.
+#[derive(Debug, Default)]
+pub(crate) struct Borne<'e> {
+    /// The usable ones, normalised, each once, the strongest first.
+    pub(crate) identifiers: Vec<BorneIdentifier<'e>>,
+    /// Those whose values cannot be identifiers of their namespace, as they came, with the reason.
+    pub(crate) malformed: Vec<(Identifier, &'static str)>,
+    /// How many were left out because their values stand for nobody.
+    pub(crate) blocked: usize,
+    /// For an alias whose `previousId` was taken for a `user_id`: its value, for it may yet turn out to be an
+    /// `anonymous_id`.
+    pub(crate) assumed_user_id: Option<Cow<'e, str>>,
+    /// For a group: the account's id, unless it is blocked.
+    pub(crate) account: Option<Cow<'e, str>>,
+}
+
+/// One usable identifier of an event.
+#[derive(Debug)]
+pub(crate) struct BorneIdentifier<'e> {
+    pub(crate) namespace: Namespace,
+    pub(crate) value: Cow<'e, str>,
+    rank: usize,
+}
+
+/// Finds the identifiers of `event`. `is_anonymous_id` tells whether any event bears a value as `anonymousId`,
+/// which decides what the `previousId` of an alias is.
+pub(crate) fn identifiers<'e>(
+    event: &'e Event,
+    rules: &Rules,
+    is_anonymous_id: impl Fn(&str) -> bool,
+) -> Borne<'e> {
+    let mut borne = Borne::default();
+    let mut take = |namespace: Namespace, raw: Cow<'e, str>| borne.take(rules, namespace, raw);
+    if let Some(id) = event.ids().user_id {
+        take(Namespace::USER_ID, id.into());
+    }
+    if let Some(id) = event.ids().anonymous_id {
+        take(Namespace::ANONYMOUS_ID, id.into());
+    }
+    // A group's traits are the account's: its address is no person's.
+    let own = (event.kind() != EventKind::Group).then_some(event.traits());
+    for traits in own.into_iter().chain(event.context_traits()) {
+        for (name, namespace) in &TRAITS {
+            if let Some(id) = text(traits, name) {
+                take(namespace.clone(), id);
+            }
+        }
+    }
+    for (kind, id) in event.external_ids() {
+        take(Namespace::external(kind), id);
+    }
+    if let Some(id) = event.advertising_id() {
+        take(Namespace::ADVERTISING_ID, id);
+    }
+    if let Some(id) = event.device_id() {
+        take(Namespace::DEVICE_ID, id);
+    }
+    for member in rules.members() {
+        if let Some(id) = event.lookup(&member.path).and_then(into_scalar) {
+            take(member.namespace.clone(), id);
+        }
+    }
+    if let Some(id) = event.ids().previous_id {
+        let value = normalise(&Namespace::ANONYMOUS_ID, id, None).unwrap_or(Cow::Borrowed(id));
+        if is_anonymous_id(&value) {
+            take(Namespace::ANONYMOUS_ID, id.into());
+        } else {
+            take(Namespace::USER_ID, id.into());
+            borne.assumed_user_id = Some(value);
+        }
+    }
+    if let Some(id) = event.ids().group_id {
+        let id = nfc(id.trim());
+        borne.account = (!stands_for_nobody(&folded(&id))).then_some(id);
+    }
+    // Stable: among equals, `userId` precedes `previousId`, and traits precede the context's.
+    borne.identifiers.sort_by_key(|found| found.rank);
+    borne
+}
+
+impl<'e> Borne<'e> {
+    /// Why an event without a usable identifier is refused.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match (self.malformed.first(), self.blocked) {
+            (Some((identifier, reason)), _) => {
+                let (namespace, value) = (identifier.namespace().to_string(), mask(identifier.value()));
+                Refusal::new(namespace, format!("{reason}: {value:?}, and there is no other identifier"))
+            }
+            (None, 0) => Refusal::new("userId", "missing, and so are anonymousId and every other identifier"),
+            (None, _) => Refusal::new("userId", "blocked, and so is every other identifier of the event"),
+        }
+    }
+
+    fn take(&mut self, rules: &Rules, namespace: Namespace, raw: Cow<'e, str>) {
+        let normal = match &raw {
+            Cow::Borrowed(raw) => normalise(&namespace, raw, rules.region()),
+            Cow::Owned(raw) => {
+                normalise(&namespace, raw, rules.region()).map(|value| Cow::Owned(value.into_owned()))
+            }
+        };
+        if rules.blocks(&namespace, &raw, normal.as_deref().ok()) {
+            self.blocked += 1;
+            return;
+        }
+        match normal {
+            Ok(value)
+                if self
+                    .identifiers
+                    .iter()
+                    .any(|other| other.namespace == namespace && other.value == value) => {}
+            Ok(value) => {
+                let rank = rules.rank(&namespace);
+                self.identifiers.push(BorneIdentifier { namespace, value, rank });
+            }
+            Err(reason) => self.malformed.push((Identifier::new(namespace, raw), reason)),
+        }
+    }
+}
+
+fn text<'v>(traits: &'v Object, name: &str) -> Option<Cow<'v, str>> {
+    match traits.get(name)? {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
+        _ => None,
+    }
+}
+
+fn into_scalar(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
+    match value {
+        Cow::Borrowed(Value::String(text)) => Some(Cow::Borrowed(text)),
+        Cow::Owned(Value::String(text)) => Some(Cow::Owned(text)),
+        value => match &*value {
+            Value::Number(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(event: Value, rules: &Rules) -> Vec<String> {
+        let event = Event::from_json(&event.to_string()).unwrap();
+        let borne = identifiers(&event, rules, |value| value == "seen");
+        borne.identifiers.iter().map(|found| format!("{}:{}", found.namespace, found.value)).collect()
+    }
+
+    #[test]
+    fn every_member_that_may_bear_an_identifier_is_read() {
+        let event = json!({
+            "type": "identify", "userId": "u1", "anonymousId": "a1",
+            "traits": {"email": "X@Example.com", "phone": "+86 138 0000 0002", "openid": "o1", "unionid": "n1"},
+            "context": {
+                "traits": {"email": "y@example.com"},
+                "externalIds": [{"id": "7", "type": "crm"}, {"id": "o2", "type": "openid"}, {"id": 9, "type": "erp"}],
+                "device": {"id": "d1", "advertisingId": "AB-1"}
+            }
+        });
+        assert_eq!(
+            of(event, &Rules::default()),
+            [
+                "user_id:u1",
+                "email:x@example.com",
+                "email:y@example.com",
+                "phone:+8613800000002",
+                "openid:o1",
+                "openid:o2",
+                "unionid:n1",
+                "external:crm:7",
+                "external:erp:9",
+                "advertising_id:ab-1",
+                "device_id:d1",
+                "anonymous_id:a1",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_previous_id_of_an_alias_is_what_other_events_make_it() {
+        let alias = |previous: &str| json!({"type": "alias", "userId": "b", "previousId": previous});
+        assert_eq!(of(alias("seen"), &Rules::default()), ["user_id:b", "anonymous_id:seen"]);
+        assert_eq!(of(alias("a"), &Rules::default()), ["user_id:b", "user_id:a"]);
+        assert_eq!(of(alias("b"), &Rules::default()), ["user_id:b"]);
+        assert_eq!(of(alias(""), &Rules::default()), ["user_id:b"]);
+    }
+
+    #[test]
+    fn blocked_and_malformed_values_are_told_apart() {
+        let event = json!({
+            "type": "identify", "userId": "NULL", "anonymousId": "a1",
+            "traits": {"email": "nonsense", "phone": 0}
+        });
+        let event = Event::from_json(&event.to_string()).unwrap();
+        let rules = Rules::default();
+        let borne = identifiers(&event, &rules, |_| false);
+        assert_eq!(borne.identifiers.len(), 1);
+        assert_eq!(borne.blocked, 2);
+        assert_eq!(borne.malformed, [(Identifier::new("email", "nonsense"), "not an e-mail address")]);
+    }
+
+    #[test]
+    fn the_rules_name_further_members_but_no_account_is_a_person() {
+        let rules = Rules::default().member("properties.card.no", "loyalty_card");
+        let track = json!({
+            "type": "track", "event": "Paid", "anonymousId": "a1", "properties": {"card": {"no": 77}}
+        });
+        assert_eq!(of(track, &rules), ["loyalty_card:77", "anonymous_id:a1"]);
+        let group = json!({
+            "type": "group", "groupId": "acme", "userId": "u1", "traits": {"email": "info@acme.example"}
+        });
+        assert_eq!(of(group, &rules), ["user_id:u1"]);
+    }
+}

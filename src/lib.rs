@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod cdp;
+mod clock;
+mod error;
+mod event;
+mod id;
+mod identity;
+mod pipeline;
+mod profile;
+mod segment;
+mod store;
+mod value;
+
+pub use crate::builder::{CdpBuilder, Durability};
+pub use crate::cdp::{
+    Batch, Cdp, EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize,
+};
+pub use crate::clock::{
+    Clock, ManualClock, NotASpan, NotATime, Span, SystemClock, Timestamp, days, hours, millis, minutes,
+    seconds, weeks,
+};
+pub use crate::error::{DefinitionError, Error, Result, StorageError};
+pub use crate::event::{
+    Event, EventIds, EventKind, EventLimits, EventTimes, NotAParty, Party, Refusal, Source,
+};
+pub use crate::id::{Identifier, Namespace, NotAnIdentifier, ProfileId, mask};
+pub use crate::identity::{IdentityGraph, Link, Rules, RulesExample, RulesReport};
+pub use crate::pipeline::input::{Input, Progress};
+pub use crate::pipeline::report::{IngestReport, Rejected};
+pub use crate::profile::{Account, History, PastEvent, Profile, Trait};
+pub use crate::segment::{
+    Condition, EventCondition, Needs, OfElement, OfEvents, OfTrait, PropertyTest, Segment, Subject,
+    TraitCondition, Verdict, all, any, did, did_not, evaluate, has_identifier, has_trait, is_known, not,
+    property,
+};
+pub use crate::store::{Problem, Stats};
+pub use crate::value::{Object, Sum, Value};

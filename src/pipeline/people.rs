@@ -1,0 +1,76 @@
+//! A person, read: the rows of the store put together by the rules of profiles.
+
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::id::Identifier;
+use crate::identity::{Identities, Person, Rules, by_strength};
+use crate::profile::{Account, History, PastEvent, Profile, standing};
+use crate::segment::Needs;
+use crate::store::{Db, Result};
+
+/// What conditions with these needs have to see of a person. Events later than `until` are
+/// left out, with what they asserted.
+pub(crate) fn history(db: &Db, person: &Person, needs: &Needs, until: Option<Timestamp>) -> Result<History> {
+    let mut history = History { namespaces: person.namespaces.clone(), ..History::default() };
+    let past = |at: Timestamp| until.is_none_or(|until| at <= until);
+    let mut asserted = Vec::new();
+    let wants_traits = needs.traits().next().is_some();
+    for &node in &person.nodes {
+        if wants_traits {
+            let said = db.traits_of(node)?.into_iter();
+            asserted.extend(said.filter(|(name, said)| needs.wants_trait(name) && past(said.at)));
+        }
+        if !needs.events() {
+            continue;
+        }
+        db.events_of(
+            node,
+            |name| needs.wants_event(name),
+            |event| {
+                if past(event.at) {
+                    let seen = needs.properties().then(|| Event::from_json(&event.json).ok()).flatten();
+                    let properties =
+                        seen.map(|event| event.visible_properties().into_owned()).unwrap_or_default();
+                    let (name, at, message_id) = (event.name, event.at, event.message_id);
+                    history.events.push(PastEvent { name, at, message_id, properties });
+                }
+            },
+        )?;
+    }
+    history.events.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
+    history.traits = standing(asserted).into_iter().map(|(name, held)| (name, held.value)).collect();
+    Ok(history)
+}
+
+/// The profile of a person. Its segments are the caller's to fill in.
+pub(crate) fn profile(db: &Db, identities: &Identities, rules: &Rules, person: &Person) -> Result<Profile> {
+    let nodes = by_strength(identities, rules, person.nodes.iter().copied());
+    let mut asserted = Vec::new();
+    let mut accounts = Vec::new();
+    let (mut first_seen, mut last_seen, mut events) = (None, None, 0);
+    for &node in &nodes {
+        asserted.append(&mut db.traits_of(node)?);
+        accounts.append(&mut db.accounts_of(node)?);
+        if let Some((first, last, count)) = db.span_of(node)? {
+            first_seen = Some(first_seen.map_or(first, |seen: Timestamp| seen.min(first)));
+            last_seen = last_seen.max(Some(last));
+            events += count;
+        }
+    }
+    accounts.sort_by(|a, b| a.1.cmp(&b.1));
+    accounts.dedup();
+    let account = |(number, id)| Ok(Account { id, traits: standing(db.traits_of_account(number)?) });
+    let identifiers: Vec<Identifier> =
+        nodes.into_iter().map(|node| identities.interner.identifier(node)).collect();
+    Ok(Profile {
+        id: db.profile_id(person.profile)?,
+        name: identifiers[0].clone(),
+        identifiers,
+        traits: standing(asserted),
+        segments: Vec::new(),
+        accounts: accounts.into_iter().map(account).collect::<Result<_>>()?,
+        first_seen,
+        last_seen,
+        events,
+    })
+}

@@ -1,0 +1,315 @@
+//! What a condition is made of.
+
+use serde_json::Value;
+
+use super::at::At;
+use super::comparison::{Comparison, Test};
+use super::{read, write};
+use crate::clock::{Span, Timestamp};
+use crate::error::DefinitionError;
+use crate::id::Namespace;
+use crate::value::{DottedPath, nfc};
+
+/// How deep conditions may be nested in each other.
+///
+/// Their JSON is nested up to twice as deep, and has to stay below the 128 levels that `serde_json` reads.
+pub(crate) const MAX_DEPTH: usize = 60;
+
+/// What is asked of a person: one language for segments and all else that depends on who somebody is and what they did.
+///
+/// It is built in Rust ([`did`](crate::did), [`has_trait`](crate::has_trait), [`all`](crate::all), …) or read from
+/// JSON; both mean the same.
+///
+/// ```
+/// use customerdb::{Condition, all, days, did, has_trait};
+///
+/// let built = all([has_trait("children").gte(1), did("Search").within(days(30))]);
+/// let read = Condition::from_json(
+///     r#"{"all": [{"trait": "children", "gte": 1}, {"event": "Search", "within": "30d"}]}"#,
+/// )?;
+/// assert_eq!(built, read);
+/// # Ok::<(), customerdb::DefinitionError>(())
+/// ```
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// All of them hold; of none, that is everyone.
+    All(Vec<Condition>),
+    /// One of them at least holds; of none, that is nobody.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+    /// A trait fits.
+    Trait(TraitCondition),
+    /// Events happened, or did not.
+    Event(Box<EventCondition>),
+    /// An identifier of that namespace is held.
+    Identifier(Namespace),
+    /// An identifier is held that is not of a browser or a device only (`true`), or none is (`false`).
+    Known(bool),
+    /// What a builder makes of a call that has no meaning, such as a window on a trait. It never holds, and
+    /// [`Condition::check`] says what is wrong.
+    Misbuilt(String),
+}
+
+/// A trait and what is asked of it: see [`has_trait`](crate::has_trait).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraitCondition {
+    pub(crate) path: DottedPath,
+    pub(crate) test: TraitTest,
+}
+
+/// What is asked of a trait.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TraitTest {
+    Compare(Comparison),
+    /// A time in (now − span, now].
+    Within(Span),
+    /// A time at or before now − span.
+    OlderThan(Span),
+}
+
+/// Events, which of them count, and what is asked of those: see [`did`](crate::did).
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventCondition {
+    pub(crate) name: EventName,
+    /// What the properties of an event must fit, all of it.
+    pub(crate) filters: Vec<PropertyTest>,
+    pub(crate) window: Window,
+    /// Only the first event that fits name and filters counts, and only if it lies in the window.
+    pub(crate) first_time: bool,
+    /// How often; without it and without an aggregate, at least once.
+    pub(crate) count: Option<CountTest>,
+    pub(crate) aggregate: Option<AggregateTest>,
+}
+
+/// The name of an event, or with a `*` at its end the beginning of names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EventName {
+    Exact(String),
+    Prefix(String),
+}
+
+/// A property of an event and what is asked of it: see [`property`](crate::property).
+#[derive(Debug, Clone, PartialEq)]
+pub struct PropertyTest {
+    pub(crate) path: DottedPath,
+    pub(crate) test: ValueTest,
+}
+
+/// What is asked of a property.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ValueTest {
+    Compare(Comparison),
+    /// It is an array, and one element is an object that fits all of these.
+    Element(Vec<PropertyTest>),
+}
+
+/// Which times count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// All that are held, later ones than now included.
+    Ever,
+    /// (now − span, now − ending].
+    Within { span: Span, ending: Option<Span> },
+    /// [from, until); an end that is not given is open.
+    Fixed { from: Option<Timestamp>, until: Option<Timestamp> },
+}
+
+/// What is asked of the number of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CountTest {
+    Eq(u64),
+    Gt(u64),
+    Gte(u64),
+    Lt(u64),
+    Lte(u64),
+    Between(u64, u64),
+}
+
+/// A property over all events that count, and what is asked of the result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AggregateTest {
+    pub(crate) aggregate: Aggregate,
+    pub(crate) path: DottedPath,
+    pub(crate) comparison: Comparison,
+}
+
+/// What is made of the values of a property. Null and missing values are passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aggregate {
+    /// Of numbers; 0 of none.
+    Sum,
+    /// The mean of numbers.
+    Avg,
+    /// The least. Where kinds mix: of the numbers, else of the times, else of the texts, else of the booleans.
+    Min,
+    /// The greatest, of the same kind.
+    Max,
+    /// How many different ones.
+    Unique,
+    /// That of the earliest event.
+    First,
+    /// That of the latest event.
+    Last,
+}
+
+impl Condition {
+    /// The condition that everyone meets: `{"all": []}`.
+    pub fn everyone() -> Self {
+        Self::All(Vec::new())
+    }
+
+    /// The condition that nobody meets: `{"any": []}`.
+    pub fn nobody() -> Self {
+        Self::Any(Vec::new())
+    }
+
+    /// Reads a condition from JSON text.
+    ///
+    /// ```
+    /// use customerdb::{Condition, did};
+    ///
+    /// let condition = Condition::from_json(r#"{"event": "Order Completed", "count": {"gte": 3}}"#)?;
+    /// assert_eq!(condition, did("Order Completed").at_least(3));
+    /// # Ok::<(), customerdb::DefinitionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`DefinitionError`] with the path and the reason, if the text is not JSON, has members that the language does not
+    /// know, values of the wrong kind, a regular expression that does not compile or takes more than 1 MiB, a
+    /// window of no length, or conditions nested more than 60 deep.
+    pub fn from_json(text: &str) -> Result<Self, DefinitionError> {
+        Self::from_value(&read::json(text)?)
+    }
+
+    /// Reads a condition from a JSON value.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_json`](Self::from_json).
+    pub fn from_value(value: &Value) -> Result<Self, DefinitionError> {
+        read::condition(value, &At::ROOT, 1)
+    }
+
+    /// The condition as JSON, from which it can be read again.
+    pub fn to_value(&self) -> Value {
+        write::condition(self)
+    }
+
+    /// Whether the condition could be read from JSON; what builders make is checked where it is defined.
+    ///
+    /// ```
+    /// use customerdb::{days, did, has_trait};
+    ///
+    /// assert!(did("Search").within(days(30)).check().is_ok());
+    /// let error = has_trait("email").matches("(").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "matches: not a regular expression: unclosed group");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_json`](Self::from_json), and calls of builders that have no meaning.
+    pub fn check(&self) -> Result<(), DefinitionError> {
+        // Step by step, since what is too deep to be read may be too deep to be walked by recursion.
+        let mut open = vec![(self, 1)];
+        while let Some((condition, depth)) = open.pop() {
+            if depth > MAX_DEPTH {
+                return Err(read::too_deep(&At::ROOT));
+            }
+            match condition {
+                Self::All(parts) | Self::Any(parts) => {
+                    open.extend(parts.iter().map(|part| (part, depth + 1)));
+                }
+                Self::Not(part) => open.push((part, depth + 1)),
+                Self::Misbuilt(reason) => return Err(DefinitionError::new("", reason)),
+                Self::Trait(_) | Self::Event(_) | Self::Identifier(_) | Self::Known(_) => {}
+            }
+        }
+        Self::from_value(&self.to_value()).map(drop)
+    }
+}
+
+impl serde::Serialize for Condition {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_value().serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Condition {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl EventCondition {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: EventName::new(name),
+            filters: Vec::new(),
+            window: Window::Ever,
+            first_time: false,
+            count: None,
+            aggregate: None,
+        }
+    }
+}
+
+impl EventName {
+    pub(crate) fn new(text: &str) -> Self {
+        let text = nfc(text);
+        match text.strip_suffix('*') {
+            Some(prefix) => Self::Prefix(prefix.into()),
+            None => Self::Exact(text.into_owned()),
+        }
+    }
+
+    /// Whether `name` is meant.
+    pub(crate) fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(own) => own == name || !name.is_ascii() && *own == nfc(name),
+            Self::Prefix(prefix) => nfc(name).starts_with(&**prefix),
+        }
+    }
+}
+
+impl std::fmt::Display for EventName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+impl CountTest {
+    pub(crate) fn fits(self, count: u64) -> bool {
+        match self {
+            Self::Eq(n) => count == n,
+            Self::Gt(n) => count > n,
+            Self::Gte(n) => count >= n,
+            Self::Lt(n) => count < n,
+            Self::Lte(n) => count <= n,
+            Self::Between(low, high) => (low..=high).contains(&count),
+        }
+    }
+
+    /// If the answer turns on whether there are at least n events: n, and the answer if there are.
+    pub(crate) fn threshold(self) -> Option<(u64, bool)> {
+        match self {
+            Self::Gte(n) => Some((n, true)),
+            Self::Gt(n) => Some((n.checked_add(1)?, true)),
+            Self::Lt(n) => Some((n, false)),
+            Self::Lte(n) => Some((n.checked_add(1)?, false)),
+            Self::Eq(0) => Some((1, false)),
+            Self::Eq(_) | Self::Between(..) => None,
+        }
+    }
+}
+
+impl From<Test> for Comparison {
+    fn from(test: Test) -> Self {
+        Self { as_number: false, test }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a condition looks at, so that nothing else has to be loaded.
+
+use std::collections::BTreeSet;
+
+use super::condition::{Condition, EventCondition, EventName, TraitTest, Window};
+
+/// What a condition, or several, look at: a person in whom nothing of it has changed need not be looked at again.
+///
+/// ```
+/// use customerdb::{all, days, did, has_trait};
+///
+/// let needs = all([has_trait("address.city").eq("Lima"), did("Order*").within(days(7))]).needs();
+/// assert!(needs.wants_event("Order Completed") && !needs.wants_event("Search"));
+/// assert!(needs.wants_trait("address") && !needs.wants_trait("city"));
+/// assert!(needs.time() && !needs.identifiers());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    names: BTreeSet<String>,
+    prefixes: BTreeSet<String>,
+    traits: BTreeSet<String>,
+    identifiers: bool,
+    properties: bool,
+    time: bool,
+}
+
+impl Needs {
+    /// Whether events of that name are looked at.
+    pub fn wants_event(&self, name: &str) -> bool {
+        let name = crate::value::nfc(name);
+        self.names.contains(&*name) || self.prefixes.iter().any(|prefix| name.starts_with(&**prefix))
+    }
+
+    /// Whether the trait of that name is looked at, or something inside it.
+    pub fn wants_trait(&self, name: &str) -> bool {
+        self.traits.contains(&*crate::value::nfc(name))
+    }
+
+    /// The names of events that are looked at, in order.
+    pub fn event_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// The beginnings of names of events that are looked at, in order; an empty one means all events.
+    pub fn event_prefixes(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().map(String::as_str)
+    }
+
+    /// The names of traits that are looked at, in order; of a dotted path the first name.
+    pub fn traits(&self) -> impl Iterator<Item = &str> {
+        self.traits.iter().map(String::as_str)
+    }
+
+    /// Whether any event is looked at.
+    pub fn events(&self) -> bool {
+        !self.names.is_empty() || !self.prefixes.is_empty()
+    }
+
+    /// Whether the properties of events are looked at.
+    pub fn properties(&self) -> bool {
+        self.properties
+    }
+
+    /// Whether it matters which identifiers are held.
+    pub fn identifiers(&self) -> bool {
+        self.identifiers
+    }
+
+    /// Whether the answer can change by time alone.
+    pub fn time(&self) -> bool {
+        self.time
+    }
+
+    /// Adds what another condition looks at.
+    pub fn merge(&mut self, other: &Self) {
+        self.names.extend(other.names.iter().cloned());
+        self.prefixes.extend(other.prefixes.iter().cloned());
+        self.traits.extend(other.traits.iter().cloned());
+        self.identifiers |= other.identifiers;
+        self.properties |= other.properties;
+        self.time |= other.time;
+    }
+
+    fn add(&mut self, condition: &Condition) {
+        match condition {
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| self.add(part)),
+            Condition::Not(part) => self.add(part),
+            Condition::Trait(condition) => {
+                self.traits.insert(condition.path.root().into());
+                self.time |= !matches!(condition.test, TraitTest::Compare(_));
+            }
+            Condition::Event(event) => self.add_event(event),
+            Condition::Identifier(_) | Condition::Known(_) => self.identifiers = true,
+            Condition::Misbuilt(_) => {}
+        }
+    }
+
+    fn add_event(&mut self, event: &EventCondition) {
+        let (names, name) = match &event.name {
+            EventName::Exact(name) => (&mut self.names, name),
+            EventName::Prefix(prefix) => (&mut self.prefixes, prefix),
+        };
+        names.insert(name.clone());
+        self.properties |= !event.filters.is_empty() || event.aggregate.is_some();
+        self.time |= matches!(event.window, Window::Within { .. });
+    }
+}
+
+impl Condition {
+    /// What the condition looks at.
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        needs.add(self);
+        needs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{any, days, did, did_not, has_identifier, has_trait, not};
+
+    #[test]
+    fn needs_are_those_of_all_parts_and_can_be_merged() {
+        let mut needs = any([not(did("Caf\u{65}\u{301}")), has_trait("a.b").exists()]).needs();
+        assert!(needs.wants_event("Café") && needs.wants_trait("a") && !needs.wants_trait("b"));
+        assert!(!needs.time() && !needs.identifiers() && !needs.properties());
+        needs.merge(&did_not("$page*").where_property("url").exists().within(days(1)).needs());
+        needs.merge(&has_identifier("email").needs());
+        assert!(needs.wants_event("$page") && !needs.wants_event("page"));
+        assert!(needs.time() && needs.identifiers() && needs.properties() && needs.events());
+        assert_eq!(needs.event_names().collect::<Vec<_>>(), ["Café"]);
+        assert_eq!(needs.event_prefixes().collect::<Vec<_>>(), ["$page"]);
+        assert_eq!(needs.traits().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn ages_of_traits_depend_on_time_and_fixed_windows_do_not() {
+        assert!(has_trait("x").within(days(1)).needs().time());
+        assert!(!did("A").since(crate::Timestamp::EARLIEST).needs().time());
+    }
+}

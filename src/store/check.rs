@@ -1,0 +1,172 @@
+//! Whether the file is sound, and what it holds.
+
+use serde::Serialize;
+
+use super::{Db, Result};
+use crate::identity::Identities;
+
+/// What a file holds, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Accepted events.
+    pub events: u64,
+    /// Accepted events whose every identifier is blocked by a later rule: they belong to nobody.
+    pub orphans: u64,
+    /// People: the connected components of the identity graph.
+    pub profiles: u64,
+    /// Identifiers that belong to a profile.
+    pub identifiers: u64,
+    /// Pairs of identifiers that events bore together, once for each source.
+    pub links: u64,
+    /// How often an identifier was left out of an event's resolution, by a limit or because of its form.
+    pub refusals: u64,
+    /// Defined segments.
+    pub segments: u64,
+    /// Refused events that are kept.
+    pub quarantined: u64,
+    /// The size of the database file in bytes.
+    pub file_bytes: u64,
+    /// The size of the write-ahead log in bytes, 0 if there is none.
+    pub wal_bytes: u64,
+}
+
+/// One thing that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Problem {
+    /// Where: a table, or `sqlite` for what SQLite's own check says.
+    pub table: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// An invariant of ours: its table, what it says when it does not hold, and a query that counts the offenders.
+struct Invariant {
+    table: &'static str,
+    broken: &'static str,
+    count: &'static str,
+}
+
+const INVARIANTS: [Invariant; 11] = [
+    Invariant {
+        table: "profiles",
+        broken: "profiles are not numbered without gaps",
+        count: "SELECT count(*) FROM profiles HAVING count(*) <> coalesce(max(profile) + 1, 0)",
+    },
+    Invariant {
+        table: "identifiers",
+        broken: "identifiers are not numbered without gaps",
+        count: "SELECT count(*) FROM identifiers HAVING count(*) <> coalesce(max(node) + 1, 0)",
+    },
+    Invariant {
+        table: "identifiers",
+        broken: "identifiers that are there twice",
+        count: "SELECT count(*) FROM (SELECT 1 FROM identifiers GROUP BY namespace, value HAVING count(*) > 1)",
+    },
+    Invariant {
+        table: "links",
+        broken: "links to an identifier that is in no profile",
+        count: "SELECT count(*) FROM links l WHERE
+                NOT EXISTS (SELECT 1 FROM identifiers WHERE node = l.a AND profile IS NOT NULL) OR
+                NOT EXISTS (SELECT 1 FROM identifiers WHERE node = l.b AND profile IS NOT NULL)",
+    },
+    Invariant {
+        table: "links",
+        broken: "links that no event or more events than there are bear witness to",
+        count: "SELECT count(*) FROM links WHERE count < 1 OR last_seen < first_seen
+                OR count > (SELECT count(*) FROM events)",
+    },
+    Invariant {
+        table: "events",
+        broken: "events of an identifier that is in no profile",
+        count: "SELECT count(*) FROM events e WHERE node IS NOT NULL AND
+                NOT EXISTS (SELECT 1 FROM identifiers i WHERE i.node = e.node AND i.profile IS NOT NULL)",
+    },
+    Invariant {
+        table: "events",
+        broken: "events that are no JSON objects",
+        count: "SELECT count(*) FROM events WHERE json NOT LIKE '{%' AND trim(json, char(9, 10, 13, 32)) NOT LIKE '{%'",
+    },
+    Invariant {
+        table: "traits",
+        broken: "trait values that no event of the identifier asserted",
+        count: "SELECT count(*) FROM traits t WHERE
+                NOT EXISTS (SELECT 1 FROM events e WHERE e.message_id = t.message_id AND e.node = t.node)",
+    },
+    Invariant {
+        table: "account_members",
+        broken: "account members that are in no profile",
+        count: "SELECT count(*) FROM account_members m WHERE
+                NOT EXISTS (SELECT 1 FROM identifiers i WHERE i.node = m.node AND i.profile IS NOT NULL)",
+    },
+    Invariant {
+        table: "standings",
+        broken: "members of segments whose profile was merged into another",
+        count: "SELECT count(*) FROM standings JOIN profiles USING (profile) WHERE merged_into IS NOT NULL",
+    },
+    Invariant {
+        table: "assumed_user_ids",
+        broken: "assumed user ids of events that are not there",
+        count: "SELECT count(*) FROM assumed_user_ids a WHERE NOT EXISTS (SELECT 1 FROM events WHERE event = a.event)",
+    },
+];
+
+impl Db {
+    /// Everything that is wrong with the file: what SQLite's own checks find, and broken invariants of ours.
+    pub(crate) fn problems(&self) -> Result<Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut add = |table: &str, what: String| problems.push(Problem { table: table.into(), what });
+        let mut integrity = self.conn.prepare("PRAGMA integrity_check")?;
+        for line in integrity.query_map([], |row| row.get::<_, String>(0))? {
+            match line? {
+                line if line == "ok" => {}
+                line => add("sqlite", line),
+            }
+        }
+        let mut foreign = self.conn.prepare("PRAGMA foreign_key_check")?;
+        for row in foreign.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(2)?)))? {
+            let (table, parent) = row?;
+            add(&table, format!("a row that refers to a missing row of {parent}"));
+        }
+        for invariant in &INVARIANTS {
+            let mut select = self.conn.prepare(invariant.count)?;
+            let broken = select.query([])?.next()?.map_or(Ok(0), |row| row.get::<_, u64>(0))?;
+            if broken > 0 {
+                add(invariant.table, format!("{}: {broken}", invariant.broken));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Where the file and what is in memory of it differ.
+    pub(crate) fn differences(&self, held: &Identities) -> Result<Vec<Problem>> {
+        let kept = self.identities()?;
+        let same = kept.interner.len() == held.interner.len()
+            && kept.next_profile == held.next_profile
+            && kept.interner.nodes().all(|node| {
+                kept.interner.kind(node) == held.interner.kind(node)
+                    && kept.interner.value(node) == held.interner.value(node)
+                    && kept.partition.profile(node) == held.partition.profile(node)
+            });
+        let what = "memory and file hold different identities".to_owned();
+        Ok(if same { Vec::new() } else { vec![Problem { table: "identifiers".into(), what }] })
+    }
+
+    /// What the file holds.
+    pub(crate) fn stats(&self, identities: &Identities, wal_bytes: u64) -> Result<Stats> {
+        let count = |sql: &str| self.conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, u64>(0));
+        Ok(Stats {
+            events: count("SELECT count(*) FROM events")?,
+            orphans: count("SELECT count(*) FROM events WHERE node IS NULL")?,
+            profiles: identities.partition.sets() as u64,
+            identifiers: identities.partition.held() as u64,
+            links: count("SELECT count(*) FROM links")?,
+            refusals: count("SELECT count(*) FROM refusals")?,
+            segments: count("SELECT count(*) FROM segments")?,
+            quarantined: count("SELECT count(*) FROM quarantine")?,
+            file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
+            wal_bytes,
+        })
+    }
+}

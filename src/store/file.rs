@@ -1,0 +1,234 @@
+//! Opening the file: whose it is, who may write, and how SQLite is set up to be trusted.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::Db;
+use crate::error::{Error, Result};
+
+/// `CDP1` in ASCII: the mark of our files in SQLite's header.
+const APPLICATION_ID: i32 = 0x4344_5031;
+
+/// The schema, a file for each step from one format to the next.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/001.sql")];
+
+/// How long a statement waits for another process that holds SQLite's lock for a moment.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Statements kept compiled.
+const STATEMENTS: usize = 128;
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In a file.
+    File(PathBuf),
+    /// In this process's memory, under a name of its own.
+    Memory(u64),
+}
+
+impl Place {
+    /// A new database in memory.
+    pub(crate) fn memory() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Memory(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The name for errors, and for SQLite.
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            // SQLite's own VFS `memdb`: connections of one process share a database whose name starts with `/`.
+            Self::Memory(number) => PathBuf::from(format!("file:/customerdb-{number}?vfs=memdb")),
+        }
+    }
+}
+
+/// What a connection may do, and what it costs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Access {
+    /// Reads and writes. `full`: a commit returns when the disk has it. `pages`: the file's largest size.
+    Write { full: bool, max_bytes: Option<u64> },
+    /// Reads only.
+    Read,
+}
+
+/// The right to write to a file, held by an advisory lock on an empty file beside it (`…-lock`), which the
+/// operating system lets go of when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock at once, or says who is in the way.
+    pub(crate) fn take(path: &Path) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push("-lock");
+        let name = PathBuf::from(name);
+        let io = |source| Error::Io { path: name.clone(), source };
+        let file = private().create(true).truncate(false).open(&name).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
+/// Options for a file that only its owner may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes the file if it is not there (readable by its owner only), and takes the right to write to it.
+///
+/// Another application's file is left as it is.
+pub(crate) fn create(path: &Path) -> Result<FileLock> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    match path.metadata() {
+        Ok(found) if found.is_dir() => return Err(not_ours(path, "it is a directory")),
+        Ok(found) if found.len() > 0 => Db::look(path)?,
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            private().create(true).truncate(false).open(path).map_err(io)?;
+        }
+        Err(error) => return Err(io(error)),
+    }
+    FileLock::take(path)
+}
+
+impl Db {
+    /// Looks at a file without changing it: an error if it is not ours, or too new.
+    fn look(path: &Path) -> Result<()> {
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let number = |pragma: &str| {
+            conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|error| {
+                match error.sqlite_error_code() {
+                    Some(ErrorCode::NotADatabase) => not_ours(path, "it is no SQLite database"),
+                    Some(ErrorCode::CannotOpen) => {
+                        let source = io::Error::other(error);
+                        Error::Io { path: path.to_owned(), source }
+                    }
+                    _ => Error::from_sqlite(error),
+                }
+            })
+        };
+        let application = number("application_id")?;
+        if application != i64::from(APPLICATION_ID) {
+            return Err(not_ours(
+                path,
+                &format!("it is a SQLite database with application id {application}"),
+            ));
+        }
+        match u32::try_from(number("user_version")?) {
+            Ok(found) if found as usize > MIGRATIONS.len() => {
+                let supported = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+                Err(Error::NewerFormat { path: path.to_owned(), found, supported })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a connection and sets it up. For writing, the caller holds the [`FileLock`].
+    pub(crate) fn open(place: &Place, access: Access) -> Result<Self> {
+        let path = place.path();
+        let conn = match (access, place) {
+            (Access::Write { .. }, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+            (Access::Read, Place::File(_)) => {
+                // SQLite would say of a missing file no more than that it cannot be opened.
+                path.metadata().map_err(|source| Error::Io { path: path.clone(), source })?;
+                Self::look(&path)?;
+                connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?
+            }
+            (_, Place::Memory(_)) => connect(
+                &path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE
+                    | OpenFlags::SQLITE_OPEN_CREATE
+                    | OpenFlags::SQLITE_OPEN_URI,
+            )?,
+        };
+        set_up(&conn, place, access).map_err(Error::from_sqlite)?;
+        Ok(Self { conn })
+    }
+}
+
+fn not_ours(path: &Path, reason: &str) -> Error {
+    Error::NotACdpFile { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that opens connections, and sets them up"
+)]
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let conn =
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|error| {
+            match error.sqlite_error_code() {
+                Some(ErrorCode::CannotOpen) => {
+                    Error::Io { path: path.to_owned(), source: io::Error::other(error) }
+                }
+                _ => Error::from_sqlite(error),
+            }
+        })?;
+    conn.busy_timeout(BUSY).map_err(Error::from_sqlite)?;
+    Ok(conn)
+}
+
+fn set_up(conn: &Connection, place: &Place, access: Access) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    let Access::Write { full, max_bytes } = access else {
+        return conn.pragma_update(None, "query_only", true);
+    };
+    conn.pragma_update(None, "secure_delete", true)?;
+    conn.pragma_update(None, "cache_size", -65_536)?;
+    // Before the switch to WAL, so that the marks stand in the file itself and `look` finds them.
+    migrate(conn)?;
+    if let Place::File(_) = place {
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        conn.pragma_update(None, "synchronous", if full { "full" } else { "normal" })?;
+    } else {
+        // Spilling would take the readers' lock in the middle of a batch.
+        conn.pragma_update(None, "cache_spill", false)?;
+        conn.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
+    }
+    if let Some(bytes) = max_bytes {
+        let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
+        conn.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date, all steps in one transaction.
+fn migrate(conn: &Connection) -> rusqlite::Result<()> {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(0);
+    if done >= MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = conn.unchecked_transaction()?;
+    for step in &MIGRATIONS[done..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
+    transaction.commit()
+}

@@ -1,0 +1,101 @@
+//! What is kept, in one SQLite file. This module knows SQL and no rules.
+
+mod check;
+mod events;
+mod file;
+mod people;
+mod quarantine;
+mod segments;
+mod traits;
+
+pub use check::{Problem, Stats};
+pub(crate) use events::{NewEvent, StoredEvent};
+pub(crate) use file::{Access, FileLock, Place, create};
+pub(crate) use quarantine::Quarantined;
+pub(crate) use segments::Standing;
+pub(crate) use traits::Assertion;
+
+use rusqlite::Connection;
+
+use crate::error::Error;
+
+/// A failure of a statement. Public items see it as an [`Error`].
+#[derive(Debug)]
+pub(crate) struct Failure(rusqlite::Error);
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::from_sqlite(failure.0)
+    }
+}
+
+/// What a statement gives.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// One connection to the file: the writer's, or one of the readers'.
+#[derive(Debug)]
+pub(crate) struct Db {
+    conn: Connection,
+}
+
+impl Db {
+    /// Begins the writer's transaction.
+    pub(crate) fn begin_write(&self) -> Result<()> {
+        self.run("BEGIN IMMEDIATE")
+    }
+
+    /// Begins a reader's transaction: what it reads is one snapshot.
+    pub(crate) fn begin_read(&self) -> Result<()> {
+        self.run("BEGIN DEFERRED")
+    }
+
+    /// Commits the transaction.
+    pub(crate) fn commit(&self) -> Result<()> {
+        self.run("COMMIT")
+    }
+
+    /// Ends the transaction, if one is under way, without keeping what it wrote.
+    pub(crate) fn rollback(&self) {
+        // A failed statement may have rolled back already; and there is nothing to be done if this fails.
+        if self.is_writing() {
+            let _ = self.run("ROLLBACK");
+        }
+    }
+
+    /// Whether a transaction is under way.
+    pub(crate) fn is_writing(&self) -> bool {
+        !self.conn.is_autocommit()
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        self.conn.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    /// A number of the settings, 0 if it was never set.
+    pub(crate) fn counter(&self, name: &str) -> Result<i64> {
+        let mut statement = self.conn.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+        let mut rows = statement.query([name])?;
+        Ok(rows.next()?.map_or(Ok(0), |row| row.get(0))?)
+    }
+
+    /// A text of the settings.
+    pub(crate) fn setting(&self, name: &str) -> Result<Option<String>> {
+        let mut statement = self.conn.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+        let mut rows = statement.query([name])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Sets a text or a number of the settings.
+    pub(crate) fn set(&self, name: &str, value: impl rusqlite::ToSql) -> Result<()> {
+        let sql = "INSERT INTO settings VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+        self.conn.prepare_cached(sql)?.execute((name, value))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! Identifiers, the links between them, and the profiles they belong to.
+
+use rusqlite::{Row, params};
+use uuid::Uuid;
+
+use super::{Db, Result};
+use crate::clock::Timestamp;
+use crate::id::{Identifier, Namespace, ProfileId};
+use crate::identity::{Draft, Identities, IdentityGraph, Link, Node, Partition, ProfileNo, Refused};
+
+impl Db {
+    /// All identities of the file, as the last commit left them.
+    pub(crate) fn identities(&self) -> Result<Identities> {
+        let mut identities = Identities::default();
+        let mut namespaces = self.conn.prepare("SELECT name FROM namespaces ORDER BY namespace")?;
+        for name in namespaces.query_map([], |row| row.get::<_, String>(0))? {
+            identities.interner.add_namespace(Namespace::new(name?));
+        }
+        // Profiles are numbered from 0 without gaps, and merge into older ones, so one pass resolves every chain.
+        let mut standing: Vec<u32> = Vec::new();
+        let mut profiles = self.conn.prepare("SELECT merged_into FROM profiles ORDER BY profile")?;
+        let mut rows = profiles.query([])?;
+        while let Some(row) = rows.next()? {
+            let own = u32::try_from(standing.len()).unwrap_or(u32::MAX);
+            let merged: Option<u32> = row.get(0)?;
+            standing.push(merged.and_then(|into| standing.get(into as usize).copied()).unwrap_or(own));
+        }
+        identities.next_profile = u32::try_from(standing.len()).unwrap_or(u32::MAX);
+        let mut first: Vec<Option<Node>> = vec![None; standing.len()];
+        let mut nodes =
+            self.conn.prepare("SELECT namespace, value, profile FROM identifiers ORDER BY node")?;
+        let mut rows = nodes.query([])?;
+        while let Some(row) = rows.next()? {
+            let node = identities
+                .interner
+                .push(row.get(0)?, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
+            identities.partition.grow(node.index() + 1);
+            let given: Option<usize> = row.get(2)?;
+            let Some(profile) = given.and_then(|given| standing.get(given).copied()) else { continue };
+            identities.partition.found(node, ProfileNo(profile));
+            match &mut first[profile as usize] {
+                Some(other) => identities.partition.union(*other, node),
+                none => *none = Some(node),
+            }
+        }
+        Ok(identities)
+    }
+
+    /// Writes what a draft changes in identifiers, profiles and links. `id` makes the ids of new profiles.
+    pub(crate) fn write_draft(
+        &self,
+        base: &Identities,
+        draft: &Draft,
+        now: Timestamp,
+        mut id: impl FnMut() -> ProfileId,
+    ) -> Result<()> {
+        for founded in &draft.founded {
+            self.add_profile(founded.profile, id(), founded.founder, now)?;
+        }
+        self.write_interned(base, draft)?;
+        for (node, profile) in draft.held() {
+            self.give_identifier(node, Some(profile))?;
+        }
+        for absorbed in &draft.absorbed {
+            self.merge_profile(absorbed.profile, absorbed.by)?;
+        }
+        self.write_links(draft)
+    }
+
+    /// Writes the new namespaces and identifiers of a draft, the latter in no profile yet.
+    pub(crate) fn write_interned(&self, base: &Identities, draft: &Draft) -> Result<()> {
+        let mut insert = self.conn.prepare_cached("INSERT INTO namespaces VALUES (?1, ?2)")?;
+        for (number, namespace) in (base.interner.namespaces().len()..).zip(&draft.namespaces) {
+            insert.execute(params![number, namespace.as_str()])?;
+        }
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT INTO identifiers (node, namespace, value) VALUES (?1, ?2, ?3)")?;
+        for (node, kind, value) in draft.interned() {
+            insert.execute(params![node.0, kind, value])?;
+        }
+        Ok(())
+    }
+
+    /// Adds a profile.
+    pub(crate) fn add_profile(
+        &self,
+        profile: ProfileNo,
+        id: ProfileId,
+        founder: Node,
+        now: Timestamp,
+    ) -> Result<()> {
+        let sql = "INSERT INTO profiles (profile, id, founder, created_at) VALUES (?1, ?2, ?3, ?4)";
+        let mut insert = self.conn.prepare_cached(sql)?;
+        insert.execute(params![profile.0, id.as_uuid().as_bytes(), founder.0, now.as_micros()])?;
+        Ok(())
+    }
+
+    /// Makes a profile redirect to an older one, and gives up its place in segments.
+    pub(crate) fn merge_profile(&self, profile: ProfileNo, by: ProfileNo) -> Result<()> {
+        let mut update =
+            self.conn.prepare_cached("UPDATE profiles SET merged_into = ?2 WHERE profile = ?1")?;
+        update.execute((profile.0, by.0))?;
+        let mut delete = self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?;
+        delete.execute([profile.0])?;
+        Ok(())
+    }
+
+    /// Gives an identifier to a profile, or to none.
+    pub(crate) fn give_identifier(&self, node: Node, profile: Option<ProfileNo>) -> Result<()> {
+        let mut update = self.conn.prepare_cached("UPDATE identifiers SET profile = ?2 WHERE node = ?1")?;
+        update.execute((node.0, profile.map(|profile| profile.0)))?;
+        Ok(())
+    }
+
+    /// Sets an identifier by which a profile can be found.
+    pub(crate) fn set_founder(&self, profile: ProfileNo, founder: Node) -> Result<()> {
+        let mut update = self.conn.prepare_cached("UPDATE profiles SET founder = ?2 WHERE profile = ?1")?;
+        update.execute((profile.0, founder.0))?;
+        Ok(())
+    }
+
+    /// Writes the evidence of a draft, beside what is there.
+    pub(crate) fn write_links(&self, draft: &Draft) -> Result<()> {
+        let mut upsert = self.conn.prepare_cached(
+            "INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET
+                 message_id = iif((excluded.first_seen, excluded.message_id) < (first_seen, message_id),
+                                  excluded.message_id, message_id),
+                 first_seen = min(first_seen, excluded.first_seen),
+                 last_seen = max(last_seen, excluded.last_seen),
+                 count = count + excluded.count",
+        )?;
+        for ((a, b, source), seen) in &draft.links {
+            upsert.execute(params![
+                a.0,
+                b.0,
+                source,
+                seen.first_seen.as_micros(),
+                seen.last_seen.as_micros(),
+                seen.count,
+                seen.message_id,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all links, and everything else that is made from the log.
+    pub(crate) fn clear_derived(&self) -> Result<()> {
+        for table in [
+            "links",
+            "traits",
+            "account_members",
+            "account_traits",
+            "accounts",
+            "refusals",
+            "assumed_user_ids",
+        ] {
+            self.conn.execute(&format!("DELETE FROM {table}"), [])?;
+        }
+        Ok(())
+    }
+
+    /// The id of a profile.
+    pub(crate) fn profile_id(&self, profile: ProfileNo) -> Result<ProfileId> {
+        let mut select = self.conn.prepare_cached("SELECT id FROM profiles WHERE profile = ?1")?;
+        let bytes: [u8; 16] = select.query_row([profile.0], |row| row.get(0))?;
+        Ok(ProfileId::from_uuid(Uuid::from_bytes(bytes)))
+    }
+
+    /// An identifier of the profile that an id stands for, redirects followed.
+    pub(crate) fn founder(&self, id: ProfileId) -> Result<Option<Node>> {
+        let mut select = self.conn.prepare_cached(
+            "WITH RECURSIVE standing (profile, founder, merged_into) AS (
+                 SELECT profile, founder, merged_into FROM profiles WHERE id = ?1
+                 UNION ALL
+                 SELECT p.profile, p.founder, p.merged_into FROM profiles p JOIN standing s ON p.profile = s.merged_into
+             ) SELECT founder FROM standing WHERE merged_into IS NULL",
+        )?;
+        let mut rows = select.query([id.as_uuid().as_bytes()])?;
+        Ok(rows.next()?.map(|row| row.get(0).map(Node)).transpose()?)
+    }
+
+    /// The graph of these nodes, which are whole components, and the links between them.
+    pub(crate) fn graph_of(&self, identities: &Identities, nodes: &[Node]) -> Result<IdentityGraph> {
+        let mut links = Vec::new();
+        let mut select = self.conn.prepare_cached(&format!("{SELECT_LINKS} WHERE l.a = ?1"))?;
+        for node in nodes {
+            for link in select.query_map([node.0], |row| link(identities, row))? {
+                links.push(link?);
+            }
+        }
+        Ok(IdentityGraph::new(nodes.iter().map(|node| identities.interner.identifier(*node)), links))
+    }
+
+    /// The graph of everyone.
+    pub(crate) fn graph(&self, identities: &Identities) -> Result<IdentityGraph> {
+        let mut select = self.conn.prepare(SELECT_LINKS)?;
+        let links =
+            select.query_map([], |row| link(identities, row))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let held = identities.interner.nodes().filter(|node| identities.partition.root(*node).is_some());
+        Ok(IdentityGraph::new(held.map(|node| identities.interner.identifier(node)), links))
+    }
+
+    /// Records that an identifier was left out of an event's resolution.
+    pub(crate) fn add_refusal(&self, refused: &Refused, message_id: &str) -> Result<()> {
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO refusals (namespace, value, message_id, reason) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        let identifier = &refused.identifier;
+        insert.execute((identifier.namespace().as_str(), identifier.value(), message_id, &refused.reason))?;
+        Ok(())
+    }
+
+    /// Why an identifier was left out of events: (reason, message id), in the order in which it was.
+    pub(crate) fn refusals(&self, identifier: &Identifier, limit: usize) -> Result<Vec<(String, String)>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT reason, message_id FROM refusals WHERE namespace = ?1 AND value = ?2 ORDER BY refusal LIMIT ?3",
+        )?;
+        let found = select.query_map(
+            (identifier.namespace().as_str(), identifier.value(), i64::try_from(limit).unwrap_or(i64::MAX)),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Writes the profiles of a partition that a replay has made, where they differ from those of `before`.
+    pub(crate) fn write_partition(&self, before: &Partition, after: &Partition, nodes: usize) -> Result<()> {
+        for node in (0..nodes).map(Node::at) {
+            let profile = after.profile(node);
+            if profile != before.profile(node) {
+                self.give_identifier(node, profile)?;
+            }
+        }
+        for root in after.roots() {
+            if let Some(profile) = after.profile(root) {
+                self.set_founder(profile, root)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const SELECT_LINKS: &str = "SELECT l.a, l.b, l.first_seen, l.last_seen, l.count, l.message_id, s.name
+                            FROM links l JOIN sources s USING (source)";
+
+fn link(identities: &Identities, row: &Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link {
+        a: identities.interner.identifier(Node(row.get(0)?)),
+        b: identities.interner.identifier(Node(row.get(1)?)),
+        first_seen: Timestamp::from_micros(row.get(2)?),
+        last_seen: Timestamp::from_micros(row.get(3)?),
+        count: row.get(4)?,
+        message_id: row.get(5)?,
+        source: row.get(6)?,
+    })
+}

@@ -1,0 +1,102 @@
+//! Definitions of segments, and how profiles stand to them.
+
+use rusqlite::params;
+
+use super::{Db, Result};
+use crate::clock::Timestamp;
+use crate::identity::ProfileNo;
+
+/// How a profile stands to a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) member: bool,
+    /// When time alone may change it.
+    pub(crate) wake: Option<Timestamp>,
+}
+
+impl Db {
+    /// Stores a definition under its name, in place of one of that name, and gives its number. Nobody is a
+    /// member yet.
+    pub(crate) fn put_segment(&self, name: &str, condition: &str, now: Timestamp) -> Result<i64> {
+        self.remove_segment(name)?;
+        let sql = "INSERT INTO segments (name, condition, defined_at) VALUES (?1, ?2, ?3)";
+        self.conn.execute(sql, params![name, condition, now.as_micros()])?;
+        Ok(self.conn.last_insert_rowid())
+    }
+
+    /// Removes a definition. False if there is none of that name.
+    pub(crate) fn remove_segment(&self, name: &str) -> Result<bool> {
+        Ok(self.conn.execute("DELETE FROM segments WHERE name = ?1", [name])? > 0)
+    }
+
+    /// All definitions: (number, name, condition as JSON), by name.
+    pub(crate) fn segments(&self) -> Result<Vec<(i64, String, String)>> {
+        let mut select =
+            self.conn.prepare_cached("SELECT segment, name, condition FROM segments ORDER BY name")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Records how a profile stands to a segment.
+    pub(crate) fn put_standing(&self, profile: ProfileNo, segment: i64, standing: Standing) -> Result<()> {
+        if standing == (Standing { member: false, wake: None }) {
+            let sql = "DELETE FROM standings WHERE profile = ?1 AND segment = ?2";
+            self.conn.prepare_cached(sql)?.execute((profile.0, segment))?;
+        } else {
+            let sql =
+                "INSERT OR REPLACE INTO standings (profile, segment, member, wake) VALUES (?1, ?2, ?3, ?4)";
+            let wake = standing.wake.map(Timestamp::as_micros);
+            self.conn.prepare_cached(sql)?.execute((profile.0, segment, standing.member, wake))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets how everyone stands to every segment.
+    pub(crate) fn clear_standings(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM standings", [])?;
+        Ok(())
+    }
+
+    /// Whose standing time may have changed by `now`: (profile, segment).
+    pub(crate) fn woken(&self, now: Timestamp) -> Result<Vec<(ProfileNo, i64)>> {
+        let mut select =
+            self.conn.prepare_cached("SELECT profile, segment FROM standings WHERE wake <= ?1")?;
+        let rows = select.query_map([now.as_micros()], |row| Ok((ProfileNo(row.get(0)?), row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether time may have changed anybody's standing by `now`.
+    pub(crate) fn has_woken(&self, now: Timestamp) -> Result<bool> {
+        let mut select = self.conn.prepare_cached("SELECT 1 FROM standings WHERE wake <= ?1 LIMIT 1")?;
+        Ok(select.exists([now.as_micros()])?)
+    }
+
+    /// An identifier of each member of a segment.
+    pub(crate) fn member_founders(&self, segment: i64) -> Result<Vec<u32>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT p.founder FROM standings s JOIN profiles p USING (profile) WHERE s.segment = ?1 AND s.member = 1",
+        )?;
+        Ok(select.query_map([segment], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// How many members a segment has.
+    pub(crate) fn count_members(&self, segment: i64) -> Result<u64> {
+        let sql = "SELECT count(*) FROM standings WHERE segment = ?1 AND member = 1";
+        Ok(self.conn.prepare_cached(sql)?.query_row([segment], |row| row.get(0))?)
+    }
+
+    /// The names of the segments that a profile is a member of, sorted.
+    pub(crate) fn segments_of(&self, profile: ProfileNo) -> Result<Vec<String>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT g.name FROM standings s JOIN segments g USING (segment)
+             WHERE s.profile = ?1 AND s.member = 1 ORDER BY g.name",
+        )?;
+        Ok(select.query_map([profile.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// An identifier of a profile.
+    pub(crate) fn founder_of(&self, profile: ProfileNo) -> Result<u32> {
+        let mut select = self.conn.prepare_cached("SELECT founder FROM profiles WHERE profile = ?1")?;
+        Ok(select.query_row([profile.0], |row| row.get(0))?)
+    }
+}

@@ -1,0 +1,101 @@
+//! What events asserted of people and of accounts.
+
+use rusqlite::types::Type;
+use rusqlite::{Row, params};
+
+use super::{Db, Result};
+use crate::clock::Timestamp;
+use crate::identity::Node;
+use crate::profile::Trait;
+
+/// A value to be recorded: which event said what, when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Assertion<'e> {
+    pub(crate) name: &'e str,
+    /// JSON text.
+    pub(crate) value: &'e str,
+    pub(crate) at: Timestamp,
+    pub(crate) message_id: &'e str,
+    pub(crate) source: u32,
+}
+
+/// A row of a trait: name, value as JSON text, time, message id and source's name.
+fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
+    let value = serde_json::from_str(row.get_ref(1)?.as_str()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, error.into()))?;
+    let said = Trait {
+        value,
+        at: Timestamp::from_micros(row.get(2)?),
+        message_id: row.get(3)?,
+        source: row.get(4)?,
+    };
+    Ok((row.get(0)?, said))
+}
+
+impl Db {
+    /// Records a value of a person's trait.
+    pub(crate) fn assert_trait(&self, node: Node, said: Assertion<'_>) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO traits (node, name, at, message_id, source, value)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.assert(sql, i64::from(node.0), said)
+    }
+
+    /// Records a value of an account's trait.
+    pub(crate) fn assert_account_trait(&self, account: i64, said: Assertion<'_>) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO account_traits (account, name, at, message_id, source, value)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.assert(sql, account, said)
+    }
+
+    fn assert(&self, sql: &str, of: i64, said: Assertion<'_>) -> Result<()> {
+        self.conn.prepare_cached(sql)?.execute(params![
+            of,
+            said.name,
+            said.at.as_micros(),
+            said.message_id,
+            said.source,
+            said.value
+        ])?;
+        Ok(())
+    }
+
+    /// Everything asserted of a node.
+    pub(crate) fn traits_of(&self, node: Node) -> Result<Vec<(String, Trait)>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT t.name, t.value, t.at, t.message_id, s.name FROM traits t JOIN sources s USING (source)
+             WHERE t.node = ?1",
+        )?;
+        Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Everything asserted of an account.
+    pub(crate) fn traits_of_account(&self, account: i64) -> Result<Vec<(String, Trait)>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT t.name, t.value, t.at, t.message_id, s.name FROM account_traits t JOIN sources s USING (source)
+             WHERE t.account = ?1",
+        )?;
+        Ok(select.query_map([account], asserted)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Makes a node a member of an account, a new one if need be, and gives the account's number.
+    pub(crate) fn join_account(&self, node: Node, id: &str) -> Result<i64> {
+        self.conn
+            .prepare_cached("INSERT INTO accounts (id) VALUES (?1) ON CONFLICT DO NOTHING")?
+            .execute([id])?;
+        let mut select = self.conn.prepare_cached("SELECT account FROM accounts WHERE id = ?1")?;
+        let account = select.query_row([id], |row| row.get(0))?;
+        let mut insert = self.conn.prepare_cached("INSERT OR IGNORE INTO account_members VALUES (?1, ?2)")?;
+        insert.execute((node.0, account))?;
+        Ok(account)
+    }
+
+    /// The accounts that a node is a member of: (number, id).
+    pub(crate) fn accounts_of(&self, node: Node) -> Result<Vec<(i64, String)>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT a.account, a.id FROM account_members m JOIN accounts a USING (account) WHERE m.node = ?1",
+        )?;
+        Ok(select
+            .query_map([node.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?)
+    }
+}
