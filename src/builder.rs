@@ -88,13 +88,13 @@ impl CdpBuilder {
 
     /// Refuses events whose JSON takes more bytes. Default: 1 MiB.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
-        self.limits = self.limits.max_bytes(bytes);
+        self.limits.max_bytes = bytes;
         self
     }
 
     /// Refuses events whose time is further ahead of the clock, `None` for none. Default: 24 hours.
     pub fn max_ahead(mut self, span: impl Into<Option<Span>>) -> Self {
-        self.limits = self.limits.max_ahead(span);
+        self.limits.max_ahead = span.into();
         self
     }
 

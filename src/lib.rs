@@ -22,9 +22,7 @@ pub use crate::clock::{
     seconds, weeks,
 };
 pub use crate::error::{DefinitionError, Error, Result, StorageError};
-pub use crate::event::{
-    Event, EventIds, EventKind, EventLimits, EventTimes, NotAParty, Party, Refusal, Source,
-};
+pub use crate::event::{Event, EventIds, EventKind, EventTimes, NotAParty, Party, Refusal, Source};
 pub use crate::id::{Identifier, Namespace, NotAnIdentifier, ProfileId, mask};
 pub use crate::identity::{IdentityGraph, Link, Rules, RulesExample, RulesReport};
 pub use crate::pipeline::input::{Input, Progress};

@@ -108,9 +108,9 @@ impl Batch<'_> {
         source: &Source,
         events: impl IntoIterator<Item = impl Into<Input>>,
     ) -> Result<()> {
-        let limits = self.cdp.inner.limits;
+        let max_bytes = self.cdp.inner.limits.max_bytes;
         for event in events {
-            self.take(source, self.position, event.into().read(&limits))?;
+            self.take(source, self.position, event.into().read(max_bytes))?;
             self.position += 1;
         }
         Ok(())

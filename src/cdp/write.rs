@@ -133,11 +133,12 @@ impl Cdp {
     ) -> Result<IngestReport> {
         let bytes = Arc::new(AtomicU64::new(0));
         let reader = Counted { inner: reader, count: Arc::clone(&bytes) };
-        let limits = self.inner.limits;
+        let max_bytes = self.inner.limits.max_bytes;
         let (hand, handed) = mpsc::sync_channel::<Vec<Item>>(AHEAD);
         thread::scope(|scope| {
-            let reading = scope
-                .spawn(move || read_events(reader, stream.lines, &limits, |items| hand.send(items).is_ok()));
+            let reading = scope.spawn(move || {
+                read_events(reader, stream.lines, max_bytes, |items| hand.send(items).is_ok())
+            });
             let mut whole = IngestReport::default();
             let mut tally = Tally::from(self.state().identities.next_profile);
             let mut tell = |whole: &IngestReport| {
@@ -281,7 +282,7 @@ impl Cdp {
     pub fn replay_quarantine(&self) -> Result<IngestReport> {
         const PAGE: usize = 1_000;
         let mut batch = self.begin()?;
-        let (sources, limits) = (batch.db().sources()?, self.inner.limits);
+        let (sources, max_bytes) = (batch.db().sources()?, self.inner.limits.max_bytes);
         let (mut after, mut position) = (0, 0);
         loop {
             let page = batch.db().quarantined(after, PAGE)?;
@@ -290,7 +291,7 @@ impl Cdp {
             for kept in page {
                 let source = sources.get(&kept.source).cloned().unwrap_or_default();
                 let rejected = batch.report()?.rejected.len();
-                batch.take(&source, position, Input::from(kept.raw).read(&limits))?;
+                batch.take(&source, position, Input::from(kept.raw).read(max_bytes))?;
                 if batch.report()?.rejected.len() == rejected {
                     batch.db().remove_quarantined(kept.entry)?;
                 }

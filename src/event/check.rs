@@ -1,12 +1,12 @@
 //! What is refused, and why.
 
 use std::borrow::Cow;
-use std::{fmt, io};
+use std::fmt;
 
 use super::write::Member;
 use super::{Event, EventKind, TimeFrom};
 use crate::clock::{Span, Timestamp, hours};
-use crate::value::{Object, Value, kind_of};
+use crate::value::{Value, kind_of};
 
 /// Why an event was refused, and which member of it.
 ///
@@ -60,54 +60,17 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// How large an event may be, and how far ahead of the clock.
-///
-/// ```
-/// use customerdb::{Event, EventLimits, Timestamp, days, hours};
-///
-/// let now: Timestamp = "2024-05-01T12:00:00Z".parse()?;
-/// let ahead = Event::page().at(now.after(days(2)));
-/// assert_eq!(
-///     ahead.check(now, &EventLimits::default()).unwrap_err().to_string(),
-///     "timestamp: 2024-05-03T12:00:00Z is more than 24h ahead of the clock"
-/// );
-/// assert_eq!(ahead.check(now, &EventLimits::default().max_ahead(None)), Ok(()));
-/// # Ok::<(), customerdb::NotATime>(())
-/// ```
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventLimits {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventLimits {
     /// How many bytes of JSON an event may take. By default 1 MiB.
-    pub max_bytes: usize,
+    pub(crate) max_bytes: usize,
     /// How far ahead of the clock an event's time may be; `None` for any. By default 24 hours.
-    pub max_ahead: Option<Span>,
+    pub(crate) max_ahead: Option<Span>,
 }
 
 impl Default for EventLimits {
     fn default() -> Self {
         Self { max_bytes: 1 << 20, max_ahead: Some(hours(24)) }
-    }
-}
-
-impl EventLimits {
-    /// The same limits with `bytes` as the largest size of an event's JSON.
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// The same limits with `span` as the farthest that an event may be ahead of the clock, `None` for any.
-    #[must_use]
-    pub fn max_ahead(mut self, span: impl Into<Option<Span>>) -> Self {
-        self.max_ahead = span.into();
-        self
-    }
-
-    pub(super) fn allow(self, bytes: usize) -> Result<(), Refusal> {
-        if bytes <= self.max_bytes {
-            return Ok(());
-        }
-        Err(Refusal::whole(format!("payload: {bytes} bytes, at most {} allowed", self.max_bytes)))
     }
 }
 
@@ -143,88 +106,7 @@ pub(super) fn check_depth(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Goes through values once, for how deep they nest and for a size that their JSON does not exceed.
-#[derive(Default)]
-struct Measure {
-    bytes: usize,
-}
-
-impl Measure {
-    /// Six for each byte, as `\u001f` takes, and quotes, a colon and a comma.
-    fn text(&mut self, text: &str) {
-        self.bytes = self.bytes.saturating_add(text.len().saturating_mul(6).saturating_add(4));
-    }
-
-    fn object(&mut self, object: &Object, level: usize) -> Result<(), Refusal> {
-        if level > MAX_DEPTH {
-            return Err(too_deep());
-        }
-        self.bytes = self.bytes.saturating_add(3);
-        for (name, value) in object {
-            self.text(name);
-            self.value(value, level + 1)?;
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, value: &Value, level: usize) -> Result<(), Refusal> {
-        match value {
-            Value::String(text) => self.text(text),
-            Value::Object(object) => self.object(object, level)?,
-            Value::Array(_) if level > MAX_DEPTH => return Err(too_deep()),
-            Value::Array(items) => {
-                self.bytes = self.bytes.saturating_add(3);
-                for item in items {
-                    self.value(item, level + 1)?;
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => self.bytes = self.bytes.saturating_add(32),
-        }
-        Ok(())
-    }
-}
-
-/// Refuses members that nest too deep.
-pub(super) fn check_depth_of(members: &Object) -> Result<(), Refusal> {
-    Measure::default().object(members, 1)
-}
-
-/// Counts what is written to it.
-struct Counter(usize);
-
-impl io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.saturating_add(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Event {
-    /// Whether the event can be taken at the instant `now`. Ingesting asks it of every event; one that was made by
-    /// code has not been checked before.
-    ///
-    /// It does not ask for an identifier: which members hold one is a matter of the rules.
-    ///
-    /// # Errors
-    ///
-    /// The reason to refuse it: what [`from_json`](Self::from_json) would refuse, its size, or a time that is more
-    /// than [`max_ahead`](EventLimits::max_ahead) ahead of `now`, or that the rule of [`time`](Self::time) puts
-    /// outside the years 1970 to 2100.
-    pub fn check(&self, now: Timestamp, limits: &EventLimits) -> Result<(), Refusal> {
-        for (name, value) in &self.other {
-            if let Some(member) = Member::of(name) {
-                Self::blank(self.kind).assign(member, value.clone())?;
-            }
-        }
-        self.check_members()?;
-        self.check_size(limits)?;
-        self.check_time(now, limits)
-    }
-
     /// Refuses an event without what its kind requires, or with a malformed `context.traits`.
     pub(super) fn check_members(&self) -> Result<(), Refusal> {
         match self.kind {
@@ -248,48 +130,10 @@ impl Event {
         }
     }
 
-    fn check_size(&self, limits: &EventLimits) -> Result<(), Refusal> {
-        // The names of the members of the spec, the kind, and the times, together take less.
-        let mut measure = Measure { bytes: 512 };
-        for object in [&self.properties, &self.traits, &self.context] {
-            measure.object(object, 2)?;
-        }
-        measure.object(&self.other, 1)?;
-        for text in [
-            &self.track_name,
-            &self.name,
-            &self.category,
-            &self.message_id,
-            &self.user_id,
-            &self.anonymous_id,
-            &self.previous_id,
-            &self.group_id,
-        ] {
-            measure.text(text.as_deref().unwrap_or_default());
-        }
-        if measure.bytes <= limits.max_bytes {
-            return Ok(());
-        }
-        let mut counter = Counter(0);
-        match serde_json::to_writer(&mut counter, self) {
-            Ok(()) => limits.allow(counter.0),
-            Err(error) => Err(Refusal::whole(format!("not JSON: {error}"))),
-        }
-    }
-
-    fn check_time(&self, now: Timestamp, limits: &EventLimits) -> Result<(), Refusal> {
-        let times = self.times();
-        for (member, time) in [
-            (Member::Timestamp, times.timestamp),
-            (Member::OriginalTimestamp, times.original_timestamp),
-            (Member::SentAt, times.sent_at),
-            (Member::ReceivedAt, times.received_at),
-        ] {
-            if let Some(time) = time.filter(|time| !time.is_plausible()) {
-                return Err(outside(member, time));
-            }
-        }
-        let (time, from) = times.resolve(now);
+    /// Refuses an event whose time, by the rule of [`time`](Self::time), lies too far ahead of `now`, or outside the
+    /// years that events may bear. Whether it can be taken otherwise, reading it has told.
+    pub(crate) fn check_time(&self, now: Timestamp, limits: &EventLimits) -> Result<(), Refusal> {
+        let (time, from) = self.times().resolve(now);
         let (member, how) = match from {
             TimeFrom::Clock => return Ok(()),
             TimeFrom::Timestamp => (Member::Timestamp, ""),
@@ -336,8 +180,17 @@ mod tests {
         at("2024-05-01T12:00:00Z")
     }
 
+    /// What ingesting does: reads the event from its JSON, and looks at its time.
+    fn take(event: &Event, limits: EventLimits) -> Result<(), Refusal> {
+        Event::from_json_within(&event.to_json(), limits.max_bytes)?.check_time(now(), &limits)
+    }
+
+    fn ahead(max_ahead: impl Into<Option<Span>>) -> EventLimits {
+        EventLimits { max_ahead: max_ahead.into(), ..EventLimits::default() }
+    }
+
     fn reason(event: &Event) -> String {
-        event.check(now(), &EventLimits::default()).unwrap_err().to_string()
+        take(event, EventLimits::default()).unwrap_err().to_string()
     }
 
     /// A value of `depth` nested arrays.
@@ -350,7 +203,7 @@ mod tests {
         let limit = now().after(hours(24));
         let late = limit.after(Span::from_micros(1));
         for event in [Event::page().at(limit), Event::page().original_timestamp(limit), Event::page()] {
-            assert_eq!(event.check(now(), &EventLimits::default()), Ok(()));
+            assert_eq!(take(&event, EventLimits::default()), Ok(()));
         }
         for (event, expected) in [
             (Event::page().at(late), "timestamp: 2024-05-02T12:00:00.000001Z is"),
@@ -362,11 +215,11 @@ mod tests {
             ),
         ] {
             assert_eq!(reason(&event), format!("{expected} more than 24h ahead of the clock"));
-            assert_eq!(event.check(now(), &EventLimits::default().max_ahead(None)), Ok(()));
-            assert_eq!(event.check(now(), &EventLimits::default().max_ahead(days(2))), Ok(()));
+            assert_eq!(take(&event, ahead(None)), Ok(()));
+            assert_eq!(take(&event, ahead(days(2))), Ok(()));
         }
         let event = Event::page().at(now().after(days(365 * 7)));
-        let refusal = event.check(now(), &EventLimits::default().max_ahead(minutes(90))).unwrap_err();
+        let refusal = take(&event, ahead(minutes(90))).unwrap_err();
         assert_eq!(refusal.reason(), "2031-04-30T12:00:00Z is more than 90m ahead of the clock");
     }
 
@@ -387,7 +240,7 @@ mod tests {
             (Event::track(" \t"), "event: empty"),
             (
                 Event::page().sent_at(Timestamp::from_micros(-1)),
-                "sentAt: outside the years 1970 to 2100: 1969-12-31T23:59:59.999999Z",
+                "sentAt: outside the years 1970 to 2100: \"1969-12-31T23:59:59.999999Z\"",
             ),
             (Event::page().context("traits", "x"), "context.traits: expected an object, found a string"),
             (Event::page().property("deep", nested(63)), "nesting: deeper than 64"),
@@ -406,7 +259,7 @@ mod tests {
             Event::page().member("deep", nested(63)),
             Event::page().context("traits", json!([])),
         ] {
-            assert_eq!(event.check(now(), &EventLimits::default()), Ok(()));
+            assert_eq!(take(&event, EventLimits::default()), Ok(()));
             assert_eq!(Event::from_json(&event.to_json()).as_ref(), Ok(&event));
         }
     }
@@ -418,31 +271,10 @@ mod tests {
             .user_id("u")
             .member("n", json!([1, null]));
         let bytes = event.to_json().len();
-        assert_eq!(event.check(now(), &EventLimits::default().max_bytes(bytes)), Ok(()));
-        let refusal = event.check(now(), &EventLimits::default().max_bytes(bytes - 1)).unwrap_err();
+        let largest = |max_bytes| EventLimits { max_bytes, ..EventLimits::default() };
+        assert_eq!(take(&event, largest(bytes)), Ok(()));
+        let refusal = take(&event, largest(bytes - 1)).unwrap_err();
         assert_eq!(refusal.to_string(), format!("payload: {bytes} bytes, at most {} allowed", bytes - 1));
-    }
-
-    #[test]
-    fn the_bound_on_the_size_is_never_below_the_size() {
-        let control = "\u{1f}".repeat(9);
-        let times = Timestamp::from_micros(4_133_980_799_999_999);
-        let full = Event { track_name: Some(control.clone()), ..Event::screen() }
-            .named(control.as_str())
-            .category(control.as_str())
-            .message_id(control.as_str())
-            .user_id(control.as_str())
-            .anonymous_id(control.as_str())
-            .at(times)
-            .original_timestamp(times)
-            .sent_at(times)
-            .received_at(times)
-            .property(control.as_str(), json!([f64::MIN_POSITIVE, i64::MIN, false, null, {}, [], ""]));
-        let full = Event { previous_id: Some(control.clone()), group_id: Some(control), ..full };
-        // Below what a full event takes beside its own texts, the bound must not say that it fits.
-        for max_bytes in 0..full.to_json().len() {
-            assert!(full.check(now(), &EventLimits::default().max_bytes(max_bytes)).is_err(), "{max_bytes}");
-        }
     }
 
     #[test]

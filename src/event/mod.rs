@@ -11,7 +11,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-pub use self::check::{EventLimits, Refusal};
+pub(crate) use self::check::EventLimits;
+pub use self::check::Refusal;
 pub use self::source::{NotAParty, Party, Source};
 use crate::clock::Timestamp;
 use crate::id::mask;

@@ -7,9 +7,9 @@ use std::{fmt, mem};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::check::{check_depth, check_depth_of, outside};
+use super::check::{check_depth, outside};
 use super::write::{MEMBERS, Member};
-use super::{Event, EventKind, EventLimits, Refusal};
+use super::{Event, EventKind, Refusal};
 use crate::clock::{NotATime, Timestamp};
 use crate::value::{Object, Value, kind_of, write_canonical};
 
@@ -88,7 +88,8 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 impl Event {
-    /// Reads an event from JSON, with the default limit of 1 MiB.
+    /// Reads an event from JSON of any size; ingesting has a limit, see
+    /// [`max_event_bytes`](crate::CdpBuilder::max_event_bytes).
     ///
     /// Ids that are numbers become their text; times are RFC 3339 with any offset, or integer milliseconds since
     /// 1970; a member of the spec that is null counts as absent, and an empty array counts as an empty object. Of
@@ -106,21 +107,20 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// The reason to refuse it, which names the member: no JSON object; nested deeper than 64; too large; an unknown
+    /// The reason to refuse it, which names the member: no JSON object; nested deeper than 64; an unknown
     /// `type`; a track without `event`, a group without `groupId`, an alias without `previousId`; a time that is
     /// none or lies outside the years 1970 to 2100; a member of another type than the spec's.
     pub fn from_json(text: &str) -> Result<Self, Refusal> {
-        Self::from_json_within(text, &EventLimits::default())
+        Self::from_json_within(text, usize::MAX)
     }
 
-    /// Reads an event from JSON of at most [`max_bytes`](EventLimits::max_bytes), otherwise as
-    /// [`from_json`](Self::from_json) does. How far ahead it is, is for [`check`](Self::check) to say.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`from_json`](Self::from_json).
-    pub fn from_json_within(text: &str, limits: &EventLimits) -> Result<Self, Refusal> {
-        limits.allow(text.len())?;
+    /// Reads an event from JSON of at most so many bytes, otherwise as [`from_json`](Self::from_json) does. How far
+    /// ahead it is, is for [`check_time`](Self::check_time) to say.
+    pub(crate) fn from_json_within(text: &str, max_bytes: usize) -> Result<Self, Refusal> {
+        if text.len() > max_bytes {
+            let reason = format!("payload: {} bytes, at most {max_bytes} allowed", text.len());
+            return Err(Refusal::whole(reason));
+        }
         check_depth(text)?;
         if text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) != Some(b'{') {
             let other: Value = serde_json::from_str(text).map_err(|error| not_json(&error))?;
@@ -188,31 +188,12 @@ impl TryFrom<Members> for Event {
     }
 }
 
-impl TryFrom<Object> for Event {
-    type Error = Refusal;
-
-    /// Reads an event as [`from_json`](Event::from_json) does; the limit of size is left to
-    /// [`check`](Event::check).
-    fn try_from(object: Object) -> Result<Self, Refusal> {
-        check_depth_of(&object)?;
-        let mut members = Members::new();
-        for (name, value) in object {
-            members.put(Cow::Owned(name), value);
-        }
-        members.try_into()
-    }
-}
-
 impl TryFrom<Value> for Event {
     type Error = Refusal;
 
-    /// Reads an event as [`from_json`](Event::from_json) does; the limit of size is left to
-    /// [`check`](Event::check).
+    /// Reads an event as [`from_json`](Event::from_json) does.
     fn try_from(value: Value) -> Result<Self, Refusal> {
-        match value {
-            Value::Object(object) => object.try_into(),
-            other => Err(not_an_object(&other)),
-        }
+        Self::from_json(&value.to_string())
     }
 }
 
@@ -583,13 +564,11 @@ mod tests {
     fn a_payload_over_the_limit_is_refused_before_it_is_read() {
         let text = format!(r#"{{"type":"page","x":"{}"}}"#, " ".repeat((1 << 20) - 22));
         assert_eq!(text.len(), 1 << 20);
-        assert!(Event::from_json(&text).is_ok());
-        assert_eq!(refusal(&format!("{text} ")), "payload: 1048577 bytes, at most 1048576 allowed");
-        let limits = EventLimits::default().max_bytes(14);
-        assert_eq!(
-            Event::from_json_within(r#"{"type":"page"}"#, &limits).unwrap_err().reason(),
-            "payload: 15 bytes, at most 14 allowed"
-        );
+        assert!(Event::from_json_within(&text, 1 << 20).is_ok());
+        let text = format!("{text} ");
+        let refusal = Event::from_json_within(&text, 1 << 20).unwrap_err();
+        assert_eq!(refusal.to_string(), "payload: 1048577 bytes, at most 1048576 allowed");
+        assert!(Event::from_json(&text).is_ok(), "the limit is the ingest's");
     }
 
     #[test]

@@ -289,16 +289,13 @@ impl Draft {
             }
             counts[kind] += 1;
         };
-        let set = match base.partition.root(root) {
-            Some(_) => {
-                base.partition.members(root).for_each(|node| count(base.interner.kind(node)));
-                let (size, profile) = (base.partition.size(root), base.partition.profile(root));
-                Set { size, counts, profile, parts: vec![root] }
-            }
-            None => {
-                count(self.kind(base, root));
-                Set { size: 1, counts, profile: None, parts: vec![root] }
-            }
+        let set = if base.partition.root(root).is_some() {
+            base.partition.members(root).for_each(|node| count(base.interner.kind(node)));
+            let (size, profile) = (base.partition.size(root), base.partition.profile(root));
+            Set { size, counts, profile, parts: vec![root] }
+        } else {
+            count(self.kind(base, root));
+            Set { size: 1, counts, profile: None, parts: vec![root] }
         };
         self.sets.insert(root, set);
     }
@@ -394,17 +391,16 @@ impl Draft {
         if base.partition.root(root).is_none() {
             self.load(base, root);
         }
-        let profile = match self.profile(base, root) {
-            Some(profile) => profile,
-            None => {
-                let profile = ProfileNo(self.next_profile);
-                self.next_profile += 1;
-                self.founded.push(Founded { profile, founder: owner });
-                if let Some(set) = self.sets.get_mut(&root) {
-                    set.profile = Some(profile);
-                }
-                profile
+        let profile = if let Some(profile) = self.profile(base, root) {
+            profile
+        } else {
+            let profile = ProfileNo(self.next_profile);
+            self.next_profile += 1;
+            self.founded.push(Founded { profile, founder: owner });
+            if let Some(set) = self.sets.get_mut(&root) {
+                set.profile = Some(profile);
             }
+            profile
         };
         for &node in accepted {
             if base.partition.root(node).is_none() && self.held.insert(node, profile).is_none() {

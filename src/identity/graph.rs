@@ -137,7 +137,7 @@ impl fmt::Debug for IdentityGraph {
         f.debug_struct("IdentityGraph")
             .field("identifiers", &self.graph.node_count())
             .field("links", &self.graph.edge_count())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,6 +188,6 @@ mod tests {
     #[test]
     fn debug_shows_no_identifier() {
         let graph = IdentityGraph::new([Identifier::new("email", "x@example.com")], []);
-        assert_eq!(format!("{graph:?}"), "IdentityGraph { identifiers: 1, links: 0 }");
+        assert_eq!(format!("{graph:?}"), "IdentityGraph { identifiers: 1, links: 0, .. }");
     }
 }

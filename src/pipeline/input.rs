@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{Event, EventLimits, Refusal};
+use crate::event::{Event, Refusal};
 use crate::value::Value;
 
 /// Something to be ingested: an [`Event`], or the JSON text of one.
@@ -87,7 +87,7 @@ pub(crate) type Reading = Result<(Event, String), (Refusal, Vec<u8>)>;
 
 impl Input {
     /// Reads the event.
-    pub(crate) fn read(self, limits: &EventLimits) -> Reading {
+    pub(crate) fn read(self, max_bytes: usize) -> Reading {
         let text = match self.0 {
             // Through the same door as everything else: what comes out of it later must have passed it once.
             Form::Event(event) => event.to_json(),
@@ -100,7 +100,7 @@ impl Input {
                 ));
             }
         };
-        match Event::from_json_within(&text, limits) {
+        match Event::from_json_within(&text, max_bytes) {
             Ok(event) => Ok((event, text)),
             Err(refusal) => Err((refusal, text.into_bytes())),
         }
@@ -138,7 +138,7 @@ const BROKEN: usize = 1 << 16;
 pub(crate) fn read_events(
     reader: impl Read,
     lines: bool,
-    limits: &EventLimits,
+    max_bytes: usize,
     mut hand: impl FnMut(Vec<Item>) -> bool,
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1 << 18, unpack(reader)?);
@@ -154,7 +154,7 @@ pub(crate) fn read_events(
     let begins = |buffer: &[u8]| buffer.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if !lines
         && begins(tape.inner.fill_buf()?)
-        && !read_array(&mut tape, limits, &mut |item| give(item, false))?
+        && !read_array(&mut tape, max_bytes, &mut |item| give(item, false))?
     {
         return Ok(());
     }
@@ -169,7 +169,7 @@ pub(crate) fn read_events(
         tape.line += 1;
         let text = line.trim_ascii();
         if !text.is_empty() {
-            let reading = Input::from(text.to_vec()).read(limits);
+            let reading = Input::from(text.to_vec()).read(max_bytes);
             if !give(Item { line: number, reading }, false) {
                 return Ok(());
             }
@@ -184,12 +184,12 @@ pub(crate) fn read_events(
 /// Reads the elements of an array one by one, so that its size does not matter. False if no more is wanted.
 fn read_array<R: BufRead>(
     tape: &mut Tape<R>,
-    limits: &EventLimits,
+    max_bytes: usize,
     give: &mut dyn FnMut(Item) -> bool,
 ) -> io::Result<bool> {
     let tape = RefCell::new(tape);
     let mut deserializer = serde_json::Deserializer::from_reader(Heard(&tape));
-    let elements = Elements { tape: &tape, limits, give: &mut *give };
+    let elements = Elements { tape: &tape, max_bytes, give: &mut *give };
     match deserializer.deserialize_seq(elements) {
         Ok(more) => Ok(more),
         Err(error) if error.is_io() => Err(error.into()),
@@ -240,7 +240,7 @@ impl<R: BufRead> Read for Heard<'_, R> {
 /// Visits the elements of an array.
 struct Elements<'e, R> {
     tape: &'e RefCell<&'e mut Tape<R>>,
-    limits: &'e EventLimits,
+    max_bytes: usize,
     give: &'e mut dyn FnMut(Item) -> bool,
 }
 
@@ -260,7 +260,7 @@ impl<'de, R: BufRead> Visitor<'de> for Elements<'_, R> {
             let line = tape.line - inside - u64::from(past);
             tape.heard.clear();
             drop(tape);
-            let reading = Input::from(Box::<str>::from(element).into_string()).read(self.limits);
+            let reading = Input::from(Box::<str>::from(element).into_string()).read(self.max_bytes);
             if !(self.give)(Item { line, reading }) {
                 return Ok(false);
             }
@@ -288,11 +288,13 @@ fn unpack<'r>(reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     Ok(Box::new(reader))
 }
 
-/// Whether a file's name says that it holds JSON lines.
+/// Whether a file's name says that it holds JSON lines: `.jsonl` or `.ndjson`, packed or not.
 pub(crate) fn is_named_lines(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    name.ends_with(".jsonl") || name.ends_with(".ndjson")
+    let ends = |path: &Path, endings: [&str; 2]| {
+        path.extension().is_some_and(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending)))
+    };
+    let inner = if ends(path, ["gz", "zst"]) { path.with_extension("") } else { path.to_owned() };
+    ends(&inner, ["jsonl", "ndjson"])
 }
 
 /// A reader that counts what it has given, for whoever holds the count.
@@ -315,7 +317,7 @@ mod tests {
 
     fn items(bytes: &[u8], lines: bool) -> Vec<(u64, String)> {
         let mut items = Vec::new();
-        read_events(bytes, lines, &EventLimits::default(), |handful| {
+        read_events(bytes, lines, 1 << 20, |handful| {
             items.extend(handful.into_iter().map(|item| match item.reading {
                 Ok((_, json)) => (item.line, json),
                 Err((refusal, _)) => (item.line, refusal.to_string()),

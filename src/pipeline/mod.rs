@@ -155,7 +155,7 @@ impl Intake {
         event: &Event,
         json: &str,
     ) -> Result<Result<(), Refusal>> {
-        if let Err(refusal) = event.check(self.now, &counter.limits) {
+        if let Err(refusal) = event.check_time(self.now, &counter.limits) {
             return Ok(Err(refusal));
         }
         let (db, base, rules) = (counter.db, &counter.state.identities, &counter.state.rules);

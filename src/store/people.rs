@@ -40,7 +40,7 @@ impl Db {
             identities.partition.found(node, ProfileNo(profile));
             match &mut first[profile as usize] {
                 Some(other) => identities.partition.union(*other, node),
-                none => *none = Some(node),
+                nobody => *nobody = Some(node),
             }
         }
         Ok(identities)
