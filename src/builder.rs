@@ -4,23 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cdp::Cdp;
-use crate::clock::{Clock, Span, SystemClock};
+use crate::cdp::{Cdp, Durability, Settings};
+use crate::clock::{Clock, Span};
 use crate::error::Result;
-use crate::event::EventLimits;
 use crate::identity::Rules;
-use crate::store::{Access, Place};
-
-/// What a commit outlives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// When a call returns, the disk has what it wrote: a power cut loses nothing acknowledged.
-    #[default]
-    Full,
-    /// A power cut may lose the last commits, whole batches from the end, and never damages the file. If only
-    /// the process ends, nothing is lost. Much faster for single events.
-    Normal,
-}
+use crate::store::Place;
 
 /// Opens a database with other settings than the default ones.
 ///
@@ -35,73 +23,53 @@ pub enum Durability {
 /// # Ok::<(), customerdb::Error>(())
 /// ```
 #[must_use]
+#[derive(Default)]
 pub struct CdpBuilder {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) durability: Durability,
-    pub(crate) rules: Option<Rules>,
-    pub(crate) limits: EventLimits,
-    pub(crate) max_file_bytes: Option<u64>,
-}
-
-impl Default for CdpBuilder {
-    fn default() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            durability: Durability::default(),
-            rules: None,
-            limits: EventLimits::default(),
-            max_file_bytes: None,
-        }
-    }
+    settings: Settings,
 }
 
 impl fmt::Debug for CdpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CdpBuilder")
-            .field("durability", &self.durability)
-            .field("rules", &self.rules)
-            .field("limits", &self.limits)
-            .field("max_file_bytes", &self.max_file_bytes)
-            .finish_non_exhaustive()
+        self.settings.fmt(f)
     }
 }
 
 impl CdpBuilder {
     /// Takes "now" from this clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.settings.clock = Arc::new(clock);
         self
     }
 
     /// Sets what a commit outlives. Default: [`Durability::Full`].
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.settings.durability = durability;
         self
     }
 
     /// Puts these rules of identity in force. If the file has others, all its events are replayed at opening.
     /// Default: the rules that the file has, or [`Rules::default`] for a new one.
     pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules = Some(rules);
+        self.settings.rules = Some(rules);
         self
     }
 
     /// Refuses events whose JSON takes more bytes. Default: 1 MiB.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
-        self.limits.max_bytes = bytes;
+        self.settings.limits.max_bytes = bytes;
         self
     }
 
     /// Refuses events whose time is further ahead of the clock, `None` for none. Default: 24 hours.
     pub fn max_ahead(mut self, span: impl Into<Option<Span>>) -> Self {
-        self.limits.max_ahead = span.into();
+        self.settings.limits.max_ahead = span.into();
         self
     }
 
     /// Lets the file grow up to that many bytes; beyond, a batch fails with [`Error::Full`](crate::Error::Full)
     /// and leaves everything as it was. Default: as far as the disk allows.
     pub fn max_file_bytes(mut self, bytes: u64) -> Self {
-        self.max_file_bytes = Some(bytes);
+        self.settings.max_file_bytes = Some(bytes);
         self
     }
 
@@ -115,7 +83,7 @@ impl CdpBuilder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Cdp> {
         let path = path.as_ref().to_owned();
         let lock = crate::store::create(&path)?;
-        Cdp::start(self, Place::File(path), Some(lock))
+        Cdp::start(self.settings, Place::File(path), Some(lock))
     }
 
     /// Opens a file for reading only. It may be open for writing elsewhere, also in another process; every answer
@@ -125,7 +93,7 @@ impl CdpBuilder {
     ///
     /// As [`open`](Self::open) but for `Locked`; [`Error::Io`](crate::Error::Io) if there is no file.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Cdp> {
-        Cdp::start_reading(self, Place::File(path.as_ref().to_owned()))
+        Cdp::start_reading(self.settings, Place::File(path.as_ref().to_owned()))
     }
 
     /// Makes a database in memory, which is gone when the last handle to it is.
@@ -134,10 +102,40 @@ impl CdpBuilder {
     ///
     /// If memory runs out.
     pub fn in_memory(self) -> Result<Cdp> {
-        Cdp::start(self, Place::memory(), None)
+        Cdp::start(self.settings, Place::memory(), None)
+    }
+}
+
+impl Cdp {
+    /// Opens a file for writing with the default settings, a new one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CdpBuilder::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
     }
 
-    pub(crate) fn access(&self) -> Access {
-        Access::Write { full: self.durability == Durability::Full, max_bytes: self.max_file_bytes }
+    /// Opens a file for reading only.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CdpBuilder::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open_read_only(path)
+    }
+
+    /// Makes a database in memory, which is gone when the last handle to it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CdpBuilder::in_memory`].
+    pub fn in_memory() -> Result<Self> {
+        Self::builder().in_memory()
+    }
+
+    /// Opens a database with other settings than the default ones.
+    pub fn builder() -> CdpBuilder {
+        CdpBuilder::default()
     }
 }

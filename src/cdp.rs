@@ -6,16 +6,15 @@ mod read;
 mod write;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 pub use self::answers::{EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize};
 pub use self::batch::Batch;
-use crate::builder::CdpBuilder;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::EventLimits;
 use crate::id::ProfileId;
+use crate::identity::Rules;
 use crate::pipeline::membership::Live;
 use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
@@ -45,6 +44,50 @@ pub struct Cdp {
     inner: Arc<Inner>,
 }
 
+/// What a commit outlives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When a call returns, the disk has what it wrote: a power cut loses nothing acknowledged.
+    #[default]
+    Full,
+    /// A power cut may lose the last commits, whole batches from the end, and never damages the file. If only
+    /// the process ends, nothing is lost. Much faster for single events.
+    Normal,
+}
+
+/// How a database is to be opened.
+pub(crate) struct Settings {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) durability: Durability,
+    /// Rules to put in force, `None` for those that the file has.
+    pub(crate) rules: Option<Rules>,
+    pub(crate) limits: EventLimits,
+    pub(crate) max_file_bytes: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            durability: Durability::default(),
+            rules: None,
+            limits: EventLimits::default(),
+            max_file_bytes: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("durability", &self.durability)
+            .field("rules", &self.rules)
+            .field("limits", &self.limits)
+            .field("max_file_bytes", &self.max_file_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     place: Place,
     clock: Arc<dyn Clock>,
@@ -67,68 +110,41 @@ struct Writer {
 }
 
 impl Cdp {
-    /// Opens a file for writing with the default settings, a new one if there is none.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`CdpBuilder::open`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::builder().open(path)
-    }
-
-    /// Opens a file for reading only.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`CdpBuilder::open_read_only`].
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
-        Self::builder().open_read_only(path)
-    }
-
-    /// Makes a database in memory, which is gone when the last handle to it is.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`CdpBuilder::in_memory`].
-    pub fn in_memory() -> Result<Self> {
-        Self::builder().in_memory()
-    }
-
-    /// Opens a database with other settings than the default ones.
-    pub fn builder() -> CdpBuilder {
-        CdpBuilder::default()
-    }
-
     /// The instant that counts as now, from the configured clock.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
-    pub(crate) fn start(builder: CdpBuilder, place: Place, lock: Option<FileLock>) -> Result<Self> {
-        let db = Db::open(&place, builder.access())?;
+    /// Opens a database for writing; whoever calls holds the lock of its file.
+    pub(crate) fn start(settings: Settings, place: Place, lock: Option<FileLock>) -> Result<Self> {
+        let full = settings.durability == Durability::Full;
+        let db = Db::open(&place, Access::Write { full, max_bytes: settings.max_file_bytes })?;
         let state = load(&db)?;
         let writer = Writer { db, desk: Desk::default(), _lock: lock };
-        let rules = builder.rules.clone().filter(|rules| *rules != state.rules);
-        let cdp = Self::assemble(builder, place, state, Some(writer));
+        let rules = settings.rules.clone().filter(|rules| *rules != state.rules);
+        let cdp = Self::assemble(settings, place, state, Some(writer));
         if let Some(rules) = rules {
             cdp.set_rules(rules)?;
         }
         Ok(cdp)
     }
 
-    pub(crate) fn start_reading(builder: CdpBuilder, place: Place) -> Result<Self> {
+    /// Opens a database for reading only.
+    pub(crate) fn start_reading(settings: Settings, place: Place) -> Result<Self> {
         let db = Db::open(&place, Access::Read)?;
         db.begin_read()?;
         let state = load(&db)?;
-        drop(db);
-        Ok(Self::assemble(builder, place, state, None))
+        db.rollback();
+        let cdp = Self::assemble(settings, place, state, None);
+        cdp.readers().push(db);
+        Ok(cdp)
     }
 
-    fn assemble(builder: CdpBuilder, place: Place, state: State, writer: Option<Writer>) -> Self {
+    fn assemble(settings: Settings, place: Place, state: State, writer: Option<Writer>) -> Self {
         let inner = Inner {
             place,
-            clock: builder.clock,
-            limits: builder.limits,
+            clock: settings.clock,
+            limits: settings.limits,
             state: RwLock::new(state),
             readers: Mutex::default(),
             writer: writer.map(Mutex::new),
@@ -199,11 +215,11 @@ impl fmt::Debug for Cdp {
 /// The state of the latest commit that a connection sees.
 fn load(db: &Db) -> Result<State> {
     let rules = match db.setting(RULES)? {
-        None => crate::identity::Rules::default(),
+        None => Rules::default(),
         Some(text) => serde_json::from_str(&text)
             .map_err(|error| Error::Damaged(format!("the rules: {error}")))
             .and_then(|json| {
-                let blank = crate::identity::Rules::unlimited();
+                let blank = Rules::unlimited();
                 blank.changed(&json).map_err(|error| Error::Damaged(format!("the rules: {error}")))
             })?,
     };

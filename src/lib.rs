@@ -13,9 +13,9 @@ mod segment;
 mod store;
 mod value;
 
-pub use crate::builder::{CdpBuilder, Durability};
+pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
-    Batch, Cdp, EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize,
+    Batch, Cdp, Durability, EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize,
 };
 pub use crate::clock::{
     Clock, ManualClock, NotASpan, NotATime, Span, SystemClock, Timestamp, days, hours, millis, minutes,

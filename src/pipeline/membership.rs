@@ -37,7 +37,7 @@ impl Live {
     }
 }
 
-/// The instant for which the standings of the file were last brought up to date.
+/// The instant for which the standings of the file, to segments that depend on time, were last brought up to date.
 const SETTLED_AT: &str = "settled_at";
 
 /// How one person stands to some segments, as things are at `now`.
@@ -76,6 +76,14 @@ pub(crate) fn settle_all(db: &Db, identities: &Identities, segments: &[Live], no
             settle(db, &person, segments, now)?;
         }
     }
+    stamp(db, segments, now)
+}
+
+/// Records that the standings of these segments hold for `now`, if it matters.
+fn stamp(db: &Db, segments: &[Live], now: Timestamp) -> Result<()> {
+    if segments.iter().any(|live| live.needs.time()) {
+        db.set(SETTLED_AT, now.as_micros())?;
+    }
     Ok(())
 }
 
@@ -95,7 +103,7 @@ pub(crate) fn settle_time(db: &Db, identities: &Identities, segments: &[Live], n
             settle(db, &person, &woken, now)?;
         }
     }
-    Ok(db.set(SETTLED_AT, now.as_micros())?)
+    stamp(db, segments, now)
 }
 
 /// Whose standing to which segments is due.
