@@ -8,7 +8,7 @@ use crate::cdp::{Cdp, Durability, Settings};
 use crate::clock::{Clock, Span};
 use crate::error::Result;
 use crate::identity::Rules;
-use crate::store::Place;
+use crate::store::{Place, create, locate};
 
 /// Opens a database with other settings than the default ones.
 ///
@@ -81,8 +81,7 @@ impl CdpBuilder {
     /// [`Error::NotACdpFile`](crate::Error::NotACdpFile) or [`Error::NewerFormat`](crate::Error::NewerFormat) if it
     /// is not ours to write, [`Error::Io`](crate::Error::Io) if it cannot be reached.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Cdp> {
-        let path = path.as_ref().to_owned();
-        let lock = crate::store::create(&path)?;
+        let (path, lock) = create(path.as_ref())?;
         Cdp::start(self.settings, Place::File(path), Some(lock))
     }
 
@@ -93,7 +92,7 @@ impl CdpBuilder {
     ///
     /// As [`open`](Self::open) but for `Locked`; [`Error::Io`](crate::Error::Io) if there is no file.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Cdp> {
-        Cdp::start_reading(self.settings, Place::File(path.as_ref().to_owned()))
+        Cdp::start_reading(self.settings, Place::File(locate(path.as_ref())?))
     }
 
     /// Makes a database in memory, which is gone when the last handle to it is.

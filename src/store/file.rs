@@ -91,10 +91,11 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Makes the file if it is not there (readable by its owner only), and takes the right to write to it.
+/// Makes the file if it is not there (readable by its owner only), and takes the right to write to it. Gives the
+/// file's one name, whatever links led to it and wherever the process goes later.
 ///
 /// Another application's file is left as it is.
-pub(crate) fn create(path: &Path) -> Result<FileLock> {
+pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     match path.metadata() {
         Ok(found) if found.is_dir() => return Err(not_ours(path, "it is a directory")),
@@ -105,7 +106,14 @@ pub(crate) fn create(path: &Path) -> Result<FileLock> {
         }
         Err(error) => return Err(io(error)),
     }
-    FileLock::take(path)
+    let path = locate(path)?;
+    let lock = FileLock::take(&path)?;
+    Ok((path, lock))
+}
+
+/// The one name of a file that is there.
+pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 impl Db {
@@ -146,8 +154,6 @@ impl Db {
         let conn = match (access, place) {
             (Access::Write { .. }, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
             (Access::Read, Place::File(_)) => {
-                // SQLite would say of a missing file no more than that it cannot be opened.
-                path.metadata().map_err(|source| Error::Io { path: path.clone(), source })?;
                 Self::look(&path)?;
                 connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?
             }
