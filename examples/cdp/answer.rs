@@ -1,0 +1,339 @@
+//! Answers, with the names that the contract gives their members. How people read them is in `show`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use customerdb::{
+    Account, EventRecord, Explanation, Identifier, IngestReport, Person, Problem, Profile, ProfileId,
+    QuarantineEntry, RulesReport, SegmentSize, Stats, Timestamp, Trait, Value,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+
+/// What a command is answered with: JSON for programs, `Display` for people.
+pub(crate) trait Answer: fmt::Display {
+    /// The answer as JSON on one line.
+    fn to_json(&self) -> serde_json::Result<String>;
+
+    /// Whether it is bad news, which a shell wants to know by the exit status.
+    fn is_alarm(&self) -> bool;
+}
+
+macro_rules! answers {
+    (@alarm $answer:ident) => { false };
+    (@alarm $answer:ident $alarm:ident) => { $answer.$alarm() };
+    ($($name:ident $(alarms if $alarm:ident)?),* $(,)?) => {$(
+        impl Answer for $name {
+            fn to_json(&self) -> serde_json::Result<String> {
+                serde_json::to_string(self)
+            }
+
+            fn is_alarm(&self) -> bool {
+                answers!(@alarm self $($alarm)?)
+            }
+        }
+    )*};
+}
+
+answers! {
+    Done, Report, ProfileOf, Profiles, Events, Values, Explained, RulesSet, Defined, Segments, Names, Entries,
+    Purged, StatsOf,
+    Problems alarms if any, Summary alarms if too_bad,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Done {}
+
+/// What came of an ingest.
+#[derive(Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) accepted: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) profiles_created: u64,
+    pub(crate) merges: u64,
+    pub(crate) refusals: u64,
+}
+
+/// A refused event, where it stood, and why.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Rejected {
+    Element { index: u64, reason: String },
+    Line { line: u64, reason: String },
+    FileLine { file: String, line: u64, reason: String },
+}
+
+impl Report {
+    /// The report with positions made into what they are.
+    pub(crate) fn of(report: IngestReport, place: impl Fn(u64, String) -> Rejected) -> Self {
+        let rejected = report.rejected.into_iter().map(|event| place(event.position, event.reason));
+        Self {
+            accepted: report.accepted,
+            duplicates: report.duplicates,
+            conflicts: report.conflicts,
+            rejected: rejected.collect(),
+            profiles_created: report.profiles_created,
+            merges: report.merges,
+            refusals: report.refusals,
+        }
+    }
+
+    /// Of a list of events.
+    pub(crate) fn of_list(report: IngestReport) -> Self {
+        Self::of(report, |index, reason| Rejected::Element { index, reason })
+    }
+
+    /// Of a file.
+    pub(crate) fn of_file(report: IngestReport) -> Self {
+        Self::of(report, |line, reason| Rejected::Line { line, reason })
+    }
+
+    /// Adds what came of another file.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.duplicates += other.duplicates;
+        self.conflicts += other.conflicts;
+        self.rejected.extend(other.rejected);
+        self.profiles_created += other.profiles_created;
+        self.merges += other.merges;
+        self.refusals += other.refusals;
+    }
+
+    /// How many events there were.
+    pub(crate) fn events(&self) -> u64 {
+        self.accepted + self.duplicates + self.rejected.len() as u64
+    }
+}
+
+/// What came of taking in files for somebody who watches.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    #[serde(flatten)]
+    pub(crate) report: Report,
+    /// How many people there are now.
+    #[serde(skip)]
+    pub(crate) people: u64,
+    #[serde(skip)]
+    pub(crate) events_a_second: u64,
+    /// Whether a refused event is too many.
+    #[serde(skip)]
+    pub(crate) strict: bool,
+}
+
+impl Summary {
+    fn too_bad(&self) -> bool {
+        self.strict && !self.report.rejected.is_empty()
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ProfileOf {
+    /// The id that was asked for.
+    #[serde(skip)]
+    pub(crate) asked: String,
+    pub(crate) profile: Option<Box<OneProfile>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct OneProfile {
+    pub(crate) id: ProfileId,
+    pub(crate) name: Identifier,
+    pub(crate) identifiers: Vec<Identifier>,
+    pub(crate) traits: BTreeMap<String, Value>,
+    /// The library has no computed traits, tags and consents yet: the places that they will have.
+    pub(crate) computed: BTreeMap<String, Value>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) segments: Vec<String>,
+    pub(crate) consents: BTreeMap<String, Value>,
+    pub(crate) accounts: Vec<OneAccount>,
+    pub(crate) first_seen: Option<Timestamp>,
+    pub(crate) last_seen: Option<Timestamp>,
+    pub(crate) events: u64,
+    pub(crate) provenance: BTreeMap<String, Provenance>,
+}
+
+/// An account with the plain values of its traits.
+#[derive(Serialize)]
+pub(crate) struct OneAccount {
+    pub(crate) id: String,
+    pub(crate) traits: BTreeMap<String, Value>,
+}
+
+/// Where a trait's value comes from.
+#[derive(Serialize)]
+pub(crate) struct Provenance {
+    pub(crate) at: Timestamp,
+    pub(crate) source: String,
+    pub(crate) message_id: String,
+}
+
+impl From<Profile> for OneProfile {
+    fn from(profile: Profile) -> Self {
+        let (mut traits, mut provenance) = (BTreeMap::new(), BTreeMap::new());
+        for (name, Trait { value, at, source, message_id, .. }) in profile.traits {
+            traits.insert(name.clone(), value);
+            provenance.insert(name, Provenance { at, source, message_id });
+        }
+        Self {
+            id: profile.id,
+            name: profile.name,
+            identifiers: profile.identifiers,
+            traits,
+            computed: BTreeMap::new(),
+            tags: Vec::new(),
+            segments: profile.segments,
+            consents: BTreeMap::new(),
+            accounts: profile.accounts.into_iter().map(Into::into).collect(),
+            first_seen: profile.first_seen,
+            last_seen: profile.last_seen,
+            events: profile.events,
+            provenance,
+        }
+    }
+}
+
+impl From<Account> for OneAccount {
+    fn from(account: Account) -> Self {
+        let traits = account.traits.into_iter().map(|(name, said)| (name, said.value)).collect();
+        Self { id: account.id, traits }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Profiles {
+    pub(crate) profiles: Vec<Person>,
+}
+
+/// Events to the letter.
+#[derive(Serialize)]
+pub(crate) struct Events {
+    pub(crate) events: Vec<Box<RawValue>>,
+    /// When each happened and what it is called, for people.
+    #[serde(skip)]
+    pub(crate) heads: Vec<(Timestamp, String)>,
+}
+
+impl Events {
+    pub(crate) fn new(records: Vec<EventRecord>) -> Result<Self, Failure> {
+        let (mut events, mut heads) = (Vec::new(), Vec::new());
+        for record in records {
+            let json =
+                if record.json.contains(['\n', '\r']) { on_one_line(&record.json) } else { record.json };
+            let event = RawValue::from_string(json).map_err(|error| Failure {
+                kind: "damaged",
+                message: format!("event {}: not JSON: {error}", record.message_id),
+            })?;
+            events.push(event);
+            heads.push((record.at, record.name));
+        }
+        Ok(Self { events, heads })
+    }
+}
+
+/// JSON without the white space between its parts, and otherwise to the letter.
+fn on_one_line(json: &str) -> String {
+    let (mut inside, mut escaped) = (false, false);
+    let keep = |letter: &char| {
+        let quote = *letter == '"' && !escaped;
+        escaped = inside && *letter == '\\' && !escaped;
+        inside ^= quote;
+        inside || !letter.is_ascii_whitespace()
+    };
+    json.chars().filter(keep).collect()
+}
+
+#[derive(Serialize)]
+pub(crate) struct Values {
+    pub(crate) values: Vec<Trait>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Explained {
+    #[serde(flatten)]
+    pub(crate) explanation: Explanation,
+    /// The two that it is about, as they were asked for.
+    #[serde(skip)]
+    pub(crate) asked: [String; 2],
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct RulesSet(pub(crate) RulesReport);
+
+#[derive(Serialize)]
+pub(crate) struct Defined {
+    pub(crate) members: usize,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Segments {
+    pub(crate) segments: Vec<OneSegment>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct OneSegment {
+    pub(crate) name: String,
+    pub(crate) condition: Value,
+    pub(crate) members: usize,
+}
+
+impl From<SegmentSize> for OneSegment {
+    fn from(SegmentSize { segment, members, .. }: SegmentSize) -> Self {
+        Self { name: segment.name().to_owned(), condition: segment.condition().to_value(), members }
+    }
+}
+
+/// How many people, and the names of the first of them.
+#[derive(Serialize)]
+pub(crate) struct Names {
+    pub(crate) count: usize,
+    pub(crate) members: Vec<Identifier>,
+}
+
+impl Names {
+    pub(crate) fn of(people: Vec<Person>, most: usize) -> Self {
+        let count = people.len();
+        Self { count, members: people.into_iter().take(most).map(|person| person.name).collect() }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Entries {
+    pub(crate) entries: Vec<QuarantineEntry>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Purged {
+    pub(crate) purged: usize,
+}
+
+#[derive(Serialize)]
+pub(crate) struct StatsOf {
+    #[serde(flatten)]
+    pub(crate) stats: Stats,
+    /// Sealed blocks of events, of which this version of the library has none: all events are rows.
+    pub(crate) blocks: u64,
+    /// Events that are not sealed.
+    pub(crate) tail: u64,
+}
+
+impl From<Stats> for StatsOf {
+    fn from(stats: Stats) -> Self {
+        Self { stats, blocks: 0, tail: stats.events }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Problems {
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Problems {
+    fn any(&self) -> bool {
+        !self.problems.is_empty()
+    }
+}

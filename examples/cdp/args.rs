@@ -1,0 +1,181 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use customerdb::{Durability, Party, Timestamp};
+
+use crate::config::durability_of;
+use crate::request::ENTRIES;
+
+/// An embedded customer data platform from a shell: events in, people out, in one file.
+///
+/// An ID is an identifier (`user_id:u1`, `email:ann@example.com`) or a profile id. Commands that only read work
+/// beside a process that writes to the file.
+///
+/// Exit status: 0; 1 if `ingest --strict` met an event that was refused, or `check` found a problem; 2 if the
+/// command could not be done.
+#[derive(Debug, Parser)]
+#[command(name = "cdp", version, verbatim_doc_comment, override_usage = USAGE, after_long_help = AFTER, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// The database file; a command that writes makes a new one if there is none.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) db: Option<PathBuf>,
+    /// Settings in a JSON file; see the end of `--help`.
+    #[arg(long, value_name = "CONFIG.json", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// What a commit outlives: a power cut (full), or the end of the process (normal, faster).
+    #[arg(long, value_name = "full|normal", value_parser = durability_of, global = true)]
+    pub(crate) durability: Option<Durability>,
+    /// Print the answer as JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Answer requests, one JSON object a line, from standard input on standard output.
+    Run,
+    /// Take in files of events: JSON lines or a JSON array, also packed with gzip or zstd.
+    Ingest {
+        /// The name of the source that the events come from.
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// Whose data it is.
+        #[arg(long, value_name = "first|second|third")]
+        party: Option<Party>,
+        /// Exit with status 1 if an event was refused.
+        #[arg(long)]
+        strict: bool,
+        /// The files; `-` is standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// What is answered in one go.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ask {
+    /// Show everything known of a person.
+    Profile {
+        /// An identifier or a profile id.
+        id: String,
+    },
+    /// List everyone.
+    Profiles,
+    /// Show a person's events, the newest first.
+    Events {
+        /// An identifier or a profile id.
+        id: String,
+        /// How many at most; all of them by default.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Show every value that a person's trait has had, the oldest first.
+    #[command(name = "trait_history", alias = "trait-history")]
+    TraitHistory {
+        /// An identifier or a profile id.
+        id: String,
+        /// The trait's name.
+        #[arg(value_name = "TRAIT")]
+        name: String,
+    },
+    /// Say why two identifiers are one person, or why they are not.
+    Explain {
+        /// An identifier or a profile id.
+        a: String,
+        /// Another.
+        b: String,
+    },
+    /// Define a segment, in place of one of that name.
+    #[command(visible_alias = "define")]
+    Segment {
+        /// The segment's name.
+        name: String,
+        /// A file that holds a condition, or {"condition": …}; `-` is standard input.
+        #[arg(value_name = "DEFINITION.json")]
+        definition: PathBuf,
+    },
+    /// Remove a segment.
+    Undefine {
+        /// The segment's name.
+        name: String,
+    },
+    /// List the segments with their sizes.
+    Segments,
+    /// List a segment's members.
+    Members {
+        /// The segment's name.
+        name: String,
+        /// Who was a member at that time (RFC 3339) instead of now.
+        #[arg(long, value_name = "T")]
+        at: Option<Timestamp>,
+    },
+    /// Count those who meet a condition, and name the first 1,000, without defining anything.
+    Preview {
+        /// A file that holds a condition, or {"condition": …}; `-` is standard input.
+        #[arg(value_name = "DEFINITION.json")]
+        definition: PathBuf,
+        /// Who met it at that time (RFC 3339) instead of now.
+        #[arg(long, value_name = "T")]
+        at: Option<Timestamp>,
+    },
+    /// Change the rules of identity; all events are replayed under them.
+    Rules {
+        /// A file that holds the rules to change, those left out stay; `-` is standard input.
+        #[arg(value_name = "RULES.json")]
+        changes: PathBuf,
+    },
+    /// List refused events, take them in once more, or let go of them.
+    Quarantine {
+        /// How many to list at most.
+        #[arg(long, value_name = "N", default_value_t = ENTRIES, conflicts_with_all = ["replay", "purge"])]
+        limit: usize,
+        /// Take all of them in once more.
+        #[arg(long, conflicts_with = "purge")]
+        replay: bool,
+        /// Let go of all of them.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show what the file holds, in numbers.
+    Stats,
+    /// Look for damage.
+    Check,
+}
+
+const USAGE: &str = "cdp --db FILE [OPTIONS] COMMAND …";
+
+const AFTER: &str = r#"Examples:
+  cdp --db shop.db ingest --source web events.jsonl.gz more.json
+  zcat events.gz | cdp --db shop.db ingest --source ads --party third --strict -
+  cdp --db shop.db profile email:ann@example.com
+  cdp --db shop.db profiles
+  cdp --db shop.db events user_id:u1 --limit 20
+  cdp --db shop.db trait_history user_id:u1 city
+  cdp --db shop.db explain user_id:u1 anonymous_id:a7
+  echo '{"event": "Order Completed", "count": {"gte": 3}}' | cdp --db shop.db segment loyal -
+  cdp --db shop.db undefine loyal
+  cdp --db shop.db segments
+  cdp --db shop.db members loyal --at 2024-05-01T00:00:00Z
+  cdp --db shop.db preview condition.json
+  echo '{"limits": {"email": {"max": 2}}}' | cdp --db shop.db rules -
+  cdp --db shop.db quarantine --limit 20
+  cdp --db shop.db quarantine --replay
+  cdp --db shop.db stats --json
+  cdp --db shop.db check
+  echo '{"do": "profile", "id": "user_id:u1"}' | cdp --db shop.db run
+
+Configuration file (every member may be left out):
+  {
+    "rules": {"limits": {"email": {"max": 2}}},   changes the rules of identity when the file is opened
+                                                  for writing, as the command of that name does
+    "max_event_bytes": 1048576,                   refuses larger events
+    "max_ahead": "24h",                           refuses events further ahead of the clock; null: none
+    "max_file_bytes": 10737418240,                lets the file grow no further
+    "durability": "full"                          or "normal"; --durability goes before it
+  }"#;

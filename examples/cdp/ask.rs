@@ -1,0 +1,72 @@
+//! Commands as people give them.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use customerdb::{Condition, DefinitionError, Segment};
+use serde_json::{Value, json};
+
+use crate::args::Ask;
+use crate::command::Command;
+use crate::failure::Failure;
+
+impl Ask {
+    /// The command that is meant, with the files read that it names.
+    pub(crate) fn command(self) -> Result<Command, Failure> {
+        Ok(match self {
+            Self::Profile { id } => Command::Profile { id },
+            Self::Profiles => Command::Profiles,
+            Self::Events { id, limit } => Command::Events { id, limit: limit.unwrap_or(usize::MAX) },
+            Self::TraitHistory { id, name } => Command::TraitHistory { id, name },
+            Self::Explain { a, b } => Command::Explain { a, b },
+            Self::Segment { name, definition } => {
+                Command::Define { segment: segment_in(&definition, &name)? }
+            }
+            Self::Undefine { name } => Command::Undefine { name },
+            Self::Segments => Command::Segments,
+            Self::Members { name, at } => Command::Members { name, at },
+            Self::Preview { definition, at } => {
+                Command::Preview { condition: segment_in(&definition, "preview")?.condition().clone(), at }
+            }
+            Self::Rules { changes } => {
+                let text = text_in(&changes)?;
+                let json = serde_json::from_str(&text).map_err(|error| {
+                    Failure::bad_request(format!("not JSON: {error}")).at(changes.display())
+                })?;
+                Command::Rules { changes: json }
+            }
+            Self::Quarantine { replay: true, .. } => Command::ReplayQuarantine,
+            Self::Quarantine { purge: true, .. } => Command::PurgeQuarantine,
+            Self::Quarantine { limit, .. } => Command::Quarantine { limit },
+            Self::Stats => Command::Stats,
+            Self::Check => Command::Check,
+        })
+    }
+}
+
+/// The segment of that name that a file defines: a condition, or an object with a member `condition`.
+fn segment_in(path: &Path, name: &str) -> Result<Segment, Failure> {
+    let text = text_in(path)?;
+    segment_of(&text, name).map_err(|error| Failure::from(error).at(path.display()))
+}
+
+fn segment_of(text: &str, name: &str) -> Result<Segment, DefinitionError> {
+    if let Ok(Value::Object(mut definition)) = serde_json::from_str(text)
+        && definition.contains_key("condition")
+    {
+        definition.insert("name".to_owned(), json!(name));
+        return Segment::from_value(&Value::Object(definition));
+    }
+    Ok(Segment::new(name, Condition::from_json(text)?))
+}
+
+fn text_in(path: &Path) -> Result<String, Failure> {
+    let text = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    text.map_err(|error| Failure { kind: "io", message: error.to_string() }.at(path.display()))
+}

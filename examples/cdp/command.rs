@@ -1,0 +1,125 @@
+//! Everything that can be asked for, and the call of the library that does it.
+
+use std::path::PathBuf;
+
+use customerdb::{Cdp, Condition, Error, Input, Segment, Source, Timestamp};
+use serde_json::Value;
+
+use crate::answer::{
+    Answer, Defined, Done, Entries, Events, Explained, Names, Problems, ProfileOf, Profiles, Purged, Report,
+    RulesSet, Segments, StatsOf, Values,
+};
+use crate::clock::SettableClock;
+use crate::failure::Failure;
+
+/// How many names a preview gives.
+const EXAMPLES: usize = 1_000;
+
+/// A database, and the clock that it goes by.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) cdp: Cdp,
+    pub(crate) clock: SettableClock,
+}
+
+/// Something to be done, whoever asks for it.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Now { at: Timestamp },
+    Ingest { events: Vec<Input>, source: Source },
+    IngestFile { path: PathBuf, source: Source },
+    Profile { id: String },
+    Profiles,
+    Events { id: String, limit: usize },
+    TraitHistory { id: String, name: String },
+    Explain { a: String, b: String },
+    Rules { changes: Value },
+    Define { segment: Segment },
+    Undefine { name: String },
+    Segments,
+    Members { name: String, at: Option<Timestamp> },
+    Preview { condition: Condition, at: Option<Timestamp> },
+    Quarantine { limit: usize },
+    ReplayQuarantine,
+    PurgeQuarantine,
+    Stats,
+    Check,
+}
+
+impl Command {
+    /// Whether it leaves the file as it is.
+    pub(crate) fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Profile { .. }
+                | Self::Profiles
+                | Self::Events { .. }
+                | Self::TraitHistory { .. }
+                | Self::Explain { .. }
+                | Self::Segments
+                | Self::Members { .. }
+                | Self::Preview { .. }
+                | Self::Quarantine { .. }
+                | Self::Stats
+                | Self::Check
+        )
+    }
+
+    /// Does it.
+    pub(crate) fn perform(self, front: &Front) -> Result<Box<dyn Answer>, Failure> {
+        let cdp = &front.cdp;
+        Ok(match self {
+            Self::Now { at } => {
+                front.clock.set(at);
+                cdp.advance()?;
+                Box::new(Done {})
+            }
+            Self::Ingest { events, source } => Box::new(Report::of_list(cdp.ingest_from(&source, events)?)),
+            Self::IngestFile { path, source } => Box::new(Report::of_file(cdp.ingest_file(path, &source)?)),
+            Self::Profile { id } => {
+                let profile = cdp.profile(&id)?.map(|profile| Box::new(profile.into()));
+                Box::new(ProfileOf { asked: id, profile })
+            }
+            Self::Profiles => Box::new(Profiles { profiles: cdp.profiles()? }),
+            Self::Events { id, limit } => Box::new(Events::new(cdp.events(&id, limit)?)?),
+            Self::TraitHistory { id, name } => Box::new(Values { values: cdp.trait_history(&id, &name)? }),
+            Self::Explain { a, b } => {
+                Box::new(Explained { explanation: cdp.explain(&a, &b)?, asked: [a, b] })
+            }
+            Self::Rules { changes } => {
+                let rules = cdp.rules().changed(&changes)?;
+                Box::new(RulesSet(cdp.set_rules(rules)?))
+            }
+            Self::Define { segment } => Box::new(Defined { members: cdp.define(segment)? }),
+            Self::Undefine { name } => {
+                if !cdp.undefine(&name)? {
+                    return Err(Error::UnknownSegment(name).into());
+                }
+                Box::new(Done {})
+            }
+            Self::Segments => {
+                let segments = cdp.segments()?.into_iter().map(Into::into).collect();
+                Box::new(Segments { segments })
+            }
+            Self::Members { name, at } => {
+                let people = match at {
+                    Some(at) => cdp.members_at(&name, at)?,
+                    None => cdp.members(&name)?,
+                };
+                Box::new(Names::of(people, usize::MAX))
+            }
+            Self::Preview { condition, at } => {
+                let people = match at {
+                    Some(at) => cdp.preview_at(condition, at)?,
+                    None => cdp.preview(condition)?,
+                };
+                Box::new(Names::of(people, EXAMPLES))
+            }
+            Self::Quarantine { limit } => Box::new(Entries { entries: cdp.quarantine(limit)? }),
+            Self::ReplayQuarantine => Box::new(Report::of_list(cdp.replay_quarantine()?)),
+            Self::PurgeQuarantine => Box::new(Purged { purged: cdp.purge_quarantine()? }),
+            Self::Stats => Box::new(StatsOf::from(cdp.stats()?)),
+            Self::Check => Box::new(Problems { problems: cdp.check()? }),
+        })
+    }
+}

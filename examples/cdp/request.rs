@@ -1,0 +1,150 @@
+//! Commands as programs write them: one JSON object each.
+
+use customerdb::{Condition, Input, Party, Segment, Source, Timestamp};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::command::Command;
+use crate::failure::Failure;
+use crate::members::Members;
+
+/// How many refused events are listed if nobody says how many.
+pub(crate) const ENTRIES: usize = 100;
+
+/// Commands of the contract that the library cannot serve yet.
+const LATER: [&str; 26] = [
+    "link",
+    "never",
+    "unlink",
+    "split",
+    "simulate",
+    "restitch",
+    "add",
+    "remove",
+    "why",
+    "changes",
+    "define_trait",
+    "define_tag",
+    "policy",
+    "funnel",
+    "retention",
+    "trend",
+    "lifecycle",
+    "sessions",
+    "paths",
+    "attribution",
+    "rfm",
+    "consent",
+    "erase",
+    "export",
+    "retention_rule",
+    "maintain",
+];
+
+impl Command {
+    /// Reads a command.
+    pub(crate) fn read(text: &str) -> Result<Self, Failure> {
+        let mut members = Members::read(text)?;
+        let name = members.string("do")?;
+        if LATER.contains(&name.as_str()) {
+            return Err(Failure::unsupported(format!("{name}: not supported by this version")));
+        }
+        let given = &mut members;
+        let command = match name.as_str() {
+            "now" => Self::Now { at: instant(given)?.ok_or_else(|| missing("at"))? },
+            "ingest" => Self::Ingest { events: events(given)?, source: source(given)? },
+            "ingest_file" => Self::IngestFile { path: given.string("path")?.into(), source: source(given)? },
+            "profile" => Self::Profile { id: given.string("id")? },
+            "profiles" => Self::Profiles,
+            "events" => Self::Events { id: given.string("id")?, limit: limit(given, usize::MAX)? },
+            "trait_history" => Self::TraitHistory { id: given.string("id")?, name: given.string("trait")? },
+            "explain" => Self::Explain { a: given.string("a")?, b: given.string("b")? },
+            "rules" => Self::Rules { changes: given.value("rules")? },
+            "define" => Self::Define { segment: segment(given.value("segment")?)? },
+            "undefine" => Self::Undefine { name: given.string("name")? },
+            "segments" => Self::Segments,
+            "members" => Self::Members { name: given.string("name")?, at: instant(given)? },
+            "preview" => {
+                let condition = Condition::from_json(given.text_of("condition")?)?;
+                Self::Preview { condition, at: instant(given)? }
+            }
+            "quarantine" => quarantine(given)?,
+            "stats" => Self::Stats,
+            "check" => Self::Check,
+            _ => {
+                let message = format!("do: there is no command {name:?}");
+                return Err(Failure { kind: "unknown_command", message });
+            }
+        };
+        members.finish()?;
+        Ok(command)
+    }
+}
+
+fn missing(name: &str) -> Failure {
+    Failure::bad_request(format!("{name}: missing"))
+}
+
+fn instant(members: &mut Members<'_>) -> Result<Option<Timestamp>, Failure> {
+    members.parsed("at")
+}
+
+fn limit(members: &mut Members<'_>, default: usize) -> Result<usize, Failure> {
+    Ok(members.optional("limit", "a whole number")?.unwrap_or(default))
+}
+
+fn flag(members: &mut Members<'_>, name: &'static str) -> Result<bool, Failure> {
+    Ok(members.optional(name, "a boolean")?.unwrap_or(false))
+}
+
+fn source(members: &mut Members<'_>) -> Result<Source, Failure> {
+    let name = members.optional("source", "a string")?;
+    let party: Option<Party> = members.parsed("party")?;
+    Ok(source_of(name, party))
+}
+
+/// A source of that name and party, the default one's where they are left out.
+pub(crate) fn source_of(name: Option<String>, party: Option<Party>) -> Source {
+    let default = Source::default();
+    Source::new(name.unwrap_or(default.name)).party(party.unwrap_or(default.party))
+}
+
+/// The events to the letter: an object as it stands in the request, a string as the line that it holds.
+fn events(members: &mut Members<'_>) -> Result<Vec<Input>, Failure> {
+    let text = members.text_of("events")?;
+    let elements: Vec<&RawValue> = serde_json::from_str(text)
+        .map_err(|_| Failure::bad_request("events: expected an array of events and of lines"))?;
+    let input = |element: &&RawValue| {
+        let line: Option<String> = serde_json::from_str(element.get()).ok();
+        line.map_or_else(|| element.get().into(), Input::from)
+    };
+    Ok(elements.iter().map(input).collect())
+}
+
+/// Reads a definition, with what the contract knows of and this version does not.
+fn segment(mut definition: Value) -> Result<Segment, Failure> {
+    if let Some(members) = definition.as_object_mut() {
+        if members.contains_key("members") {
+            return Err(Failure::unsupported("segment.members: lists kept by hand are not supported yet"));
+        }
+        match members.remove("live") {
+            None | Some(Value::Bool(true)) => {}
+            Some(Value::Bool(false)) => {
+                let message = "segment.live: every segment is live, others are not supported yet";
+                return Err(Failure::unsupported(message));
+            }
+            Some(_) => return Err(Failure::bad_request("segment.live: expected a boolean")),
+        }
+    }
+    Ok(Segment::from_value(&definition)?)
+}
+
+fn quarantine(members: &mut Members<'_>) -> Result<Command, Failure> {
+    let limit = limit(members, ENTRIES)?;
+    Ok(match (flag(members, "replay")?, flag(members, "purge")?) {
+        (false, false) => Command::Quarantine { limit },
+        (true, false) => Command::ReplayQuarantine,
+        (false, true) => Command::PurgeQuarantine,
+        (true, true) => return Err(Failure::bad_request("replay, purge: one of them, not both")),
+    })
+}
