@@ -1,0 +1,3 @@
+//! The crate from outside, a module a behaviour.
+
+mod commands;
