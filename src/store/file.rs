@@ -98,8 +98,7 @@ fn private() -> OpenOptions {
 pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     match path.metadata() {
-        Ok(found) if found.is_dir() => return Err(not_ours(path, "it is a directory")),
-        Ok(found) if found.len() > 0 => Db::look(path)?,
+        Ok(found) if found.is_dir() || found.len() > 0 => Db::look(path)?,
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             private().create(true).truncate(false).open(path).map_err(io)?;
@@ -119,6 +118,9 @@ pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
 impl Db {
     /// Looks at a file without changing it: an error if it is not ours, or too new.
     fn look(path: &Path) -> Result<()> {
+        if path.is_dir() {
+            return Err(not_ours(path, "it is a directory"));
+        }
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let number = |pragma: &str| {
             conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|error| {
