@@ -212,9 +212,16 @@ pub(crate) struct Profiles {
 #[derive(Serialize)]
 pub(crate) struct Events {
     pub(crate) events: Vec<Box<RawValue>>,
-    /// When each happened and what it is called, for people.
+    /// What is known of each besides, for people.
     #[serde(skip)]
-    pub(crate) heads: Vec<(Timestamp, String)>,
+    pub(crate) heads: Vec<Head>,
+}
+
+/// When an event happened, and what it is called.
+pub(crate) struct Head {
+    pub(crate) at: Timestamp,
+    pub(crate) name: String,
+    pub(crate) message_id: String,
 }
 
 impl Events {
@@ -228,7 +235,7 @@ impl Events {
                 message: format!("event {}: not JSON: {error}", record.message_id),
             })?;
             events.push(event);
-            heads.push((record.at, record.name));
+            heads.push(Head { at: record.at, name: record.name, message_id: record.message_id });
         }
         Ok(Self { events, heads })
     }

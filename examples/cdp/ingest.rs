@@ -1,6 +1,6 @@
 //! Taking in files for somebody who watches.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,17 @@ pub(crate) fn ingest(
     let mut report = Report::default();
     for file in files {
         let name = file.display().to_string();
-        let taken = ingest_one(front, file, source).map_err(|error| Failure {
-            message: format!("{error}; what was taken in before stays, and doing it again takes in the rest"),
-            ..Failure::from(error)
+        let mut told = 0;
+        let taken = ingest_one(front, file, source, &mut told).map_err(|error| {
+            let failure = Failure::from(error);
+            match report.events() + told {
+                0 => failure,
+                events => {
+                    let events = amount(events);
+                    let kept = format!("{events} events came before it and are kept; try again for the rest");
+                    Failure { message: format!("{failure} ({kept})"), ..failure }
+                }
+            }
         })?;
         let taken = Report::of(taken, |line, reason| Rejected::FileLine { file: name.clone(), line, reason });
         for rejected in &taken.rejected {
@@ -40,28 +48,27 @@ pub(crate) fn ingest(
     Ok(Summary { report, people: front.cdp.stats()?.profiles, events_a_second, strict })
 }
 
-fn ingest_one(front: &Front, file: &Path, source: &Source) -> Result<IngestReport> {
-    let bar = ProgressBar::hidden();
-    if io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-    }
-    bar.set_prefix(clean(&file.display().to_string()));
-    let told = |progress: Progress| {
-        match progress.of {
-            Some(size) => {
-                bar.set_style(style("{prefix} {wide_bar} {percent}% {msg} {eta}"));
-                bar.set_length(size);
-            }
-            None => bar.set_style(style("{prefix} {spinner} {bytes} {msg} {elapsed}")),
-        }
+/// Takes in one file; `told` is how many of its events were committed, also when it fails.
+fn ingest_one(front: &Front, file: &Path, source: &Source, told: &mut u64) -> Result<IngestReport> {
+    let input = file.as_os_str() == "-";
+    let template = if input {
+        "{prefix} {spinner} {bytes} {msg} {elapsed}"
+    } else {
+        "{prefix} {wide_bar} {percent}% {msg} {eta}"
+    };
+    // Drawn on standard error, and not at all where that is no terminal.
+    let bar = ProgressBar::new(0).with_style(style(template)).with_prefix(clean(&file.display().to_string()));
+    let tell = |progress: Progress| {
+        *told = progress.events;
+        bar.set_length(progress.of.unwrap_or_default());
         bar.set_position(progress.bytes);
         bar.set_message(format!("{} events", amount(progress.events)));
         ControlFlow::Continue(())
     };
-    let taken = if file.as_os_str() == "-" {
-        front.cdp.ingest_reader(io::stdin(), source, told)
+    let taken = if input {
+        front.cdp.ingest_reader(io::stdin(), source, tell)
     } else {
-        front.cdp.ingest_file_with(file, source, told)
+        front.cdp.ingest_file_with(file, source, tell)
     };
     bar.finish_and_clear();
     taken

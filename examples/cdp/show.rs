@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use customerdb::Identifier;
+use customerdb::{Identifier, Value};
 
 use crate::answer::{
     Defined, Done, Entries, Events, Explained, Names, OneProfile, Problems, ProfileOf, Profiles, Purged,
@@ -126,9 +126,14 @@ impl Display for Events {
         if self.events.is_empty() {
             return f.write_str("no events\n");
         }
-        let rows = self.heads.iter().zip(&self.events);
-        rows.fold(Table::new(""), |table, ((at, name), json)| table.row([&at.to_string(), name, json.get()]))
-            .fmt(f)
+        let mut table = Table::new("");
+        for (head, json) in self.heads.iter().zip(&self.events) {
+            let event: Value = serde_json::from_str(json.get()).map_err(|_| fmt::Error)?;
+            let told = ["properties", "traits"].iter().filter_map(|name| event[*name].as_object()).flatten();
+            let told: Vec<String> = told.map(|(name, value)| format!("{name}: {}", plain(value))).collect();
+            table = table.row([&head.at.to_string(), &head.name, &head.message_id, &told.join(", ")]);
+        }
+        table.fmt(f)
     }
 }
 

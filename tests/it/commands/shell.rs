@@ -106,6 +106,8 @@ fn answers_are_printed_for_reading_or_as_the_raw_object() {
     assert!(profile.out.starts_with("user_id:u1\n") && profile.out.contains("city  Wuhan"), "{profile:?}");
     let raw = run_in(folder.path(), &["--json", "events", "user_id:u1", "--limit", "1"]);
     assert_eq!(raw.out, format!("{{\"events\":[{GOOD}]}}\n"));
+    let events = run_in(folder.path(), &["events", "user_id:u1"]);
+    assert_eq!(events.out, "2024-05-01T10:00:00Z  $identify  m1  city: Wuhan\n");
     let why = run_in(folder.path(), &["explain", "user_id:u1", "anonymous_id:d7"]);
     assert!(why.out.starts_with("user_id:u1 and anonymous_id:d7 are one person\n"), "{why:?}");
     assert!(why.out.contains("the first m1"), "{why:?}");
@@ -174,6 +176,13 @@ fn a_file_that_is_not_there_is_named_and_not_made_by_reading() {
     let missing = run_in(folder.path(), &["ingest", "events.jsonl"]);
     assert_eq!(missing.status, Some(2));
     assert!(missing.err.starts_with("cdp: events.jsonl: "), "{missing:?}");
+    for command in ["profiles", "run"] {
+        let directory = said(cdp().current_dir(folder.path()).args(["--db", ".", command]).output().unwrap());
+        assert_eq!(
+            (directory.status, directory.err.as_str()),
+            (Some(2), "cdp: . is not a customer database: it is a directory\n")
+        );
+    }
 }
 
 #[test]
