@@ -1,19 +1,44 @@
 //! A conversation with `cdp run`.
 
+use std::fs::DirEntry;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The example's binary, which `cargo test` builds before it runs anything.
+///
+/// `cargo test --test it` does not, and would test an old one without a word, were it not for the check here.
 pub(super) fn cdp() -> Command {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let path = profile.join("examples").join(format!("cdp{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is missing: run `cargo build --example cdp` first", path.display());
-    Command::new(path)
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.parent().and_then(Path::parent).unwrap();
+        let path = profile.join("examples").join(format!("cdp{}", std::env::consts::EXE_SUFFIX));
+        let built = path.metadata().and_then(|found| found.modified()).ok();
+        let sources = ["src", "examples/cdp"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+        let written = sources.iter().filter_map(|folder| latest(folder)).max();
+        assert!(
+            built.is_some() && built >= written,
+            "{}: run `cargo build --example cdp` first",
+            path.display()
+        );
+        path
+    });
+    Command::new(&*BINARY)
+}
+
+/// When a file in a folder, however deep, was written last.
+fn latest(folder: &Path) -> Option<SystemTime> {
+    let entries = folder.read_dir().ok()?.filter_map(Result::ok);
+    let written = |entry: DirEntry| {
+        let path = entry.path();
+        if path.is_dir() { latest(&path) } else { entry.metadata().and_then(|found| found.modified()).ok() }
+    };
+    entries.filter_map(written).max()
 }
 
 /// A running `cdp run` and the folder of its file.
