@@ -79,8 +79,10 @@ pub(crate) fn identifiers<'e>(
         }
     }
     if let Some(id) = event.ids().previous_id {
-        let value = normalise(&Namespace::ANONYMOUS_ID, id, None).unwrap_or(Cow::Borrowed(id));
-        if is_anonymous_id(&value) {
+        let value = anonymous(id);
+        // The alias itself may be the first event to bear it as `anonymousId`: client libraries send both.
+        let is_own = event.ids().anonymous_id.is_some_and(|own| anonymous(own) == value);
+        if is_own || is_anonymous_id(&value) {
             take(Namespace::ANONYMOUS_ID, id.into());
         } else {
             take(Namespace::USER_ID, id.into());
@@ -133,6 +135,11 @@ impl<'e> Borne<'e> {
             Err(reason) => self.malformed.push((Identifier::new(namespace, raw), reason)),
         }
     }
+}
+
+/// A value as it is spelled if it is an `anonymous_id`.
+fn anonymous(value: &str) -> Cow<'_, str> {
+    normalise(&Namespace::ANONYMOUS_ID, value, None).unwrap_or(Cow::Borrowed(value))
 }
 
 fn text<'v>(traits: &'v Object, name: &str) -> Option<Cow<'v, str>> {
@@ -204,6 +211,9 @@ mod tests {
         assert_eq!(of(alias("a"), &Rules::default()), ["user_id:b", "user_id:a"]);
         assert_eq!(of(alias("b"), &Rules::default()), ["user_id:b"]);
         assert_eq!(of(alias(""), &Rules::default()), ["user_id:b"]);
+        // An alias that was the first event to bear the value as its own `anonymousId` took it for a `user_id` too.
+        let both = json!({"type": "alias", "userId": "b", "anonymousId": " a", "previousId": "a"});
+        assert_eq!(of(both, &Rules::default()), ["user_id:b", "anonymous_id:a"]);
     }
 
     #[test]
