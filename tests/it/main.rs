@@ -1,3 +1,12 @@
-//! The crate from outside, a module a behaviour.
+//! The crate as its users meet it, through its public interface only: a module for each behaviour.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod commands;
+mod durability;
+mod identity;
+mod ingest;
+mod layers;
+mod model;
+mod real_data;
+mod segments;
+mod support;

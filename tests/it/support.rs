@@ -1,0 +1,130 @@
+//! What several modules of tests need: a clock, a file, and what there is to see of everybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use customerdb::{Cdp, CdpBuilder, Durability, ManualClock, ProfileId, Rules, Segment, Timestamp, Value};
+use tempfile::TempDir;
+
+/// The instant that tests call now: noon of the first of May 2024.
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_714_564_800_000);
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn builder(clock: &ManualClock) -> CdpBuilder {
+    Cdp::builder().clock(clock.clone()).durability(Durability::Normal)
+}
+
+/// A database in memory whose clock stands still.
+pub(crate) fn memory(rules: Rules) -> Cdp {
+    builder(&ManualClock::at(NOW)).rules(rules).in_memory().unwrap()
+}
+
+/// A folder that goes when it is dropped, and a path in it.
+pub(crate) fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("customers.db");
+    (folder, path)
+}
+
+/// What there is to see of one person, without the profile's id, which depends on the order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seen {
+    pub(crate) identifiers: BTreeSet<String>,
+    /// Message ids of all events, the newest first.
+    pub(crate) events: Vec<String>,
+    /// Of each trait the value, as JSON, and the message id of the event that asserted it.
+    pub(crate) traits: BTreeMap<String, (String, String)>,
+    pub(crate) accounts: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) segments: BTreeSet<String>,
+}
+
+/// Everybody, in a fixed order. Everything that can be asked in several ways is, and the answers must agree.
+pub(crate) fn everybody(cdp: &Cdp) -> Vec<Seen> {
+    let mut members: BTreeMap<String, BTreeSet<ProfileId>> = BTreeMap::new();
+    for found in cdp.segments().unwrap() {
+        let name = found.segment.name();
+        let listed = cdp.members(name).unwrap();
+        assert_eq!(found.members, listed.len(), "size of {name}");
+        assert_eq!(listed, cdp.preview(found.segment.condition().clone()).unwrap(), "preview of {name}");
+        members.insert(name.to_owned(), listed.into_iter().map(|person| person.id).collect());
+    }
+    let mut everybody = Vec::new();
+    let people = cdp.profiles().unwrap();
+    assert!(people.is_sorted_by_key(|person| person.name.to_string()), "profiles are sorted by name");
+    for person in people {
+        let profile = cdp.profile(person.id).unwrap().expect("a listed profile");
+        assert_eq!((profile.id, &profile.name), (person.id, &person.name));
+        assert_eq!(profile.identifiers, person.identifiers);
+        for identifier in &person.identifiers {
+            assert_eq!(cdp.profile(identifier).unwrap().map(|found| found.id), Some(person.id));
+        }
+        let records = cdp.events(person.id, usize::MAX).unwrap();
+        assert_eq!(profile.events, records.len() as u64);
+        assert_eq!(profile.first_seen, records.last().map(|record| record.at));
+        assert_eq!(profile.last_seen, records.first().map(|record| record.at));
+        let segments: BTreeSet<String> = profile.segments.iter().cloned().collect();
+        let listed = members.iter().filter(|(_, ids)| ids.contains(&person.id)).map(|(name, _)| name.clone());
+        assert_eq!(segments, listed.collect(), "segments of {}", person.name);
+        let text = |value: &Value| value.to_string();
+        everybody.push(Seen {
+            identifiers: person.identifiers.iter().map(ToString::to_string).collect(),
+            events: records.into_iter().map(|record| record.message_id).collect(),
+            traits: profile
+                .traits
+                .iter()
+                .map(|(name, held)| (name.clone(), (text(&held.value), held.message_id.clone())))
+                .collect(),
+            accounts: profile
+                .accounts
+                .iter()
+                .map(|account| {
+                    let traits = account.traits.iter().map(|(name, held)| (name.clone(), text(&held.value)));
+                    (account.id.clone(), traits.collect())
+                })
+                .collect(),
+            segments,
+        });
+    }
+    everybody.sort();
+    everybody
+}
+
+/// The profile id under which each identifier is found.
+pub(crate) fn ids(cdp: &Cdp) -> BTreeMap<String, ProfileId> {
+    let people = cdp.profiles().unwrap().into_iter();
+    people
+        .flat_map(|p| p.identifiers.into_iter().map(move |identifier| (identifier.to_string(), p.id)))
+        .collect()
+}
+
+/// The identifiers of each person, sorted.
+pub(crate) fn partition(cdp: &Cdp) -> Vec<Vec<String>> {
+    let people = cdp.profiles().unwrap().into_iter();
+    let mut sets: Vec<Vec<String>> = people
+        .map(|person| {
+            let mut set: Vec<String> = person.identifiers.iter().map(ToString::to_string).collect();
+            set.sort();
+            set
+        })
+        .collect();
+    sets.sort();
+    sets
+}
+
+/// The names of the members of a segment.
+pub(crate) fn names(cdp: &Cdp, segment: &str) -> Vec<String> {
+    cdp.members(segment).unwrap().into_iter().map(|person| person.name.to_string()).collect()
+}
+
+pub(crate) fn sound(cdp: &Cdp) {
+    assert_eq!(cdp.check().unwrap(), []);
+}
+
+pub(crate) fn define(cdp: &Cdp, segments: &[Segment]) {
+    for segment in segments {
+        cdp.define(segment.clone()).unwrap();
+    }
+}
