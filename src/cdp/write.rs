@@ -136,6 +136,8 @@ impl Cdp {
         let max_bytes = self.inner.limits.max_bytes;
         let (hand, handed) = mpsc::sync_channel::<Vec<Item>>(AHEAD);
         thread::scope(|scope| {
+            // Dropped on every way out, so that a reader that waits to hand over more ends, and the scope with it.
+            let handed = handed;
             let reading = scope.spawn(move || {
                 read_events(reader, stream.lines, max_bytes, |items| hand.send(items).is_ok())
             });
