@@ -45,8 +45,7 @@ impl Cdp {
     ///
     /// [`Error::ReadOnly`], or what the storage says.
     pub fn begin(&self) -> Result<Batch<'_>> {
-        let tally = Tally::from(self.state().identities.next_profile);
-        self.begin_counting(tally)
+        self.begin_counting(Tally::default())
     }
 
     /// Begins a batch that counts profiles together with others of the same call.
@@ -159,7 +158,7 @@ impl Batch<'_> {
     pub(super) fn commit_counting(mut self) -> Result<(IngestReport, Tally)> {
         let intake = self.intake.take().ok_or(Error::Abandoned)?;
         let (cdp, db) = (self.cdp, &self.writer.db);
-        let mut tally = self.tally;
+        let mut tally = std::mem::take(&mut self.tally);
         let (change, report) = {
             let state = cdp.state();
             membership::settle_time(db, &state.identities, &state.segments, intake.now())?;

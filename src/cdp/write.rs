@@ -142,7 +142,7 @@ impl Cdp {
                 read_events(reader, stream.lines, max_bytes, |items| hand.send(items).is_ok())
             });
             let mut whole = IngestReport::default();
-            let mut tally = Tally::from(self.state().identities.next_profile);
+            let mut tally = Tally::default();
             let mut tell = |whole: &IngestReport| {
                 let bytes = bytes.load(Ordering::Relaxed);
                 match progress(Progress { bytes, of: stream.size, events: whole.events() }) {

@@ -3,6 +3,8 @@
 //! A [`Draft`] answers as if its joins had been made, and leaves [`Identities`] as they are: they change only
 //! when the batch is committed, so memory cannot run ahead of the disk.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
 use super::extract::Borne;
@@ -219,6 +221,11 @@ impl Draft {
     /// The nodes that were dormant and no longer are, with the profile that each was given.
     pub(crate) fn held(&self) -> impl Iterator<Item = (Node, ProfileNo)> {
         self.held.iter().map(|(node, profile)| (*node, *profile))
+    }
+
+    /// The numbers of the profiles that came to be.
+    pub(crate) fn founded(&self, base: &Identities) -> Range<u32> {
+        base.next_profile..self.next_profile
     }
 
     /// The final number of one of this draft's own nodes.

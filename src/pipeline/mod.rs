@@ -229,12 +229,15 @@ impl Intake {
         let Self { draft, now, touched, retell, mut report } = self;
         let base = &state.identities;
         db.write_draft(base, &draft, now, &mut id)?;
-        tally.count(draft.founded.len(), draft.absorbed.iter().map(|absorbed| absorbed.profile.0));
+        tally.count(draft.founded(base), draft.absorbed.iter().map(|absorbed| absorbed.profile.0));
         let change = if retell {
             let mut before = base.clone();
             before.apply(&draft);
             let (after, succession) = replay::replay(db, &before, &state.rules, now, id)?;
-            tally.count(succession.founded.len(), succession.absorbed.iter().map(|(profile, _)| profile.0));
+            tally.count(
+                before.next_profile..after.next_profile,
+                succession.absorbed.iter().map(|(profile, _)| profile.0),
+            );
             db.clear_standings()?;
             membership::settle_all(db, &after, &state.segments, now)?;
             Change::Replace(Box::new(after))

@@ -1,5 +1,7 @@
 //! What came of an ingest.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 /// What came of ingesting events: every one of them is accepted, a duplicate, or rejected.
@@ -51,25 +53,25 @@ pub struct Rejected {
 }
 
 /// Counts the profiles that a call creates and merges, over all its batches.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
-    /// The number of the first profile that did not exist before the call.
-    first_new: u32,
+    /// The numbers of the profiles that the call has founded, in order. Other writers may found some in between.
+    own: Vec<Range<u32>>,
     created: u64,
     merges: u64,
 }
 
 impl Tally {
-    /// A tally for a call before which profiles up to `first_new` existed.
-    pub(crate) fn from(first_new: u32) -> Self {
-        Self { first_new, created: 0, merges: 0 }
-    }
-
     /// Counts the profiles that a batch founded, and those that it absorbed.
-    pub(crate) fn count(&mut self, founded: usize, absorbed: impl IntoIterator<Item = u32>) {
-        self.created += founded as u64;
+    pub(crate) fn count(&mut self, founded: Range<u32>, absorbed: impl IntoIterator<Item = u32>) {
+        self.created += u64::from(founded.end - founded.start);
+        match self.own.last_mut() {
+            Some(last) if last.end == founded.start => last.end = founded.end,
+            _ => self.own.push(founded),
+        }
         for profile in absorbed {
-            if profile >= self.first_new {
+            let after = self.own.partition_point(|range| range.end <= profile);
+            if self.own.get(after).is_some_and(|range| range.contains(&profile)) {
                 self.created = self.created.saturating_sub(1);
             } else {
                 self.merges += 1;
@@ -90,11 +92,15 @@ mod tests {
 
     #[test]
     fn a_profile_that_comes_and_goes_within_a_call_is_neither_created_nor_merged() {
-        let mut tally = Tally::from(10);
-        tally.count(3, []);
-        tally.count(1, [11, 4]);
+        let mut tally = Tally::default();
+        tally.count(10..13, []);
+        tally.count(13..14, [11, 4]);
         let mut report = IngestReport::default();
         tally.report(&mut report);
         assert_eq!((report.profiles_created, report.merges), (3, 1));
+        // Of the profiles from 14 to 19 others have founded some since.
+        tally.count(20..21, [13, 14, 20]);
+        tally.report(&mut report);
+        assert_eq!((report.profiles_created, report.merges), (2, 2));
     }
 }
