@@ -87,6 +87,18 @@ fn stamp(db: &Db, segments: &[Live], now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Settles everyone anew, when what all people are made of has changed.
+pub(crate) fn settle_afresh(
+    db: &Db,
+    identities: &Identities,
+    segments: &[Live],
+    now: Timestamp,
+) -> Result<()> {
+    db.clear_standings()?;
+    settle_all(db, identities, segments, now)?;
+    Ok(db.set(SETTLED_AT, now.as_micros())?)
+}
+
 /// Whether the standings of the file hold for `now` as they are.
 pub(crate) fn is_settled(db: &Db, now: Timestamp) -> Result<bool> {
     Ok(now >= Timestamp::from_micros(db.counter(SETTLED_AT)?) && !db.has_woken(now)?)

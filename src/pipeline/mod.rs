@@ -238,8 +238,7 @@ impl Intake {
                 before.next_profile..after.next_profile,
                 succession.absorbed.iter().map(|(profile, _)| profile.0),
             );
-            db.clear_standings()?;
-            membership::settle_all(db, &after, &state.segments, now)?;
+            membership::settle_afresh(db, &after, &state.segments, now)?;
             Change::Replace(Box::new(after))
         } else {
             let roots: FxHashSet<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();

@@ -25,8 +25,7 @@ pub(crate) fn put_rules(
 ) -> Result<(Change, RulesReport)> {
     db.set(RULES, rules.to_json().to_string())?;
     let (after, succession) = replay(db, &state.identities, rules, now, id)?;
-    db.clear_standings()?;
-    membership::settle_all(db, &after, &state.segments, now)?;
+    membership::settle_afresh(db, &after, &state.segments, now)?;
     Ok((Change::Replace(Box::new(after)), succession.report))
 }
 
