@@ -1,1 +1,405 @@
-//! stub
+//! Members: right after every batch, and right at every instant, whichever way one asks.
+
+use customerdb::{
+    Cdp, Condition, Error, Event, ManualClock, Rules, Segment, Span, Timestamp, all, any, days, did, did_not,
+    has_identifier, has_trait, hours, is_known, minutes, not,
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::support::{NOW, builder, define, everybody, memory, names, place, sound};
+
+fn did_at(name: &str, user: &str, time: Timestamp) -> Event {
+    Event::track(name).user_id(user).at(time)
+}
+
+const MICRO: Span = Span::from_micros(1);
+
+#[test]
+fn members_are_right_after_every_batch() {
+    let cdp = memory(Rules::default());
+    define(
+        &cdp,
+        &[
+            Segment::new("buyers", did("Buy")),
+            Segment::new("rest", did_not("Buy")),
+            Segment::new("spenders", did("Buy").sum("revenue").gte(100)),
+            Segment::new("wuhan", has_trait("city").eq("Wuhan")),
+            Segment::new("all", Condition::everyone()),
+            Segment::new("none", Condition::nobody()),
+        ],
+    );
+    let buy = |user: &str, revenue: u32| Event::track("Buy").user_id(user).property("revenue", revenue);
+    cdp.ingest([Event::page().user_id("u1"), buy("u2", 60)]).unwrap();
+    assert_eq!(names(&cdp, "buyers"), ["user_id:u2"]);
+    assert_eq!(names(&cdp, "rest"), ["user_id:u1"]);
+    assert!(names(&cdp, "spenders").is_empty());
+    assert_eq!(names(&cdp, "all").len(), 2);
+    let city = |city, at| Event::identify().user_id("u1").with_trait("city", city).at(at);
+    cdp.ingest([buy("u2", 40), city(json!("Wuhan"), NOW.before(MICRO))]).unwrap();
+    assert_eq!(names(&cdp, "spenders"), ["user_id:u2"]);
+    assert_eq!(names(&cdp, "wuhan"), ["user_id:u1"]);
+    assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().segments, ["all", "rest", "wuhan"]);
+    // Negative sums take members out; a removed trait does.
+    cdp.ingest([Event::track("Buy").user_id("u2").property("revenue", -1)]).unwrap();
+    cdp.ingest([city(json!(null), NOW)]).unwrap();
+    assert!(
+        names(&cdp, "spenders").is_empty()
+            && names(&cdp, "wuhan").is_empty()
+            && names(&cdp, "none").is_empty()
+    );
+    everybody(&cdp);
+    sound(&cdp);
+}
+
+#[test]
+fn a_window_is_open_at_its_far_end_and_closed_at_now() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).in_memory().unwrap();
+    define(
+        &cdp,
+        &[
+            Segment::new("lately", did("A").within(days(1))),
+            Segment::new("before", did("A").within(days(2)).ending(days(1))),
+            Segment::new("not lately", did_not("A").within(days(1))),
+            Segment::new("since", did("A").since(NOW).until(NOW.after(days(1)))),
+            Segment::new("seen", has_trait("seen").within(days(1))),
+            Segment::new("unseen", has_trait("seen").older_than(days(1))),
+        ],
+    );
+    cdp.ingest([did_at("A", "u1", NOW).context_trait("seen", NOW.to_string())]).unwrap();
+    for (now, expected) in [
+        (NOW, vec!["lately", "seen", "since"]),
+        (NOW.after(days(1)).before(MICRO), vec!["lately", "seen", "since"]),
+        (NOW.after(days(1)), vec!["before", "not lately", "since", "unseen"]),
+        (NOW.after(days(2)).before(MICRO), vec!["before", "not lately", "since", "unseen"]),
+        (NOW.after(days(2)), vec!["not lately", "since", "unseen"]),
+        (NOW.after(days(365)), vec!["not lately", "since", "unseen"]),
+        // And back.
+        (NOW.after(days(2)).before(MICRO), vec!["before", "not lately", "since", "unseen"]),
+        (NOW, vec!["lately", "seen", "since"]),
+        (NOW.before(MICRO), vec!["not lately", "since"]),
+        (NOW.after(hours(1)), vec!["lately", "seen", "since"]),
+    ] {
+        clock.set(now);
+        assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().segments, expected, "at {now}");
+        everybody(&cdp);
+    }
+    // The same, when the file follows the clock.
+    for now in [NOW.after(days(1)), NOW.after(days(2)), NOW, NOW.before(MICRO), NOW] {
+        clock.set(now);
+        let before = everybody(&cdp);
+        cdp.advance().unwrap();
+        assert_eq!(everybody(&cdp), before, "at {now}");
+    }
+    sound(&cdp);
+}
+
+#[test]
+fn an_event_that_lies_ahead_counts_when_its_time_has_come() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).in_memory().unwrap();
+    define(&cdp, &[Segment::new("lately", did("A").within(days(1)))]);
+    cdp.ingest([did_at("A", "u1", NOW.after(hours(3)))]).unwrap();
+    assert!(names(&cdp, "lately").is_empty());
+    clock.set(NOW.after(hours(3)).before(MICRO));
+    assert!(names(&cdp, "lately").is_empty());
+    clock.set(NOW.after(hours(3)));
+    assert_eq!(names(&cdp, "lately"), ["user_id:u1"]);
+    clock.set(NOW.after(hours(27)));
+    assert!(names(&cdp, "lately").is_empty());
+}
+
+#[test]
+fn a_late_event_counts_where_it_belongs_in_time() {
+    let cdp = memory(Rules::default());
+    let city = |city: &str, at| Event::identify().user_id("u1").with_trait("city", city).at(at);
+    define(
+        &cdp,
+        &[
+            Segment::new("wuhan", has_trait("city").eq("Wuhan")),
+            Segment::new("old", did("A").within(days(9)).ending(days(5))),
+            Segment::new("first from ad", did("A").first("source").eq("ad")),
+            Segment::new("new", did("A").first_time().within(days(3))),
+        ],
+    );
+    cdp.ingest([
+        city("Wuhan", NOW.before(days(1))),
+        did_at("A", "u1", NOW.before(days(2))).property("source", "mail"),
+    ])
+    .unwrap();
+    assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().segments, ["new", "wuhan"]);
+    cdp.ingest([
+        city("Lima", NOW.before(days(2))),
+        did_at("A", "u1", NOW.before(days(7))).property("source", "ad"),
+    ])
+    .unwrap();
+    assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().segments, ["first from ad", "old", "wuhan"]);
+    everybody(&cdp);
+}
+
+#[test]
+fn a_join_brings_together_what_makes_a_member() {
+    let cdp = memory(Rules::default());
+    define(
+        &cdp,
+        &[
+            Segment::new("thrice", did("A").at_least(3)),
+            Segment::new("once", did("A").times(1)),
+            Segment::new("unknown", not(is_known())),
+            Segment::new("both", all([has_identifier("email"), has_identifier("phone")])),
+            Segment::new("no city", has_trait("city").is_missing()),
+        ],
+    );
+    let a = |anonymous: &str| Event::track("A").anonymous_id(anonymous);
+    cdp.ingest([
+        a("a1").message_id("1"),
+        a("a1").message_id("2"),
+        a("a2").message_id("3").context_trait("email", "x@y.io").context_trait("city", "Lima"),
+        a("a3").message_id("4").context_trait("phone", "+12025550100"),
+    ])
+    .unwrap();
+    assert!(names(&cdp, "thrice").is_empty());
+    assert_eq!(names(&cdp, "once").len(), 2);
+    assert_eq!(names(&cdp, "unknown"), ["anonymous_id:a1"]);
+    cdp.ingest(["a1", "a2", "a3"].map(|id| Event::identify().anonymous_id(id).user_id("u1"))).unwrap();
+    assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().segments, ["both", "thrice"]);
+    assert!(["once", "unknown", "no city"].iter().all(|name| names(&cdp, name).is_empty()));
+    everybody(&cdp);
+    sound(&cdp);
+}
+
+#[test]
+fn a_definition_holds_for_all_history_and_can_be_replaced_and_removed() {
+    let (_folder, path) = place();
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).open(&path).unwrap();
+    cdp.ingest([did_at("A", "u1", NOW), did_at("B", "u2", NOW.before(days(40)))]).unwrap();
+    assert_eq!(cdp.define(Segment::new("s", did("A"))).unwrap(), 1);
+    assert_eq!(cdp.define(Segment::new("t", any([did("A"), did("B")]))).unwrap(), 2);
+    assert_eq!(cdp.define(Segment::new("s", did("B").within(days(50)))).unwrap(), 1);
+    assert_eq!(names(&cdp, "s"), ["user_id:u2"]);
+    clock.set(NOW.after(days(10)));
+    assert!(names(&cdp, "s").is_empty());
+    assert_eq!(cdp.define(Segment::new("s", did("C"))).unwrap(), 0);
+    assert_eq!(cdp.segments().unwrap().len(), 2);
+    assert!(cdp.undefine("s").unwrap());
+    assert!(!cdp.undefine("s").unwrap());
+    let error = cdp.members("s").unwrap_err();
+    assert!(matches!(&error, Error::UnknownSegment(name) if name == "s"), "{error:?}");
+    // The number of the one that was removed may be given again: nobody is a member by that.
+    assert_eq!(cdp.define(Segment::new("u", did("Nothing"))).unwrap(), 0);
+    assert!(names(&cdp, "u").is_empty());
+    let before = everybody(&cdp);
+    drop(cdp);
+    let cdp = builder(&clock).open(&path).unwrap();
+    assert_eq!(everybody(&cdp), before);
+    assert_eq!(cdp.segments().unwrap().iter().map(|s| s.segment.name()).collect::<Vec<_>>(), ["t", "u"]);
+    cdp.ingest([did_at("Nothing", "u9", NOW)]).unwrap();
+    assert_eq!(names(&cdp, "u"), ["user_id:u9"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_no_segment_and_leaves_the_old_one() {
+    let cdp = memory(Rules::default());
+    cdp.ingest([did_at("A", "u1", NOW)]).unwrap();
+    cdp.define(Segment::new("s", did("A"))).unwrap();
+    for bad in [
+        Segment::new("s", has_trait("x").matches("(")),
+        Segment::new("", did("A")),
+        Segment::new("s", is_known().at_least(3)),
+        Segment::new("x".repeat(201), did("A")),
+    ] {
+        let error = cdp.define(bad).unwrap_err();
+        assert!(matches!(error, Error::Definition(_)), "{error:?}");
+    }
+    assert_eq!(names(&cdp, "s"), ["user_id:u1"]);
+    assert!(cdp.preview(has_trait("x").matches("(")).is_err());
+}
+
+/// Setting rules evaluated everyone afresh without noting for which instant. When the clock was set back to between
+/// the last batch and that instant, the answers of the later one were taken for those of the earlier one.
+#[test]
+fn after_a_replay_the_clock_may_be_set_back() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).in_memory().unwrap();
+    define(&cdp, &[Segment::new("lately", did("A").within(days(1)))]);
+    cdp.ingest([did_at("A", "u1", NOW)]).unwrap();
+    clock.set(NOW.after(days(2)));
+    cdp.set_rules(Rules::default()).unwrap();
+    assert!(names(&cdp, "lately").is_empty());
+    clock.set(NOW.after(hours(1)));
+    assert_eq!(names(&cdp, "lately"), ["user_id:u1"]);
+    everybody(&cdp);
+}
+
+#[test]
+fn members_of_the_past_are_told_from_the_events_up_to_then() {
+    let cdp = memory(Rules::default());
+    define(
+        &cdp,
+        &[
+            Segment::new("buyers", did("Buy")),
+            Segment::new("everyone", Condition::everyone()),
+            Segment::new("wuhan", has_trait("city").eq("Wuhan")),
+        ],
+    );
+    cdp.ingest([
+        did_at("Buy", "u1", NOW.before(days(5))),
+        did_at("Buy", "u2", NOW.before(days(1))).context_trait("city", "Wuhan"),
+    ])
+    .unwrap();
+    let then = |name: &str, at| cdp.members_at(name, at).unwrap().len();
+    assert_eq!(then("buyers", NOW.before(days(6))), 0);
+    assert_eq!(then("everyone", NOW.before(days(6))), 0, "nobody was there");
+    assert_eq!(then("buyers", NOW.before(days(5))), 1);
+    assert_eq!(then("buyers", NOW.before(days(1)).before(MICRO)), 1);
+    assert_eq!(then("buyers", NOW.before(days(1))), 2);
+    assert_eq!((then("wuhan", NOW.before(days(2))), then("wuhan", NOW)), (0, 1));
+    let previewed = cdp.preview_at(did("Buy").within(days(1)), NOW.before(days(4)).before(MICRO)).unwrap();
+    assert_eq!(previewed.len(), 1);
+}
+
+#[test]
+fn names_and_values_are_one_whatever_their_unicode_form() {
+    let cdp = memory(Rules::default());
+    let (composed, decomposed) = ("Caf\u{e9}", "Cafe\u{301}");
+    define(
+        &cdp,
+        &[
+            Segment::new("event", did(composed)),
+            Segment::new("event too", did(decomposed)),
+            Segment::new("trait", has_trait(composed).eq(composed)),
+            Segment::new("property", did("Caf*").where_property(decomposed).eq(composed)),
+        ],
+    );
+    let event = Event::track(decomposed).context_trait(decomposed, decomposed).property(composed, decomposed);
+    cdp.ingest([event.user_id(decomposed)]).unwrap();
+    let profile = cdp.profile(format!("user_id:{composed}")).unwrap().unwrap();
+    assert_eq!(profile.segments, ["event", "event too", "property", "trait"]);
+}
+
+// ---- a wake must not be missed ----
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let name = prop_oneof![Just("A"), Just("B"), Just("*")];
+    let span = || (1..40_u32).prop_map(|n| minutes(n * 5));
+    let event = (name, 0..4_u64, span(), 0..9_u8, span()).prop_map(|(name, n, span, form, other)| {
+        let (long, short) = (span.max(other), span.min(other));
+        match form {
+            0 => did(name).within(span),
+            1 => did(name).at_least(n).within(span),
+            2 => did(name).at_most(n).within(span),
+            3 => did(name).times(n).within(span),
+            4 if short < long => did(name).within(long).ending(short),
+            5 => did(name).first_time().within(span),
+            6 => did(name).sum("n").gte(n * 3).within(span),
+            7 => did(name).last("n").lt(4).within(span),
+            8 => has_trait("t").within(span),
+            _ => has_trait("t").older_than(span),
+        }
+    });
+    event.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(all),
+            prop::collection::vec(inner.clone(), 0..3).prop_map(any),
+            inner.prop_map(not),
+        ]
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Ingest(Vec<(u8, bool, i64, i64)>),
+    Move(i64),
+    Advance,
+    Join(u8, u8),
+    Replay,
+    Define(usize, Condition),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let event = (0..4_u8, prop::bool::ANY, -240..120_i64, 0..6_i64);
+    prop_oneof![
+        6 => prop::collection::vec(event, 1..4).prop_map(Step::Ingest),
+        8 => prop_oneof![4 => 0..90_i64, 1 => -120..0_i64].prop_map(Step::Move),
+        1 => Just(Step::Advance),
+        1 => (0..4_u8, 0..4_u8).prop_map(|(a, b)| Step::Join(a, b)),
+        1 => Just(Step::Replay),
+        1 => (0..3_usize, condition()).prop_map(|(n, condition)| Step::Define(n, condition)),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn minutes_from(now: Timestamp, by: i64) -> Timestamp {
+    Timestamp::from_micros(now.as_micros() + by * 60_000_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// `everybody` holds members, sizes and segments of profiles against a preview, which looks at everything afresh.
+    #[test]
+    fn nobody_overstays_or_misses_a_moment(
+        conditions in prop::collection::vec(condition(), 3),
+        steps in prop::collection::vec(step(), 1..24),
+    ) {
+        let (_folder, path) = place();
+        let clock = ManualClock::at(NOW);
+        let open = || builder(&clock).rules(Rules::unlimited()).open(&path).unwrap();
+        let mut cdp = open();
+        for (n, condition) in conditions.into_iter().enumerate() {
+            cdp.define(Segment::new(format!("s{n}"), condition)).unwrap();
+        }
+        let mut now = NOW;
+        for step in steps {
+            match step {
+                Step::Ingest(events) => {
+                    let events = events.into_iter().map(|(who, kind, by, n)| {
+                        let time = minutes_from(now, by);
+                        let event = Event::track(if kind { "A" } else { "B" }).user_id(format!("u{who}"));
+                        let event = event.at(time).property("n", n);
+                        if n == 5 { event.context_trait("t", minutes_from(time, n).to_string()) } else { event }
+                    });
+                    cdp.ingest(events).unwrap();
+                }
+                Step::Move(by) => {
+                    now = minutes_from(now, by);
+                    clock.set(now);
+                }
+                Step::Advance => cdp.advance().unwrap(),
+                Step::Join(a, b) => {
+                    let join = Event::alias(format!("u{a}")).user_id(format!("u{b}")).at(now);
+                    cdp.ingest([join]).unwrap();
+                }
+                Step::Replay => _ = cdp.set_rules(Rules::unlimited()).unwrap(),
+                Step::Define(n, condition) => {
+                    _ = cdp.define(Segment::new(format!("s{n}"), condition)).unwrap();
+                }
+                Step::Reopen => {
+                    drop(cdp);
+                    cdp = open();
+                }
+            }
+            everybody(&cdp);
+        }
+        sound(&cdp);
+    }
+}
+
+#[test]
+fn a_read_only_handle_tells_members_by_its_own_clock() {
+    let (_folder, path) = place();
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).open(&path).unwrap();
+    define(&cdp, &[Segment::new("lately", did("A").within(days(1)))]);
+    cdp.ingest([did_at("A", "u1", NOW)]).unwrap();
+    let later = ManualClock::at(NOW.after(days(1)));
+    let reader: Cdp = builder(&later).open_read_only(&path).unwrap();
+    assert!(names(&reader, "lately").is_empty());
+    assert_eq!(names(&cdp, "lately"), ["user_id:u1"]);
+    later.set(NOW.after(hours(23)));
+    assert_eq!(names(&reader, "lately"), ["user_id:u1"]);
+    everybody(&reader);
+}
