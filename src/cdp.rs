@@ -105,6 +105,9 @@ struct Inner {
 struct Writer {
     db: Db,
     desk: Desk,
+    /// Whether a transaction was begun and not committed since. SQLite's own answer will not do: it takes one back by
+    /// itself where the disk is full, and what is at hand would outlive it.
+    open: bool,
     /// Held for its `Drop`, after the connection's.
     _lock: Option<FileLock>,
 }
@@ -120,7 +123,7 @@ impl Cdp {
         let full = settings.durability == Durability::Full;
         let db = Db::open(&place, Access::Write { full, max_bytes: settings.max_file_bytes })?;
         let state = load(&db)?;
-        let writer = Writer { db, desk: Desk::default(), _lock: lock };
+        let writer = Writer { db, desk: Desk::default(), open: false, _lock: lock };
         let rules = settings.rules.clone().filter(|rules| *rules != state.rules);
         let cdp = Self::assemble(settings, place, state, Some(writer));
         if let Some(rules) = rules {

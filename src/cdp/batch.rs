@@ -61,15 +61,17 @@ impl Cdp {
         // Left open only by a thread that panicked in the middle of one.
         writer.abandon();
         writer.db.begin_write()?;
+        writer.open = true;
         Ok(writer)
     }
 
     /// Commits the transaction, and lets the state in memory follow: not before the commit has returned.
-    pub(super) fn publish(&self, writer: &Writer, follow: impl FnOnce(&mut State)) -> Result<()> {
+    pub(super) fn publish(&self, writer: &mut Writer, follow: impl FnOnce(&mut State)) -> Result<()> {
         let version = self.state().version + 1;
         writer.db.set(VERSION, version)?;
         let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
         writer.db.commit()?;
+        writer.open = false;
         follow(&mut state);
         state.version = version;
         Ok(())
@@ -79,9 +81,10 @@ impl Cdp {
 impl Writer {
     /// Takes back whatever the transaction under way has done, if there is one.
     pub(super) fn abandon(&mut self) {
-        if self.db.is_writing() {
+        if self.open {
             self.db.rollback();
             self.desk = Desk::default();
+            self.open = false;
         }
     }
 }
@@ -164,7 +167,7 @@ impl Batch<'_> {
             membership::settle_time(db, &state.identities, &state.segments, intake.now())?;
             intake.settle(db, &state, &mut tally, || cdp.new_profile_id())?
         };
-        cdp.publish(&self.writer, |state| state.apply(change))?;
+        cdp.publish(&mut self.writer, |state| state.apply(change))?;
         Ok((report, tally))
     }
 

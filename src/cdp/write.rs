@@ -195,7 +195,7 @@ impl Cdp {
             Ok((live, usize::try_from(members).unwrap_or(usize::MAX)))
         })();
         let published = defined.and_then(|(live, members)| {
-            self.publish(&writer, |state| {
+            self.publish(&mut writer, |state| {
                 state.segments.retain(|other| other.segment.name() != live.segment.name());
                 let place =
                     state.segments.partition_point(|other| other.segment.name() < live.segment.name());
@@ -215,7 +215,7 @@ impl Cdp {
     pub fn undefine(&self, name: &str) -> Result<bool> {
         let mut writer = self.write()?;
         let removed = writer.db.remove_segment(name).map_err(Error::from).and_then(|removed| {
-            self.publish(&writer, |state| state.segments.retain(|live| live.segment.name() != name))?;
+            self.publish(&mut writer, |state| state.segments.retain(|live| live.segment.name() != name))?;
             Ok(removed)
         });
         writer.abandon();
@@ -246,7 +246,7 @@ impl Cdp {
         let mut writer = self.write()?;
         let put = put_rules(&writer.db, &self.state(), &rules, now, || self.new_profile_id());
         let published = put.and_then(|(change, report)| {
-            self.publish(&writer, |state| {
+            self.publish(&mut writer, |state| {
                 state.apply(change);
                 state.rules = rules;
             })?;
@@ -270,7 +270,7 @@ impl Cdp {
             let state = self.state();
             membership::settle_time(&writer.db, &state.identities, &state.segments, now)
         };
-        let published = settled.and_then(|()| self.publish(&writer, |_| {}));
+        let published = settled.and_then(|()| self.publish(&mut writer, |_| {}));
         writer.abandon();
         published
     }
@@ -310,7 +310,7 @@ impl Cdp {
     pub fn purge_quarantine(&self) -> Result<usize> {
         let mut writer = self.write()?;
         let purged = writer.db.purge_quarantine().map_err(Error::from).and_then(|purged| {
-            self.publish(&writer, |_| {})?;
+            self.publish(&mut writer, |_| {})?;
             Ok(purged)
         });
         writer.abandon();
