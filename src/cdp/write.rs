@@ -240,8 +240,10 @@ impl Cdp {
     ///
     /// # Errors
     ///
-    /// What the storage says; the old rules stay in force then.
+    /// [`Error::Definition`] if the rules make no sense (a limit of 0, a namespace listed twice), or what the storage
+    /// says; the old rules stay in force then.
     pub fn set_rules(&self, rules: Rules) -> Result<RulesReport> {
+        let rules = rules.as_kept()?;
         let now = self.now();
         let mut writer = self.write()?;
         let put = put_rules(&writer.db, &self.state(), &rules, now, || self.new_profile_id());

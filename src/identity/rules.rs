@@ -247,6 +247,15 @@ impl Rules {
         Ok(rules)
     }
 
+    /// These rules as they are when they have been written and read again, which is how a file keeps them.
+    ///
+    /// # Errors
+    ///
+    /// What could not be read again, which builders do not refuse: a limit of 0, a namespace that is empty.
+    pub(crate) fn as_kept(&self) -> Result<Self, DefinitionError> {
+        Self::unlimited().changed(&self.to_json())
+    }
+
     fn read_limits(&mut self, value: &Value) -> Result<(), DefinitionError> {
         for (namespace, limit) in object("limits", value)? {
             let path = format!("limits.{namespace}");
