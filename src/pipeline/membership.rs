@@ -95,8 +95,7 @@ pub(crate) fn settle_afresh(
     now: Timestamp,
 ) -> Result<()> {
     db.clear_standings()?;
-    settle_all(db, identities, segments, now)?;
-    Ok(db.set(SETTLED_AT, now.as_micros())?)
+    settle_all(db, identities, segments, now)
 }
 
 /// Whether the standings of the file hold for `now` as they are.
