@@ -214,6 +214,22 @@ fn settings_come_from_a_file_and_mistakes_in_it_are_told_by_their_path() {
     }
 }
 
+/// An import of more than the reader may read ahead used to wait for ever once a batch failed: the reader waited
+/// for room, and the writer, which had given up, for the reader.
+#[test]
+fn an_import_that_fills_the_file_ends_and_keeps_nothing_of_the_batch() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("config.json"), r#"{"max_file_bytes": 300000}"#).unwrap();
+    let lines: Vec<String> = (0..20_000).map(|n| GOOD.replace("u1", &format!("u{n}"))).collect();
+    std::fs::write(folder.path().join("events.jsonl"), lines.join("\n").replace("\"messageId\":\"m1\",", ""))
+        .unwrap();
+    let full = run_in(folder.path(), &["--config", "config.json", "ingest", "events.jsonl"]);
+    assert_eq!((full.status, full.out.as_str()), (Some(2), ""), "{full:?}");
+    assert!(full.err.starts_with("cdp: the disk is full"), "{full:?}");
+    assert_eq!(figure(&run_in(folder.path(), &["stats"]).out, "events "), "0");
+    assert_eq!(run_in(folder.path(), &["check"]).out, "sound\n");
+}
+
 #[test]
 fn new_rules_say_what_they_did() {
     let folder = TempDir::new().unwrap();
