@@ -8,7 +8,7 @@ use crate::cdp::{Cdp, Durability, Settings};
 use crate::clock::{Clock, Span};
 use crate::error::Result;
 use crate::identity::Rules;
-use crate::store::{Place, create, locate};
+use crate::store::{Place, create, find};
 
 /// Opens a database with other settings than the default ones.
 ///
@@ -92,7 +92,7 @@ impl CdpBuilder {
     ///
     /// As [`open`](Self::open) but for `Locked`; [`Error::Io`](crate::Error::Io) if there is no file.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Cdp> {
-        Cdp::start_reading(self.settings, Place::File(locate(path.as_ref())?))
+        Cdp::start_reading(self.settings, Place::File(find(path.as_ref())?))
     }
 
     /// Makes a database in memory, which is gone when the last handle to it is.

@@ -105,13 +105,19 @@ pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
         }
         Err(error) => return Err(io(error)),
     }
-    let path = locate(path)?;
+    let path = one_name(path)?;
     let lock = FileLock::take(&path)?;
     Ok((path, lock))
 }
 
-/// The one name of a file that is there.
-pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
+/// Finds a file to be read, and gives its one name.
+pub(crate) fn find(path: &Path) -> Result<PathBuf> {
+    let name = one_name(path)?;
+    Db::look(path)?;
+    Ok(name)
+}
+
+fn one_name(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
@@ -155,10 +161,7 @@ impl Db {
         let path = place.path();
         let conn = match (access, place) {
             (Access::Write { .. }, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
-            (Access::Read, Place::File(_)) => {
-                Self::look(&path)?;
-                connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?
-            }
+            (Access::Read, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
             (_, Place::Memory(_)) => connect(
                 &path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE

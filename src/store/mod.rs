@@ -10,7 +10,7 @@ mod traits;
 
 pub use check::{Problem, Stats};
 pub(crate) use events::{NewEvent, StoredEvent};
-pub(crate) use file::{Access, FileLock, Place, create, locate};
+pub(crate) use file::{Access, FileLock, Place, create, find};
 pub(crate) use quarantine::Quarantined;
 pub(crate) use segments::Standing;
 pub(crate) use traits::Assertion;
