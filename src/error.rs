@@ -37,6 +37,10 @@ pub enum Error {
         /// The newest format number that this version reads.
         supported: u32,
     },
+    /// Somebody else held the file for seconds: another program that writes to it. Or, of a database in memory, which
+    /// has no snapshots, a batch is open. Try again later.
+    #[error("the database is held by another program, or, being in memory, by an open batch")]
+    Busy,
     /// The disk is full, or the file has reached the size set at opening. Nothing of the batch was kept.
     #[error("the disk is full, or the file has reached its largest size: nothing of this batch was kept")]
     Full,
@@ -91,6 +95,7 @@ impl Error {
             Self::Locked { .. } => "locked",
             Self::NotACdpFile { .. } => "not_a_cdp_file",
             Self::NewerFormat { .. } => "newer_format",
+            Self::Busy => "busy",
             Self::Full => "full",
             Self::Abandoned => "abandoned",
             Self::ReadOnly => "read_only",
@@ -131,6 +136,7 @@ impl Error {
     pub(crate) fn from_sqlite(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
         match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly) => Self::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),

@@ -14,7 +14,8 @@ use crate::store::Db;
 /// Several calls that are committed together, or not at all.
 ///
 /// Until [`commit`](Self::commit) nobody sees what they did; a batch that is dropped leaves nothing behind. Other
-/// writers wait meanwhile, so keep it short; reading calls go on.
+/// writers wait meanwhile, so keep it short; reading calls go on, but for a database in memory, which answers them
+/// with [`Error::Busy`] after five seconds.
 ///
 /// ```
 /// use customerdb::{Cdp, Event, Source};
@@ -23,9 +24,13 @@ use crate::store::Db;
 /// let mut batch = cdp.begin()?;
 /// batch.ingest([Event::track("Search").user_id("u1")])?;
 /// batch.ingest_from(&Source::new("crm"), [Event::identify().user_id("u1").with_trait("plan", "gold")])?;
-/// assert!(cdp.profile("user_id:u1")?.is_none());
 /// assert_eq!(batch.commit()?.accepted, 2);
 /// assert!(cdp.profile("user_id:u1")?.is_some());
+///
+/// let mut batch = cdp.begin()?;
+/// batch.ingest([Event::track("Search").user_id("u2")])?;
+/// drop(batch);
+/// assert!(cdp.profile("user_id:u2")?.is_none());
 /// # Ok::<(), customerdb::Error>(())
 /// ```
 #[must_use = "a batch that is dropped leaves nothing behind"]
