@@ -78,7 +78,7 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// A [`DefinitionError`] with the path and the reason, if the name is empty or longer than
+    /// A [`DefinitionError`] with the path (of a part of the condition, within the condition) and the reason, if the name is empty or longer than
     /// [`LONGEST_NAME`](Self::LONGEST_NAME), the condition is none, or there are other members.
     pub fn from_value(value: &Value) -> Result<Self, DefinitionError> {
         let at = At::ROOT;
@@ -89,7 +89,7 @@ impl Segment {
         let get = |name| object.get(name).ok_or_else(|| at.error(format!("missing {name:?}")));
         let name = string(get("name")?, &at.member("name"))?;
         check_name(name)?;
-        let condition = read::condition(get("condition")?, &at.member("condition"), 1)?;
+        let condition = Condition::from_value(get("condition")?)?;
         Ok(Self::new(name, condition))
     }
 
@@ -105,10 +105,7 @@ impl Segment {
     /// A name that is empty or longer than [`LONGEST_NAME`](Self::LONGEST_NAME), and those of [`Condition::check`].
     pub fn check(&self) -> Result<(), DefinitionError> {
         check_name(&self.name)?;
-        self.condition.check().map_err(|error| {
-            let dot = if error.path().is_empty() { "" } else { "." };
-            DefinitionError::new(format!("condition{dot}{}", error.path()), error.reason())
-        })
+        self.condition.check()
     }
 }
 

@@ -353,13 +353,13 @@ fn segments_have_a_name_and_read_back_what_they_write() {
         ),
         (
             json!({"name": "x", "condition": {"not": {"known": 1}}}),
-            "condition.not.known: expected true or false, found a number",
+            "not.known: expected true or false, found a number",
         ),
     ] {
         assert_eq!(Segment::from_value(&value).unwrap_err().to_string(), expected);
     }
     let error = Segment::new("x", not(did(""))).check().unwrap_err();
-    assert_eq!(error.path(), "condition.not.event");
+    assert_eq!(error.path(), "not.event");
 }
 
 // Random conditions over random histories, in whole seconds and few values, so that boundaries meet.

@@ -193,7 +193,7 @@ fn segments_are_defined_listed_read_and_removed() {
     let wrong = define("wrong", &json!({"all": [{"event": "A"}, {"event": "B", "count": {"gtee": 1}}]}));
     let (kind, message) = session.error(&wrong.to_string());
     assert_eq!(kind, "definition");
-    assert!(message.starts_with("condition.all[1].count: unknown operator \"gtee\""), "{message}");
+    assert!(message.starts_with("all[1].count: unknown operator \"gtee\""), "{message}");
 }
 
 #[test]
