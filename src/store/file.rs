@@ -98,7 +98,11 @@ fn private() -> OpenOptions {
 pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     match path.metadata() {
-        Ok(found) if found.is_dir() || found.len() > 0 => Db::look(path)?,
+        Ok(found) if found.is_dir() || found.len() > 0 => match Db::look(path) {
+            // Whoever made it was stopped while doing so: opening it for writing takes that back, and looks again.
+            Err(Error::ReadOnly) => {}
+            looked => looked?,
+        },
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             private().create(true).truncate(false).open(path).map_err(io)?;
@@ -127,40 +131,23 @@ impl Db {
         if path.is_dir() {
             return Err(not_ours(path, "it is a directory"));
         }
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let number = |pragma: &str| {
-            conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|error| {
-                match error.sqlite_error_code() {
-                    Some(ErrorCode::NotADatabase) => not_ours(path, "it is no SQLite database"),
-                    Some(ErrorCode::CannotOpen) => {
-                        let source = io::Error::other(error);
-                        Error::Io { path: path.to_owned(), source }
-                    }
-                    _ => Error::from_sqlite(error),
-                }
-            })
-        };
-        let application = number("application_id")?;
-        if application != i64::from(APPLICATION_ID) {
-            return Err(not_ours(
-                path,
-                &format!("it is a SQLite database with application id {application}"),
-            ));
-        }
-        match u32::try_from(number("user_version")?) {
-            Ok(found) if found as usize > MIGRATIONS.len() => {
-                let supported = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-                Err(Error::NewerFormat { path: path.to_owned(), found, supported })
-            }
-            _ => Ok(()),
-        }
+        recognise(&connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)
     }
 
     /// Opens a connection and sets it up. For writing, the caller holds the [`FileLock`].
     pub(crate) fn open(place: &Place, access: Access) -> Result<Self> {
         let path = place.path();
         let conn = match (access, place) {
-            (Access::Write { .. }, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+            (Access::Write { .. }, Place::File(_)) => {
+                let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                let pages: i64 = conn
+                    .pragma_query_value(None, "page_count", |row| row.get(0))
+                    .map_err(Error::from_sqlite)?;
+                if pages > 0 {
+                    recognise(&conn, &path)?;
+                }
+                conn
+            }
             (Access::Read, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
             (_, Place::Memory(_)) => connect(
                 &path,
@@ -171,6 +158,33 @@ impl Db {
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
         Ok(Self { conn })
+    }
+}
+
+/// An error if a file is not ours, or too new.
+fn recognise(conn: &Connection, path: &Path) -> Result<()> {
+    let number = |pragma: &str| {
+        conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|error| {
+            match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase) => not_ours(path, "it is no SQLite database"),
+                Some(ErrorCode::CannotOpen) => {
+                    let source = io::Error::other(error);
+                    Error::Io { path: path.to_owned(), source }
+                }
+                _ => Error::from_sqlite(error),
+            }
+        })
+    };
+    let application = number("application_id")?;
+    if application != i64::from(APPLICATION_ID) {
+        return Err(not_ours(path, &format!("it is a SQLite database with application id {application}")));
+    }
+    match u32::try_from(number("user_version")?) {
+        Ok(found) if found as usize > MIGRATIONS.len() => {
+            let supported = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+            Err(Error::NewerFormat { path: path.to_owned(), found, supported })
+        }
+        _ => Ok(()),
     }
 }
 
