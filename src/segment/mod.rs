@@ -21,6 +21,7 @@ mod build;
 mod comparison;
 mod condition;
 mod evaluate;
+mod json;
 mod needs;
 mod read;
 mod write;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::at::{At, Result, bool, each, non_empty, object, path, quoted, span, string, time, whole};
 use super::comparison::{Comparison, Operand, Operands, Pattern, Test, operand};
 use super::condition::{
-    Aggregate, AggregateTest, Condition, CountTest, EventCondition, EventName, MAX_DEPTH, PropertyTest,
+    AGGREGATES, AggregateTest, Condition, CountTest, EventCondition, EventName, MAX_DEPTH, PropertyTest,
     TraitCondition, TraitTest, ValueTest, Window,
 };
 use crate::error::DefinitionError;
@@ -36,15 +36,6 @@ const OPERATORS: [&str; 14] = [
 /// The operators that compare with now.
 const AGES: [&str; 2] = ["within", "older_than"];
 const COUNTS: [&str; 6] = ["eq", "gt", "gte", "lt", "lte", "between"];
-pub(super) const AGGREGATES: [(&str, Aggregate); 7] = [
-    ("sum", Aggregate::Sum),
-    ("avg", Aggregate::Avg),
-    ("min", Aggregate::Min),
-    ("max", Aggregate::Max),
-    ("unique", Aggregate::Unique),
-    ("first", Aggregate::First),
-    ("last", Aggregate::Last),
-];
 /// The members of an event condition that are no operators and no aggregates.
 const EVENT: [&str; 9] = ["event", "where", "count", "within", "ending", "from", "until", "first_time", "as"];
 

@@ -4,10 +4,9 @@ use serde_json::{Value, json};
 
 use super::comparison::{Comparison, Test};
 use super::condition::{
-    AggregateTest, Condition, CountTest, EventCondition, PropertyTest, TraitCondition, TraitTest, ValueTest,
-    Window,
+    AGGREGATES, AggregateTest, Condition, CountTest, EventCondition, PropertyTest, TraitCondition, TraitTest,
+    ValueTest, Window,
 };
-use super::read::AGGREGATES;
 use crate::value::Object;
 
 /// The JSON that `condition` is read from.
