@@ -63,7 +63,15 @@ pub(crate) enum Access {
 /// operating system lets go of when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started holds a copy of it, and with it the
+        // lock, until its program begins.
+        let _ = self.file.unlock();
+    }
 }
 
 impl FileLock {
@@ -75,7 +83,7 @@ impl FileLock {
         let io = |source| Error::Io { path: name.clone(), source };
         let file = private().create(true).truncate(false).open(&name).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
