@@ -124,7 +124,7 @@ impl Cdp {
         let db = Db::open(&place, Access::Write { full, max_bytes: settings.max_file_bytes })?;
         let state = load(&db)?;
         let writer = Writer { db, desk: Desk::default(), open: false, _lock: lock };
-        let rules = settings.rules.as_ref().map(Rules::as_kept).transpose()?;
+        let rules = settings.rules.clone().map(Rules::as_kept).transpose()?;
         let rules = rules.filter(|rules| *rules != state.rules);
         let cdp = Self::assemble(settings, place, state, Some(writer));
         if let Some(rules) = rules {
