@@ -1,13 +1,14 @@
 //! What is acknowledged is there, what failed left nothing, and nobody else's file is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use customerdb::{
-    Cdp, Durability, Error, Event, ManualClock, Rules, Segment, Source, all, days, did, has_trait,
+    Cdp, Durability, Error, Event, ManualClock, ProfileId, Rules, Segment, Source, all, days, did, has_trait,
 };
 
 use crate::support::{NOW, Seen, builder, define, everybody, ids, names, partition, place, sound};
@@ -51,7 +52,7 @@ fn mixed(from: usize, count: usize) -> Vec<Event> {
 }
 
 /// Everything that a failed call must leave alone.
-fn view(cdp: &Cdp) -> (Vec<Seen>, Vec<(String, customerdb::ProfileId)>, [u64; 6], Vec<String>, Rules) {
+fn view(cdp: &Cdp) -> (Vec<Seen>, Vec<(String, ProfileId)>, [u64; 6], Vec<String>, Rules) {
     let stats = cdp.stats().unwrap();
     (
         everybody(cdp),
@@ -60,6 +61,13 @@ fn view(cdp: &Cdp) -> (Vec<Seen>, Vec<(String, customerdb::ProfileId)>, [u64; 6]
         cdp.segments().unwrap().into_iter().map(|found| found.segment.to_value().to_string()).collect(),
         cdp.rules(),
     )
+}
+
+/// Less, where there are many.
+fn brief(cdp: &Cdp) -> (BTreeMap<String, ProfileId>, Vec<(String, Vec<String>)>, u64, Rules) {
+    let segments = cdp.segments().unwrap().into_iter().map(|found| found.segment.name().to_owned());
+    let members = segments.map(|name| (name.clone(), names(cdp, &name))).collect();
+    (ids(cdp), members, cdp.stats().unwrap().links, cdp.rules())
 }
 
 // ---- a full disk ----
@@ -150,22 +158,22 @@ fn a_definition_and_rules_that_do_not_fit_leave_the_old_ones() {
         std::fs::copy(&base, &path).unwrap();
         let clock = ManualClock::at(NOW);
         let cdp = builder(&clock).max_file_bytes((pages + more) * 4096).open(&path).unwrap();
-        let before = view(&cdp);
+        let before = brief(&cdp);
         if let Err(error) = cdp.define(Segment::new("everyone", did("A"))) {
             assert!(matches!(error, Error::Full), "{error:?}");
-            assert_eq!(view(&cdp), before);
+            assert_eq!(brief(&cdp), before);
             failed[0] += 1;
         }
-        let before = view(&cdp);
+        let before = brief(&cdp);
         if let Err(error) = cdp.set_rules(Rules::default().limit("anonymous_id", Some(1)).total(Some(1))) {
             assert!(matches!(error, Error::Full), "{error:?}");
-            assert_eq!(view(&cdp), before);
+            assert_eq!(brief(&cdp), before);
             failed[1] += 1;
         }
         sound(&cdp);
-        let after = view(&cdp);
+        let after = brief(&cdp);
         drop(cdp);
-        assert_eq!(view(&open(&path)), after);
+        assert_eq!(brief(&open(&path)), after);
     }
     assert!(failed.iter().all(|times| *times > 0), "the range of sizes is too short: {failed:?}");
 }
@@ -314,6 +322,28 @@ fn a_second_writer_is_refused_at_once() {
     drop(clone);
     drop(Cdp::open(&path).unwrap());
     drop(folder);
+}
+
+/// A process that is being started holds copies of everything that is open until its program begins. Such a copy kept
+/// the lock of a file that was closed in that moment, and opening it again was refused.
+#[test]
+fn a_file_that_was_closed_can_be_opened_at_once_whatever_else_the_process_starts() {
+    let (_folder, path) = place();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let mut started = Command::new(std::env::current_exe().unwrap());
+                    let mut started = started.arg("--list").stdout(Stdio::null()).spawn().unwrap();
+                    started.wait().unwrap();
+                }
+            });
+        }
+        let failed = (0..150).filter_map(|_| builder(&ManualClock::at(NOW)).open(&path).err()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(failed, 0);
+    });
 }
 
 /// The lock was on the name, not on the file: through a symbolic link a second writer got in.

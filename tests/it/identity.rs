@@ -395,7 +395,7 @@ fn a_path_is_a_chain_of_events_that_bore_both_ends() {
     let cdp = memory(Rules::unlimited());
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut events = Vec::new();
-    for n in 0..60_u32 {
+    for n in 0..32_u32 {
         let (user, anonymous, mail) = (n * 7 % 13, n * 5 % 11, n * 3 % 17);
         let id = format!("m{n:02}");
         let mut borne = vec![format!("user_id:u{user}")];
