@@ -10,12 +10,14 @@ use rusqlite::{Connection, params};
 
 fn main() -> Outcome {
     let (events, rounds) = (size(300_000, 30_000), size(5, 3));
+    // Fewer, for every batch looks through the whole history of those whom it touches.
+    let incoming = size(60_000, 30_000);
     let rows: Vec<Row> = workload(events).collect();
     let folder = Folder::new("segment")?;
-    let file = folder.write("events.jsonl", &rows)?;
-    println!("segment: {events} events, {rounds} rounds, medians");
-    define(&folder, &rows, &file, rounds)?;
-    live(&folder, &file, events, rounds)
+    println!("segment: {events} events to define over, {incoming} to take in, {rounds} rounds, medians");
+    define(&folder, &rows, &folder.write("events.jsonl", &rows)?, rounds)?;
+    let rows: Vec<Row> = workload(incoming).collect();
+    live(&folder, &folder.write("incoming.jsonl", &rows)?, incoming, rounds)
 }
 
 /// A definition over all history.
