@@ -35,7 +35,7 @@ impl fmt::Debug for CdpBuilder {
 }
 
 impl CdpBuilder {
-    /// Takes "now" from this clock. Default: [`SystemClock`].
+    /// Takes "now" from this clock. Default: [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
@@ -101,7 +101,7 @@ impl CdpBuilder {
     ///
     /// If memory runs out.
     pub fn in_memory(self) -> Result<Cdp> {
-        Cdp::start(self.settings, Place::memory(), None)
+        Cdp::start(self.settings, Place::Memory, None)
     }
 }
 

@@ -3,10 +3,12 @@
 mod answers;
 mod batch;
 mod read;
+mod turn;
 mod write;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::ThreadId;
 
 pub use self::answers::{EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize};
 pub use self::batch::Batch;
@@ -97,6 +99,8 @@ struct Inner {
     state: RwLock<State>,
     /// Connections for readers that are not in use.
     readers: Mutex<Vec<Db>>,
+    /// The thread that writes now, if any.
+    holder: Mutex<Option<ThreadId>>,
     /// `None` if the handle is read-only.
     writer: Option<Mutex<Writer>>,
 }
@@ -105,9 +109,6 @@ struct Inner {
 struct Writer {
     db: Db,
     desk: Desk,
-    /// Whether a transaction was begun and not committed since. SQLite's own answer will not do: it takes one back by
-    /// itself where the disk is full, and what is at hand would outlive it.
-    open: bool,
     /// Held for its `Drop`, after the connection's.
     _lock: Option<FileLock>,
 }
@@ -123,8 +124,8 @@ impl Cdp {
         let full = settings.durability == Durability::Full;
         let db = Db::open(&place, Access::Write { full, max_bytes: settings.max_file_bytes })?;
         let state = load(&db)?;
-        let writer = Writer { db, desk: Desk::default(), open: false, _lock: lock };
-        let rules = settings.rules.clone().map(Rules::as_kept).transpose()?;
+        let writer = Writer { db, desk: Desk::default(), _lock: lock };
+        let rules = settings.rules.clone().map(Rules::checked).transpose()?;
         let rules = rules.filter(|rules| *rules != state.rules);
         let cdp = Self::assemble(settings, place, state, Some(writer));
         if let Some(rules) = rules {
@@ -151,6 +152,7 @@ impl Cdp {
             limits: settings.limits,
             state: RwLock::new(state),
             readers: Mutex::default(),
+            holder: Mutex::default(),
             writer: writer.map(Mutex::new),
         };
         Self { inner: Arc::new(inner) }
@@ -170,18 +172,27 @@ impl Cdp {
 
     /// Answers a question from one snapshot: of the file, and of the state that belongs to it.
     fn read<T>(&self, question: impl FnOnce(&Db, &State) -> Result<T>) -> Result<T> {
+        if let Some(writer) = self.between_turns()? {
+            return self.ask(&writer.db, question);
+        }
         let idle = self.readers().pop();
         let db = match idle {
             Some(db) => db,
             None => Db::open(&self.inner.place, Access::Read)?,
         };
-        let answer = self.read_with(&db, question);
-        db.rollback();
+        let answer = self.ask(&db, question);
         self.readers().push(db);
         answer
     }
 
-    fn read_with<T>(&self, db: &Db, question: impl FnOnce(&Db, &State) -> Result<T>) -> Result<T> {
+    /// Answers a question over one connection, and ends the transaction that it takes.
+    fn ask<T>(&self, db: &Db, question: impl FnOnce(&Db, &State) -> Result<T>) -> Result<T> {
+        let answer = self.ask_within(db, question);
+        db.rollback();
+        answer
+    }
+
+    fn ask_within<T>(&self, db: &Db, question: impl FnOnce(&Db, &State) -> Result<T>) -> Result<T> {
         // While the state is held no commit returns, so the snapshot taken now is of the same commit.
         let mut state = self.state();
         db.begin_read()?;

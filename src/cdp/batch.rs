@@ -1,21 +1,21 @@
 //! Several calls as one transaction.
 
 use std::fmt;
-use std::sync::{MutexGuard, PoisonError};
 
-use super::{Cdp, Writer};
+use super::Cdp;
+use super::turn::Turn;
 use crate::error::{Error, Result};
 use crate::event::Source;
 use crate::pipeline::input::{Input, Reading};
 use crate::pipeline::report::{IngestReport, Tally};
-use crate::pipeline::{Counter, Desk, Intake, State, VERSION, membership};
+use crate::pipeline::{Counter, Intake, membership};
 use crate::store::Db;
 
 /// Several calls that are committed together, or not at all.
 ///
 /// Until [`commit`](Self::commit) nobody sees what they did; a batch that is dropped leaves nothing behind. Other
-/// writers wait meanwhile, so keep it short; reading calls go on, but for a database in memory, which answers them
-/// with [`Error::Busy`] after five seconds.
+/// writers wait meanwhile, so keep it short; reading calls go on, but for those of a database in memory: they wait
+/// too, and fail with [`Error::Busy`] in the thread that has the batch.
 ///
 /// ```
 /// use customerdb::{Cdp, Event, Source};
@@ -36,7 +36,7 @@ use crate::store::Db;
 #[must_use = "a batch that is dropped leaves nothing behind"]
 pub struct Batch<'c> {
     cdp: &'c Cdp,
-    writer: MutexGuard<'c, Writer>,
+    turn: Turn<'c>,
     /// `None` once a call has failed, and everything was rolled back.
     intake: Option<Intake>,
     tally: Tally,
@@ -55,42 +55,9 @@ impl Cdp {
 
     /// Begins a batch that counts profiles together with others of the same call.
     pub(super) fn begin_counting(&self, tally: Tally) -> Result<Batch<'_>> {
-        let writer = self.write()?;
+        let turn = self.turn()?;
         let intake = Some(Intake::new(&self.state(), self.now()));
-        Ok(Batch { cdp: self, writer, intake, tally, position: 0 })
-    }
-
-    /// Takes the right to write, and begins a transaction.
-    pub(super) fn write(&self) -> Result<MutexGuard<'_, Writer>> {
-        let mut writer = self.writer()?;
-        // Left open only by a thread that panicked in the middle of one.
-        writer.abandon();
-        writer.db.begin_write()?;
-        writer.open = true;
-        Ok(writer)
-    }
-
-    /// Commits the transaction, and lets the state in memory follow: not before the commit has returned.
-    pub(super) fn publish(&self, writer: &mut Writer, follow: impl FnOnce(&mut State)) -> Result<()> {
-        let version = self.state().version + 1;
-        writer.db.set(VERSION, version)?;
-        let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
-        writer.db.commit()?;
-        writer.open = false;
-        follow(&mut state);
-        state.version = version;
-        Ok(())
-    }
-}
-
-impl Writer {
-    /// Takes back whatever the transaction under way has done, if there is one.
-    pub(super) fn abandon(&mut self) {
-        if self.open {
-            self.db.rollback();
-            self.desk = Desk::default();
-            self.open = false;
-        }
+        Ok(Batch { cdp: self, turn, intake, tally, position: 0 })
     }
 }
 
@@ -117,23 +84,23 @@ impl Batch<'_> {
     ) -> Result<()> {
         let max_bytes = self.cdp.inner.limits.max_bytes;
         for event in events {
-            self.take(source, self.position, event.into().read(max_bytes))?;
+            self.take(source, self.position, &event.into().read(max_bytes))?;
             self.position += 1;
         }
         Ok(())
     }
 
     /// Takes one event in, which stands at `position`.
-    pub(super) fn take(&mut self, source: &Source, position: u64, reading: Reading) -> Result<()> {
+    pub(super) fn take(&mut self, source: &Source, position: u64, reading: &Reading) -> Result<()> {
         let intake = self.intake.as_mut().ok_or(Error::Abandoned)?;
-        let Writer { db, desk, .. } = &mut *self.writer;
+        let (db, desk) = self.turn.parts();
         let state = self.cdp.state();
         let mut counter = Counter { db, desk, state: &state, limits: self.cdp.inner.limits };
         let taken = intake.take(&mut counter, source, position, reading);
         drop(state);
         if taken.is_err() {
             self.intake = None;
-            self.writer.abandon();
+            self.turn.abandon();
         }
         taken
     }
@@ -149,7 +116,7 @@ impl Batch<'_> {
 
     /// The connection that the batch writes with.
     pub(super) fn db(&self) -> &Db {
-        &self.writer.db
+        self.turn.db()
     }
 
     /// Commits the batch. When this returns, it is on the disk as far as the configured durability says, and every
@@ -165,25 +132,18 @@ impl Batch<'_> {
 
     pub(super) fn commit_counting(mut self) -> Result<(IngestReport, Tally)> {
         let intake = self.intake.take().ok_or(Error::Abandoned)?;
-        let (cdp, db) = (self.cdp, &self.writer.db);
-        let mut tally = std::mem::take(&mut self.tally);
+        let Self { cdp, turn, mut tally, .. } = self;
         let (change, report) = {
             let state = cdp.state();
-            membership::settle_time(db, &state.identities, &state.segments, intake.now())?;
-            intake.settle(db, &state, &mut tally, || cdp.new_profile_id())?
+            membership::settle_time(turn.db(), &state.identities, &state.segments, intake.now())?;
+            intake.settle(turn.db(), &state, &mut tally, || cdp.new_profile_id())?
         };
-        cdp.publish(&mut self.writer, |state| state.apply(change))?;
+        turn.publish(|state| state.apply(change))?;
         Ok((report, tally))
     }
 
     /// Takes everything back. Dropping the batch does the same.
     pub fn rollback(self) {}
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        self.writer.abandon();
-    }
 }
 
 impl fmt::Debug for Batch<'_> {

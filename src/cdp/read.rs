@@ -319,7 +319,7 @@ impl Cdp {
                 wal.push("-wal");
                 std::fs::metadata(wal).map_or(0, |found| found.len())
             }
-            Place::Memory(_) => 0,
+            Place::Memory => 0,
         };
         self.read(|db, state| Ok(db.stats(&state.identities, wal_bytes)?))
     }

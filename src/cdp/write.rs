@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use super::{Batch, Cdp};
 use crate::error::{Error, Result};
@@ -20,7 +21,10 @@ use crate::pipeline::report::{IngestReport, Tally};
 use crate::segment::Segment;
 
 /// How many events of a file are committed together.
-const BATCH: u64 = 10_000;
+const BATCH: usize = 10_000;
+
+/// How long a batch stays open that gets no more events.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many handfuls of events may be read ahead of the writer.
 const AHEAD: usize = 8;
@@ -135,14 +139,19 @@ impl Cdp {
         let reader = Counted { inner: reader, count: Arc::clone(&bytes) };
         let max_bytes = self.inner.limits.max_bytes;
         let (hand, handed) = mpsc::sync_channel::<Vec<Item>>(AHEAD);
+        // What has been taken in goes back to be freed by the thread that made it: two threads that make and free
+        // events of each other would fight for the allocator.
+        let (spend, spent) = mpsc::channel::<Vec<Item>>();
         thread::scope(|scope| {
             // Dropped on every way out, so that a reader that waits to hand over more ends, and the scope with it.
             let handed = handed;
             let reading = scope.spawn(move || {
-                read_events(reader, stream.lines, max_bytes, |items| hand.send(items).is_ok())
+                read_events(reader, stream.lines, max_bytes, |items| {
+                    spent.try_iter().for_each(drop);
+                    hand.send(items).is_ok()
+                })
             });
             let mut whole = IngestReport::default();
-            let mut tally = Tally::default();
             let mut tell = |whole: &IngestReport| {
                 let bytes = bytes.load(Ordering::Relaxed);
                 match progress(Progress { bytes, of: stream.size, events: whole.events() }) {
@@ -150,26 +159,42 @@ impl Cdp {
                     ControlFlow::Break(()) => Err(Error::Cancelled),
                 }
             };
-            let mut batch = self.begin_counting(tally)?;
-            let mut taken = 0;
-            for items in &handed {
-                taken += items.len() as u64;
-                for item in items {
-                    batch.take(source, item.line, item.reading)?;
-                }
-                if taken >= BATCH {
-                    taken = 0;
-                    tally = commit(batch, &mut whole)?;
+            let mut tally = Tally::default();
+            // Begun when there is something to take in, so that a slow source keeps no other writer waiting.
+            let mut open: Option<(Batch<'_>, usize)> = None;
+            loop {
+                let (full, ended) = match handed.recv_timeout(PATIENCE) {
+                    Ok(items) => {
+                        let (mut batch, taken) = match open.take() {
+                            Some(open) => open,
+                            None => (self.begin_counting(std::mem::take(&mut tally))?, 0),
+                        };
+                        for item in &items {
+                            batch.take(source, item.line, &item.reading)?;
+                        }
+                        let taken = taken + items.len();
+                        // The reader may be done, and gone.
+                        let _ = spend.send(items);
+                        open = Some((batch, taken));
+                        (taken >= BATCH, false)
+                    }
+                    Err(RecvTimeoutError::Timeout) => (true, false),
+                    Err(RecvTimeoutError::Disconnected) => (true, true),
+                };
+                if let Some((batch, _)) = open.take_if(|_| full) {
+                    let report;
+                    (report, tally) = batch.commit_counting()?;
+                    whole.add(report);
                     tell(&whole)?;
-                    batch = self.begin_counting(tally)?;
+                }
+                if ended {
+                    break;
                 }
             }
-            commit(batch, &mut whole)?;
             match reading.join() {
                 Ok(read) => read.map_err(|source| Error::Io { path: stream.name, source })?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
-            tell(&whole)?;
             Ok(whole)
         })
     }
@@ -182,29 +207,22 @@ impl Cdp {
     /// [`Error::Definition`] if it makes no sense, or what the storage says.
     pub fn define(&self, segment: Segment) -> Result<usize> {
         segment.check()?;
-        let now = self.now();
-        let mut writer = self.write()?;
-        let defined = (|| {
-            let state = self.state();
-            membership::settle_time(&writer.db, &state.identities, &state.segments, now)?;
+        let turn = self.turn()?;
+        let (live, members) = {
+            let (db, state, now) = (turn.db(), self.state(), self.now());
+            membership::settle_time(db, &state.identities, &state.segments, now)?;
             let condition = segment.condition().to_value().to_string();
-            let number = writer.db.put_segment(segment.name(), &condition, now)?;
+            let number = db.put_segment(segment.name(), &condition, now)?;
             let live = Live::new(number, segment);
-            membership::settle_all(&writer.db, &state.identities, std::slice::from_ref(&live), now)?;
-            let members = writer.db.count_members(number)?;
-            Ok((live, usize::try_from(members).unwrap_or(usize::MAX)))
-        })();
-        let published = defined.and_then(|(live, members)| {
-            self.publish(&mut writer, |state| {
-                state.segments.retain(|other| other.segment.name() != live.segment.name());
-                let place =
-                    state.segments.partition_point(|other| other.segment.name() < live.segment.name());
-                state.segments.insert(place, live);
-            })?;
-            Ok(members)
-        });
-        writer.abandon();
-        published
+            membership::settle_all(db, &state.identities, std::slice::from_ref(&live), now)?;
+            (live, db.count_members(number)?)
+        };
+        turn.publish(|state| {
+            state.segments.retain(|other| other.segment.name() != live.segment.name());
+            let place = state.segments.partition_point(|other| other.segment.name() < live.segment.name());
+            state.segments.insert(place, live);
+        })?;
+        Ok(usize::try_from(members).unwrap_or(usize::MAX))
     }
 
     /// Removes a segment's definition. False if there is none of that name.
@@ -213,13 +231,12 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn undefine(&self, name: &str) -> Result<bool> {
-        let mut writer = self.write()?;
-        let removed = writer.db.remove_segment(name).map_err(Error::from).and_then(|removed| {
-            self.publish(&mut writer, |state| state.segments.retain(|live| live.segment.name() != name))?;
-            Ok(removed)
-        });
-        writer.abandon();
-        removed
+        let turn = self.turn()?;
+        let removed = turn.db().remove_segment(name)?;
+        if removed {
+            turn.publish(|state| state.segments.retain(|live| live.segment.name() != name))?;
+        }
+        Ok(removed)
     }
 
     /// Puts rules of identity in force. New rules change the past too: all events are replayed under them, in
@@ -243,19 +260,15 @@ impl Cdp {
     /// [`Error::Definition`] if the rules make no sense (a limit of 0, a namespace listed twice), or what the storage
     /// says; the old rules stay in force then.
     pub fn set_rules(&self, rules: Rules) -> Result<RulesReport> {
-        let rules = rules.as_kept()?;
-        let now = self.now();
-        let mut writer = self.write()?;
-        let put = put_rules(&writer.db, &self.state(), &rules, now, || self.new_profile_id());
-        let published = put.and_then(|(change, report)| {
-            self.publish(&mut writer, |state| {
-                state.apply(change);
-                state.rules = rules;
-            })?;
-            Ok(report)
-        });
-        writer.abandon();
-        published
+        let rules = rules.checked()?;
+        let turn = self.turn()?;
+        let (change, report) =
+            put_rules(turn.db(), &self.state(), &rules, self.now(), || self.new_profile_id())?;
+        turn.publish(|state| {
+            state.apply(change);
+            state.rules = rules;
+        })?;
+        Ok(report)
     }
 
     /// Brings segments up to date with the clock: moves out, and in, those whose membership time alone has changed.
@@ -266,15 +279,12 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn advance(&self) -> Result<()> {
-        let now = self.now();
-        let mut writer = self.write()?;
-        let settled = {
+        let turn = self.turn()?;
+        {
             let state = self.state();
-            membership::settle_time(&writer.db, &state.identities, &state.segments, now)
-        };
-        let published = settled.and_then(|()| self.publish(&mut writer, |_| {}));
-        writer.abandon();
-        published
+            membership::settle_time(turn.db(), &state.identities, &state.segments, self.now())?;
+        }
+        turn.publish(|_| {})
     }
 
     /// Takes all refused events in once more, and lets go of those that are accepted now, or that were accepted
@@ -295,7 +305,7 @@ impl Cdp {
             for kept in page {
                 let source = sources.get(&kept.source).cloned().unwrap_or_default();
                 let rejected = batch.report()?.rejected.len();
-                batch.take(&source, position, Input::from(kept.raw).read(max_bytes))?;
+                batch.take(&source, position, &Input::from(kept.raw).read(max_bytes))?;
                 if batch.report()?.rejected.len() == rejected {
                     batch.db().remove_quarantined(kept.entry)?;
                 }
@@ -310,13 +320,10 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn purge_quarantine(&self) -> Result<usize> {
-        let mut writer = self.write()?;
-        let purged = writer.db.purge_quarantine().map_err(Error::from).and_then(|purged| {
-            self.publish(&mut writer, |_| {})?;
-            Ok(purged)
-        });
-        writer.abandon();
-        purged
+        let turn = self.turn()?;
+        let purged = turn.db().purge_quarantine()?;
+        turn.publish(|_| {})?;
+        Ok(purged)
     }
 }
 
@@ -327,11 +334,4 @@ struct Stream {
     size: Option<u64>,
     /// For errors.
     name: PathBuf,
-}
-
-/// Commits a batch of a file, and adds its report to that of the whole.
-fn commit(batch: Batch<'_>, whole: &mut IngestReport) -> Result<Tally> {
-    let (report, tally) = batch.commit_counting()?;
-    whole.add(report);
-    Ok(tally)
 }

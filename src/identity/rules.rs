@@ -252,7 +252,7 @@ impl Rules {
     /// # Errors
     ///
     /// What could not be read again, which builders do not refuse: a limit of 0, a namespace that is empty.
-    pub(crate) fn as_kept(self) -> Result<Self, DefinitionError> {
+    pub(crate) fn checked(self) -> Result<Self, DefinitionError> {
         Self::unlimited().changed(&self.to_json())
     }
 

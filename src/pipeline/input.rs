@@ -170,7 +170,8 @@ pub(crate) fn read_events(
         let text = line.trim_ascii();
         if !text.is_empty() {
             let reading = Input::from(text.to_vec()).read(max_bytes);
-            if !give(Item { line: number, reading }, false) {
+            // Whoever sends its events one by one is not kept waiting for a handful.
+            if !give(Item { line: number, reading }, tape.inner.buffer().is_empty()) {
                 return Ok(());
             }
         }

@@ -131,18 +131,17 @@ impl Intake {
         counter: &mut Counter<'_>,
         source: &Source,
         position: u64,
-        reading: Reading,
+        reading: &Reading,
     ) -> Result<()> {
         let number = counter.desk.source(counter.db, source)?;
-        let (refusal, raw) = match reading {
-            Ok((event, json)) => match self.keep(counter, (source, number), &event, &json)? {
+        let (reason, raw) = match reading {
+            Ok((event, json)) => match self.keep(counter, (source, number), event, json)? {
                 Ok(()) => return Ok(()),
-                Err(refusal) => (refusal, json.into_bytes()),
+                Err(refusal) => (refusal.to_string(), json.as_bytes()),
             },
-            Err(refused) => refused,
+            Err((refusal, raw)) => (refusal.to_string(), raw.as_slice()),
         };
-        let reason = refusal.to_string();
-        counter.db.add_quarantined(self.now, number, &Sha256::digest(&raw), &reason, &raw)?;
+        counter.db.add_quarantined(self.now, number, &Sha256::digest(raw), &reason, raw)?;
         self.report.rejected.push(Rejected { position, reason });
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -29,25 +28,8 @@ const STATEMENTS: usize = 128;
 pub(crate) enum Place {
     /// In a file.
     File(PathBuf),
-    /// In this process's memory, under a name of its own.
-    Memory(u64),
-}
-
-impl Place {
-    /// A new database in memory.
-    pub(crate) fn memory() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self::Memory(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The name for errors, and for SQLite.
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            // SQLite's own VFS `memdb`: connections of one process share a database whose name starts with `/`.
-            Self::Memory(number) => PathBuf::from(format!("file:/customerdb-{number}?vfs=memdb")),
-        }
-    }
+    /// In this process's memory. It has one connection, which is gone when the database is.
+    Memory,
 }
 
 /// What a connection may do, and what it costs.
@@ -144,25 +126,19 @@ impl Db {
 
     /// Opens a connection and sets it up. For writing, the caller holds the [`FileLock`].
     pub(crate) fn open(place: &Place, access: Access) -> Result<Self> {
-        let path = place.path();
-        let conn = match (access, place) {
-            (Access::Write { .. }, Place::File(_)) => {
-                let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = match (place, access) {
+            (Place::File(path), Access::Write { .. }) => {
+                let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
                 let pages: i64 = conn
                     .pragma_query_value(None, "page_count", |row| row.get(0))
                     .map_err(Error::from_sqlite)?;
                 if pages > 0 {
-                    recognise(&conn, &path)?;
+                    recognise(&conn, path)?;
                 }
                 conn
             }
-            (Access::Read, Place::File(_)) => connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-            (_, Place::Memory(_)) => connect(
-                &path,
-                OpenFlags::SQLITE_OPEN_READ_WRITE
-                    | OpenFlags::SQLITE_OPEN_CREATE
-                    | OpenFlags::SQLITE_OPEN_URI,
-            )?,
+            (Place::File(path), Access::Read) => connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            (Place::Memory, _) => connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?,
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
         Ok(Self { conn })
@@ -237,10 +213,6 @@ fn set_up(conn: &Connection, place: &Place, access: Access) -> rusqlite::Result<
     if let Place::File(_) = place {
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         conn.pragma_update(None, "synchronous", if full { "full" } else { "normal" })?;
-    } else {
-        // Spilling would take the readers' lock in the middle of a batch.
-        conn.pragma_update(None, "cache_spill", false)?;
-        conn.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
     }
     if let Some(bytes) = max_bytes {
         let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;

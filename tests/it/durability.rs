@@ -248,17 +248,49 @@ fn a_panic_in_the_callers_iterator_takes_the_batch_back_and_no_more() {
 }
 
 #[test]
-fn an_iterator_may_ask_the_database_that_it_feeds() {
+fn an_iterator_may_ask_the_file_that_it_feeds() {
     let (_folder, path) = place();
-    for cdp in [open(&path), Cdp::in_memory().unwrap()] {
-        let events = (0..20).map(|n| {
-            assert_eq!(cdp.profiles().unwrap().len(), 0);
-            assert!(cdp.profile("user_id:u0").unwrap().is_none());
-            Event::page().user_id(format!("u{n}"))
+    let cdp = open(&path);
+    cdp.ingest([Event::page().user_id("u0")]).unwrap();
+    let events = (0..20).map(|n| {
+        assert_eq!(cdp.profiles().unwrap().len(), 1);
+        assert!(cdp.profile("user_id:u0").unwrap().is_some());
+        Event::page().user_id(format!("u{n}")).message_id(format!("m{n}"))
+    });
+    assert_eq!(cdp.ingest(events).unwrap().accepted, 20);
+    assert_eq!(cdp.profiles().unwrap().len(), 20);
+}
+
+/// A database in memory was shared by several connections without snapshots: while one thread wrote, the answers of
+/// others failed after five seconds.
+#[test]
+fn in_memory_readers_wait_for_the_writer_and_a_batch_of_ones_own_is_told() {
+    let cdp = Cdp::in_memory().unwrap();
+    cdp.ingest([Event::page().user_id("u")]).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..200 {
+                cdp.ingest([Event::page().user_id("u").message_id(format!("m{n}"))]).unwrap();
+            }
         });
-        assert_eq!(cdp.ingest(events).unwrap().accepted, 20);
-        assert_eq!(cdp.profiles().unwrap().len(), 20);
-    }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut seen = 0;
+                while !writer.is_finished() {
+                    let events = cdp.profile("user_id:u").unwrap().unwrap().events;
+                    assert!(events >= seen, "{events} after {seen}");
+                    seen = events;
+                }
+            });
+        }
+    });
+    assert_eq!(cdp.profile("user_id:u").unwrap().unwrap().events, 201);
+
+    let mut batch = cdp.begin().unwrap();
+    batch.ingest([Event::page().user_id("u")]).unwrap();
+    assert!(matches!(cdp.profile("user_id:u"), Err(Error::Busy)));
+    batch.commit().unwrap();
+    assert_eq!(cdp.profile("user_id:u").unwrap().unwrap().events, 202);
 }
 
 /// Rules made by code were not held to what rules read from the file are, and a file with them could not be opened.

@@ -1,0 +1,86 @@
+//! Whose turn it is to write.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::thread;
+
+use super::{Cdp, Writer};
+use crate::error::{Error, Result};
+use crate::pipeline::{Desk, State, VERSION};
+use crate::store::{Db, Place};
+
+/// The right to write, and a transaction under way. What is not published when it is dropped, however that comes
+/// about, is taken back.
+pub(super) struct Turn<'c> {
+    cdp: &'c Cdp,
+    writer: MutexGuard<'c, Writer>,
+    /// Whether the transaction has still to be published or taken back. SQLite's own answer will not do: it takes one
+    /// back by itself where the disk is full, and what is at hand would outlive it.
+    open: bool,
+}
+
+impl Cdp {
+    /// Waits for the right to write, and begins a transaction.
+    pub(super) fn turn(&self) -> Result<Turn<'_>> {
+        let writer = self.writer()?;
+        writer.db.begin_write()?;
+        *self.holder() = Some(thread::current().id());
+        Ok(Turn { cdp: self, writer, open: true })
+    }
+
+    /// Waits until nobody writes, and lends the writer's connection to a reader: a database in memory has but one.
+    ///
+    /// A thread that has its turn itself would wait for ever, and is told so.
+    pub(super) fn between_turns(&self) -> Result<Option<MutexGuard<'_, Writer>>> {
+        match self.inner.place {
+            Place::File(_) => Ok(None),
+            Place::Memory if *self.holder() == Some(thread::current().id()) => Err(Error::Busy),
+            Place::Memory => self.writer().map(Some),
+        }
+    }
+
+    /// The thread whose turn it is, if any.
+    fn holder(&self) -> MutexGuard<'_, Option<thread::ThreadId>> {
+        self.inner.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// The connection to write with.
+    pub(super) fn db(&self) -> &Db {
+        &self.writer.db
+    }
+
+    /// The connection, and what the writer keeps at hand.
+    pub(super) fn parts(&mut self) -> (&Db, &mut Desk) {
+        let Writer { db, desk, .. } = &mut *self.writer;
+        (db, desk)
+    }
+
+    /// Commits the transaction, and lets the state in memory follow: not before the commit has returned.
+    pub(super) fn publish(mut self, follow: impl FnOnce(&mut State)) -> Result<()> {
+        let version = self.cdp.state().version + 1;
+        self.db().set(VERSION, version)?;
+        let mut state = self.cdp.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.db().commit()?;
+        self.open = false;
+        follow(&mut state);
+        state.version = version;
+        Ok(())
+    }
+
+    /// Takes back what the transaction has done, and forgets what it has learned.
+    pub(super) fn abandon(&mut self) {
+        if self.open {
+            self.open = false;
+            self.writer.db.rollback();
+            self.writer.desk = Desk::default();
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.abandon();
+        *self.cdp.holder() = None;
+    }
+}
