@@ -267,16 +267,18 @@ fn an_iterator_may_ask_the_file_that_it_feeds() {
 fn in_memory_readers_wait_for_the_writer_and_a_batch_of_ones_own_is_told() {
     let cdp = Cdp::in_memory().unwrap();
     cdp.ingest([Event::page().user_id("u")]).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
+        scope.spawn(|| {
             for n in 0..200 {
                 cdp.ingest([Event::page().user_id("u").message_id(format!("m{n}"))]).unwrap();
             }
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
         });
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut seen = 0;
-                while !writer.is_finished() {
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
                     let events = cdp.profile("user_id:u").unwrap().unwrap().events;
                     assert!(events >= seen, "{events} after {seen}");
                     seen = events;
@@ -287,7 +289,7 @@ fn in_memory_readers_wait_for_the_writer_and_a_batch_of_ones_own_is_told() {
     assert_eq!(cdp.profile("user_id:u").unwrap().unwrap().events, 201);
 
     let mut batch = cdp.begin().unwrap();
-    batch.ingest([Event::page().user_id("u")]).unwrap();
+    batch.ingest([Event::page().user_id("u").message_id("last")]).unwrap();
     assert!(matches!(cdp.profile("user_id:u"), Err(Error::Busy)));
     batch.commit().unwrap();
     assert_eq!(cdp.profile("user_id:u").unwrap().unwrap().events, 202);
