@@ -141,7 +141,7 @@ impl Cdp {
         let (hand, handed) = mpsc::sync_channel::<Vec<Item>>(AHEAD);
         // What has been taken in goes back to be freed by the thread that made it: two threads that make and free
         // events of each other would fight for the allocator.
-        let (spend, spent) = mpsc::channel::<Vec<Item>>();
+        let (used, spent) = mpsc::channel::<Vec<Item>>();
         thread::scope(|scope| {
             // Dropped on every way out, so that a reader that waits to hand over more ends, and the scope with it.
             let handed = handed;
@@ -174,7 +174,7 @@ impl Cdp {
                         }
                         let taken = taken + items.len();
                         // The reader may be done, and gone.
-                        let _ = spend.send(items);
+                        let _ = used.send(items);
                         open = Some((batch, taken));
                         (taken >= BATCH, false)
                     }

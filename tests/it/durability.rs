@@ -52,19 +52,42 @@ fn mixed(from: usize, count: usize) -> Vec<Event> {
 }
 
 /// Everything that a failed call must leave alone.
-fn view(cdp: &Cdp) -> (Vec<Seen>, Vec<(String, ProfileId)>, [u64; 6], Vec<String>, Rules) {
-    let stats = cdp.stats().unwrap();
-    (
-        everybody(cdp),
-        ids(cdp).into_iter().collect(),
-        [stats.events, stats.profiles, stats.identifiers, stats.links, stats.refusals, stats.quarantined],
-        cdp.segments().unwrap().into_iter().map(|found| found.segment.to_value().to_string()).collect(),
-        cdp.rules(),
-    )
+#[derive(Debug, PartialEq)]
+struct View {
+    people: Vec<Seen>,
+    ids: BTreeMap<String, ProfileId>,
+    counts: [u64; 6],
+    segments: Vec<String>,
+    rules: Rules,
 }
 
-/// Less, where there are many.
-fn brief(cdp: &Cdp) -> (BTreeMap<String, ProfileId>, Vec<(String, Vec<String>)>, u64, Rules) {
+fn view(cdp: &Cdp) -> View {
+    let stats = cdp.stats().unwrap();
+    View {
+        people: everybody(cdp),
+        ids: ids(cdp),
+        counts: [
+            stats.events,
+            stats.profiles,
+            stats.identifiers,
+            stats.links,
+            stats.refusals,
+            stats.quarantined,
+        ],
+        segments: cdp
+            .segments()
+            .unwrap()
+            .into_iter()
+            .map(|found| found.segment.to_value().to_string())
+            .collect(),
+        rules: cdp.rules(),
+    }
+}
+
+/// Less, where there are many: ids, members of segments, the number of links.
+type Brief = (BTreeMap<String, ProfileId>, Vec<(String, Vec<String>)>, u64, Rules);
+
+fn brief(cdp: &Cdp) -> Brief {
     let segments = cdp.segments().unwrap().into_iter().map(|found| found.segment.name().to_owned());
     let members = segments.map(|name| (name.clone(), names(cdp, &name))).collect();
     (ids(cdp), members, cdp.stats().unwrap().links, cdp.rules())
@@ -639,6 +662,32 @@ fn threads_that_write_and_read_at_once_agree_in_the_end() {
     let after = view(&cdp);
     drop(cdp);
     assert_eq!(view(&open(&path)), after);
+}
+
+#[test]
+fn threads_agree_on_a_database_in_memory_too() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).rules(Rules::unlimited()).in_memory().unwrap();
+    define(&cdp, &segments());
+    std::thread::scope(|scope| {
+        for thread in 0..8_usize {
+            let cdp = &cdp;
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    cdp.ingest(mixed((turn * 8 + thread) % 90, 10)).unwrap();
+                    for person in cdp.profiles().unwrap() {
+                        assert!(cdp.profile(person.id).unwrap().is_some());
+                    }
+                }
+            });
+        }
+    });
+    cdp.ingest(mixed(0, 100)).unwrap();
+    let alone = builder(&clock).rules(Rules::unlimited()).in_memory().unwrap();
+    define(&alone, &segments());
+    alone.ingest(mixed(0, 100)).unwrap();
+    assert_eq!(everybody(&cdp), everybody(&alone));
+    sound(&cdp);
 }
 
 // ---- another process ----

@@ -36,7 +36,7 @@ fn lines(count: usize) -> String {
 fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || tell.send(work()));
-    told.recv_timeout(Duration::from_mins(1)).expect("it hangs, or it panicked")
+    told.recv_timeout(Duration::from_secs(60)).expect("it hangs, or it panicked")
 }
 
 #[test]

@@ -10,7 +10,7 @@ use customerdb::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{NOW, Seen, builder, define, everybody, ids, memory, place, sound};
+use crate::support::{NOW, Seen, builder, cases, define, everybody, ids, memory, place, sound};
 
 // ---- the model ----
 
@@ -68,11 +68,11 @@ fn identifiers(event: &Value, anonymous: &BTreeSet<String>) -> Vec<Id> {
     let mut found: Vec<Id> = found.into_iter().flatten().collect();
     found.sort_by_key(|(namespace, _)| ORDER.iter().position(|other| other == namespace));
     let mut once = Vec::new();
-    found.into_iter().for_each(|id| {
+    for id in found {
         if !once.contains(&id) {
-            once.push(id)
+            once.push(id);
         }
-    });
+    }
     once
 }
 
@@ -367,10 +367,6 @@ fn ingest_in(cdp: &Cdp, events: &[Value], sizes: &[usize]) {
         assert_eq!(report.events(), batch.len() as u64);
         rest = later;
     }
-}
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// What happens between two looks.

@@ -84,7 +84,9 @@ fn components(lines: &[String], bears: impl Fn(&Value) -> Vec<String>) -> Vec<Ve
         sets.entry(root(&parents, node)).or_default().push(id);
     }
     let mut sets: Vec<Vec<String>> = sets.into_values().collect();
-    sets.iter_mut().for_each(|set| set.sort());
+    for set in &mut sets {
+        set.sort();
+    }
     sets.sort();
     sets
 }

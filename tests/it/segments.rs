@@ -7,7 +7,7 @@ use customerdb::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{NOW, builder, define, everybody, memory, names, place, sound};
+use crate::support::{NOW, builder, cases, define, everybody, memory, names, place, sound};
 
 fn did_at(name: &str, user: &str, time: Timestamp) -> Event {
     Event::track(name).user_id(user).at(time)
@@ -337,7 +337,7 @@ fn minutes_from(now: Timestamp, by: i64) -> Timestamp {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
 
     /// `everybody` holds members, sizes and segments of profiles against a preview, which looks at everything afresh.
     #[test]

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use customerdb::{Cdp, CdpBuilder, Durability, ManualClock, ProfileId, Rules, Segment, Timestamp, Value};
+use proptest::test_runner::Config as ProptestConfig;
 use tempfile::TempDir;
 
 /// The instant that tests call now: noon of the first of May 2024.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_714_564_800_000);
-
-pub(crate) fn at(text: &str) -> Timestamp {
-    text.parse().unwrap()
-}
 
 pub(crate) fn builder(clock: &ManualClock) -> CdpBuilder {
     Cdp::builder().clock(clock.clone()).durability(Durability::Normal)
@@ -117,6 +114,13 @@ pub(crate) fn partition(cdp: &Cdp) -> Vec<Vec<String>> {
 /// The names of the members of a segment.
 pub(crate) fn names(cdp: &Cdp, segment: &str) -> Vec<String> {
     cdp.members(segment).unwrap().into_iter().map(|person| person.name.to_string()).collect()
+}
+
+/// As many random cases, unless `PROPTEST_CASES` asks for another number.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { asked.cases } else { cases };
+    ProptestConfig { cases, failure_persistence: None, ..asked }
 }
 
 pub(crate) fn sound(cdp: &Cdp) {
