@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::value::nfc;
 
 /// What kind of identifier a value is: `user_id`, `email`, `external:crm`, or an application's own.
 ///
@@ -55,13 +56,14 @@ impl Namespace {
 
     /// The namespace of that name.
     pub fn new(name: impl Into<String>) -> Self {
-        let name = name.into();
+        let name = nfc(&name.into()).into_owned();
         Self::BUILT_IN.iter().find(|built_in| built_in.0 == name).cloned().unwrap_or(Self(Cow::Owned(name)))
     }
 
     /// The namespace of `context.externalIds` of that type: `external:<type>`, or the type itself where that is
     /// the name of a built-in namespace.
     pub fn external(kind: &str) -> Self {
+        let kind = &*nfc(kind.trim());
         match Self::BUILT_IN.iter().find(|built_in| built_in.0 == kind) {
             Some(built_in) => built_in.clone(),
             None => Self(Cow::Owned(format!("{EXTERNAL}{kind}"))),

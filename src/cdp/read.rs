@@ -10,6 +10,7 @@ use crate::pipeline::{State, people};
 use crate::profile::{Profile, Trait};
 use crate::segment::Condition;
 use crate::store::{Db, Place, Problem, Stats};
+use crate::value::nfc;
 
 /// How many refusals of each identifier an explanation gives at most.
 const REFUSALS: usize = 100;
@@ -122,13 +123,14 @@ impl Cdp {
     ///
     /// [`Error::NotAnId`] if the text is neither an identifier nor a profile id, or what the storage says.
     pub fn trait_history(&self, id: impl ToString, name: &str) -> Result<Vec<Trait>> {
+        let name = nfc(name);
         let named = Named::read(&id.to_string())?;
         self.read(|db, state| {
             let mut values = Vec::new();
             if let Some(node) = named.node(db, state)? {
                 for member in state.identities.partition.members(node) {
                     let said = db.traits_of(member)?.into_iter();
-                    values.extend(said.filter(|(said, _)| said == name).map(|(_, said)| said));
+                    values.extend(said.filter(|(said, _)| *said == name).map(|(_, said)| said));
                 }
             }
             values.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
@@ -326,7 +328,8 @@ impl Cdp {
 }
 
 fn live<'s>(state: &'s State, name: &str) -> Result<&'s Live> {
-    let found = state.segments.iter().find(|live| live.segment.name() == name);
+    let own = nfc(name);
+    let found = state.segments.iter().find(|live| live.segment.name() == own);
     found.ok_or_else(|| Error::UnknownSegment(name.to_owned()))
 }
 

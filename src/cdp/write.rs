@@ -19,6 +19,7 @@ use crate::pipeline::membership::{self, Live};
 use crate::pipeline::replay::put_rules;
 use crate::pipeline::report::{IngestReport, Tally};
 use crate::segment::Segment;
+use crate::value::nfc;
 
 /// How many events of a file are committed together.
 const BATCH: usize = 10_000;
@@ -231,6 +232,7 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn undefine(&self, name: &str) -> Result<bool> {
+        let name = &*nfc(name);
         let turn = self.turn()?;
         let removed = turn.db().remove_segment(name)?;
         if removed {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::check::EventLimits;
 pub use self::check::Refusal;
+pub(crate) use self::read::as_id;
 pub use self::source::{NotAParty, Party, Source};
 use crate::clock::Timestamp;
 use crate::id::mask;

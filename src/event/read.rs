@@ -249,7 +249,7 @@ fn kind(value: &Value) -> Result<EventKind, Refusal> {
 
 /// The text of an id that is given as a string, a number or a boolean. Null, other types, and numbers that were too
 /// large to be read digit by digit, under which different ids would become one, have none.
-pub(super) fn as_id(value: &Value) -> Option<Cow<'_, str>> {
+pub(crate) fn as_id(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
         Value::Bool(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),

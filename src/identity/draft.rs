@@ -15,6 +15,10 @@ use super::rules::Rules;
 use crate::clock::Timestamp;
 use crate::id::{Identifier, Namespace};
 
+/// How many namespaces a file holds at most. The types of external ids come from events, so strangers could make any
+/// number of them.
+pub(crate) const NAMESPACES: usize = 1_000;
+
 /// All identifiers of a file, and which of them are one person: what stays in memory.
 #[derive(Clone, Default)]
 pub(crate) struct Identities {
@@ -179,22 +183,21 @@ impl Draft {
         Self { first_node: base.interner.len(), next_profile: base.next_profile, ..Self::default() }
     }
 
-    /// The number of a namespace, a new one if need be.
-    fn namespace(&mut self, base: &Identities, namespace: &Namespace) -> NamespaceNo {
+    /// The number of a namespace, a new one if need be and if there is room for it.
+    fn namespace(&mut self, base: &Identities, namespace: &Namespace) -> Option<NamespaceNo> {
         if let Some(number) = base.interner.namespace(namespace) {
-            return number;
+            return Some(number);
         }
         let known = base.interner.namespaces().len();
-        let place = self.namespaces.iter().position(|new| new == namespace).unwrap_or_else(|| {
-            self.namespaces.push(namespace.clone());
-            self.namespaces.len() - 1
-        });
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "namespaces are named by rules and tracking code, not by people"
-        )]
-        let number = (known + place) as NamespaceNo;
-        number
+        let place = match self.namespaces.iter().position(|new| new == namespace) {
+            Some(place) => place,
+            None if known + self.namespaces.len() >= NAMESPACES => return None,
+            None => {
+                self.namespaces.push(namespace.clone());
+                self.namespaces.len() - 1
+            }
+        };
+        NamespaceNo::try_from(known + place).ok()
     }
 
     /// The node of an identifier, if it is known to the base or to this draft.
@@ -208,14 +211,14 @@ impl Draft {
             .or_else(|| self.fresh.find(kind, value).map(|fresh| self.numbered(fresh)))
     }
 
-    /// The node of an identifier, a new and dormant one if need be.
-    fn intern(&mut self, base: &Identities, namespace: &Namespace, value: &str) -> Node {
-        let kind = self.namespace(base, namespace);
+    /// The node of an identifier, a new and dormant one if need be. `None` if that took one namespace too many.
+    fn intern(&mut self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
+        let kind = self.namespace(base, namespace)?;
         if let Some(node) = base.interner.find(kind, value) {
-            return node;
+            return Some(node);
         }
         let fresh = self.fresh.find(kind, value).unwrap_or_else(|| self.fresh.push(kind, value));
-        self.numbered(fresh)
+        Some(self.numbered(fresh))
     }
 
     /// The nodes that were dormant and no longer are, with the profile that each was given.
@@ -323,13 +326,25 @@ impl Draft {
             .iter()
             .map(|(identifier, reason)| Refused { identifier: identifier.clone(), reason: (*reason).into() })
             .collect();
-        // Every identifier gets its node, a refused one too: that it was borne may matter later.
-        let nodes: Vec<Node> =
-            borne.identifiers.iter().map(|id| self.intern(base, &id.namespace, &id.value)).collect();
-        let (&owner, others) = nodes.split_first()?;
+        // That it was borne as `anonymousId` decides what an alias means by it, blocked or not.
+        if let Some(id) = &borne.anonymous_id {
+            self.intern(base, &Namespace::ANONYMOUS_ID, id);
+        }
+        // Every identifier gets its node, a refused one too.
+        let mut nodes = Vec::with_capacity(borne.identifiers.len());
+        for found in &borne.identifiers {
+            if let Some(node) = self.intern(base, &found.namespace, &found.value) {
+                nodes.push((node, found));
+            } else {
+                let identifier = Identifier::new(found.namespace.clone(), found.value.clone());
+                let reason = format!("a database holds at most {NAMESPACES} namespaces");
+                refused.push(Refused { identifier, reason });
+            }
+        }
+        let (&(owner, _), others) = nodes.split_first()?;
         let mut accepted = vec![owner];
         let mut joins = Vec::new();
-        for (&node, identifier) in others.iter().zip(&borne.identifiers[1..]) {
+        for &(node, identifier) in others {
             let (ours, theirs) = (self.root(base, owner), self.root(base, node));
             if ours != theirs {
                 self.load(base, ours);

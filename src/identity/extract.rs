@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::normalise::{folded, normalise, stands_for_nobody};
 use super::rules::Rules;
-use crate::event::{Event, EventKind, Refusal};
+use crate::event::{Event, EventKind, Refusal, as_id};
 use crate::id::{Identifier, Namespace, mask};
-use crate::value::{Object, Value, nfc};
+use crate::value::{Value, nfc};
 
 /// The members of traits that are identifiers.
 const TRAITS: [(&str, Namespace); 4] = [
@@ -28,6 +28,8 @@ pub(crate) struct Borne<'e> {
     /// For an alias whose `previousId` was taken for a `user_id`: its value, for it may yet turn out to be an
     /// `anonymous_id`.
     pub(crate) assumed_user_id: Option<Cow<'e, str>>,
+    /// The `anonymousId`, normalised, blocked or not: that it was borne decides what an alias means by it.
+    pub(crate) anonymous_id: Option<Cow<'e, str>>,
     /// For a group: the account's id, unless it is blocked.
     pub(crate) account: Option<Cow<'e, str>>,
 }
@@ -59,7 +61,7 @@ pub(crate) fn identifiers<'e>(
     let own = (event.kind() != EventKind::Group).then_some(event.traits());
     for traits in own.into_iter().chain(event.context_traits()) {
         for (name, namespace) in &TRAITS {
-            if let Some(id) = text(traits, name) {
+            if let Some(id) = traits.get(*name).and_then(as_id) {
                 take(namespace.clone(), id);
             }
         }
@@ -74,7 +76,7 @@ pub(crate) fn identifiers<'e>(
         take(Namespace::DEVICE_ID, id);
     }
     for member in rules.members() {
-        if let Some(id) = event.lookup(&member.path).and_then(into_scalar) {
+        if let Some(id) = event.lookup(&member.path).and_then(scalar) {
             take(member.namespace.clone(), id);
         }
     }
@@ -89,6 +91,7 @@ pub(crate) fn identifiers<'e>(
             borne.assumed_user_id = Some(value);
         }
     }
+    borne.anonymous_id = event.ids().anonymous_id.map(anonymous);
     if let Some(id) = event.ids().group_id {
         let id = nfc(id.trim());
         borne.account = (!stands_for_nobody(&folded(&id))).then_some(id);
@@ -142,23 +145,11 @@ fn anonymous(value: &str) -> Cow<'_, str> {
     normalise(&Namespace::ANONYMOUS_ID, value, None).unwrap_or(Cow::Borrowed(value))
 }
 
-fn text<'v>(traits: &'v Object, name: &str) -> Option<Cow<'v, str>> {
-    match traits.get(name)? {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        Value::Bool(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
-        _ => None,
-    }
-}
-
-fn into_scalar(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
+/// The text of a value that can be an id: of strings, numbers that are exact, and booleans.
+fn scalar(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
     match value {
-        Cow::Borrowed(Value::String(text)) => Some(Cow::Borrowed(text)),
-        Cow::Owned(Value::String(text)) => Some(Cow::Owned(text)),
-        value => match &*value {
-            Value::Number(number) => Some(Cow::Owned(number.to_string())),
-            _ => None,
-        },
+        Cow::Borrowed(value) => as_id(value),
+        Cow::Owned(value) => as_id(&value).map(|id| Cow::Owned(id.into_owned())),
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod partition;
 pub(crate) mod replay;
 pub(crate) mod rules;
 
-pub(crate) use draft::{Draft, Identities, Occasion, Person, Refused};
+pub(crate) use draft::{Draft, Identities, NAMESPACES, Occasion, Person, Refused};
 pub(crate) use extract::{Borne, identifiers};
 pub use graph::{IdentityGraph, Link};
 pub(crate) use interner::Node;

@@ -38,8 +38,17 @@ const BLOCKED: [&str; 21] = [
 /// The form in which values are compared with blocked ones: without surrounding white space and quotes, in
 /// lower case.
 pub(crate) fn folded(value: &str) -> String {
-    let quotes = ['"', '\'', '`', '\\', '“', '”', '‘', '’'];
-    nfc(value.trim_matches(|c: char| c.is_whitespace() || quotes.contains(&c))).to_lowercase()
+    let quotes = ['"', '\'', '`', '\\', '´', '“', '”', '‘', '’', '«', '»'];
+    // Marks that nobody sees: zero-width spaces and joiners, and the byte order mark.
+    let unseen = |c: char| matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}');
+    let dressed = |c: char| c.is_whitespace() || unseen(c) || quotes.contains(&c);
+    if value.is_ascii() {
+        value.trim_matches(dressed).to_ascii_lowercase()
+    } else {
+        // Before the form is made, which takes some quotes apart.
+        let bare: String = value.trim_matches(dressed).nfkc().collect();
+        bare.trim_matches(dressed).to_lowercase()
+    }
 }
 
 /// Whether a [`folded`] value stands for nobody, whatever the application's rules say.
@@ -116,12 +125,14 @@ fn phone(value: &str, region: Option<&str>) -> Result<String, &'static str> {
     }
 }
 
+/// What stands between the digits of a phone number.
+const SEPARATORS: [char; 10] = [' ', '-', '.', '/', '(', ')', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}'];
+
 /// A number whose country calling code is there needs no knowledge of countries.
 fn international_phone(number: &str) -> Result<String, &'static str> {
     // The trunk prefix in brackets, as in +44 (0)20, is for those who dial from within.
     let number = number.replacen("(0)", "", 1);
-    let separators = [' ', '-', '.', '/', '(', ')', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}'];
-    let digits: String = number.chars().filter(|c| !separators.contains(c)).collect();
+    let digits: String = number.chars().filter(|c| !SEPARATORS.contains(c)).collect();
     let shaped = (7..=15).contains(&digits.len())
         && digits.bytes().all(|b| b.is_ascii_digit())
         && !digits.starts_with('0');
@@ -130,14 +141,16 @@ fn international_phone(number: &str) -> Result<String, &'static str> {
 
 #[cfg(feature = "phonenumber")]
 fn national_phone(number: &str, region: Option<&str>) -> Result<String, &'static str> {
+    if !number.chars().all(|c| c.is_ascii_digit() || SEPARATORS.contains(&c)) {
+        return Err("not a phone number");
+    }
     let region =
         region.ok_or("a phone number without a country code, and the rules name no default region")?;
     let region = region.parse().map_err(|_| "the default region is unknown")?;
     let number = phonenumber::parse(Some(region), number).map_err(|_| "not a phone number")?;
-    if !phonenumber::is_viable(number.national().to_string()) {
-        return Err("not a phone number");
-    }
-    Ok(number.format().mode(phonenumber::Mode::E164).to_string())
+    let number = number.format().mode(phonenumber::Mode::E164).to_string();
+    // One number has one spelling, so a national one must be what it would be with its country code.
+    international_phone(number.trim_start_matches('+'))
 }
 
 #[cfg(not(feature = "phonenumber"))]
@@ -218,6 +231,9 @@ mod tests {
                 ("0086 138 0000 0002", Some("+8613800000002")),
                 ("+1 650 253 0000", Some("+16502530000")),
                 ("hello", None),
+                ("110", None),
+                ("1-800-FLOWERS", None),
+                ("138 0000 0002 x12", None),
             ],
         );
         check(&Namespace::PHONE, Some("GB"), &[("020 7946 0958", Some("+442079460958"))]);
@@ -258,6 +274,9 @@ mod tests {
             "00000000-0000-0000-0000-000000000000",
             "Test@Test.com",
             "“guest”",
+            "ｎｕｌｌ",
+            "\u{FEFF}null\u{200B}",
+            "«null»",
             "not_authenticated",
         ] {
             assert!(stands_for_nobody(&folded(value)), "{value:?}");

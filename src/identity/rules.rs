@@ -202,10 +202,13 @@ impl Rules {
         if stands_for_nobody(&folded_raw) {
             return true;
         }
+        let folded_normal = normalised.filter(|normalised| *normalised != raw).map(folded);
+        if folded_normal.as_deref().is_some_and(stands_for_nobody) {
+            return true;
+        }
         if self.blocked.is_empty() {
             return false;
         }
-        let folded_normal = normalised.map(folded);
         let listed = |namespace: &Namespace| {
             self.blocked.get(namespace).into_iter().flatten().any(|blocked| match blocked {
                 Blocked::Value(value) => *value == folded_raw || folded_normal.as_ref() == Some(value),
@@ -372,8 +375,8 @@ fn read_members(value: &Value) -> Result<Vec<Member>, DefinitionError> {
         };
         let namespace = part("namespace")?;
         let colon = namespace.strip_prefix(EXTERNAL).unwrap_or(namespace).contains(':');
-        if namespace.is_empty() || colon {
-            let reason = "a namespace must not be empty or contain a colon";
+        if namespace.is_empty() || colon || ["external", EXTERNAL].contains(&namespace) {
+            let reason = "a namespace must not be empty, \"external\", or contain a colon";
             return Err(DefinitionError::new(format!("{path}.namespace"), reason));
         }
         members.push(Member { path: part("path")?.to_owned(), namespace: Namespace::new(namespace) });

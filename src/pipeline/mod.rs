@@ -21,8 +21,9 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::event::{Event, EventLimits, Refusal, Source};
 use crate::id::{Namespace, ProfileId};
-use crate::identity::{Borne, Draft, Identities, Node, Occasion, Rules, identifiers};
+use crate::identity::{Borne, Draft, Identities, NAMESPACES, Node, Occasion, Rules, identifiers};
 use crate::store::{Db, NewEvent};
+use crate::value::nfc;
 
 /// What is kept in memory of the last commit, beside the file.
 #[derive(Default)]
@@ -154,15 +155,17 @@ impl Intake {
         event: &Event,
         json: &str,
     ) -> Result<Result<(), Refusal>> {
-        if let Err(refusal) = event.check_time(self.now, &counter.limits) {
-            return Ok(Err(refusal));
-        }
         let (db, base, rules) = (counter.db, &counter.state.identities, &counter.state.rules);
-        let message_id = event.ids().message_id.map_or_else(|| event.content_id(&source.name), str::to_owned);
+        let message_id =
+            event.ids().message_id.map_or_else(|| event.content_id(&source.name), |id| nfc(id).into_owned());
         if let Some(kept) = db.json_of(&message_id)? {
             self.report.duplicates += 1;
             self.report.conflicts += u64::from(differs(event, json, &kept));
             return Ok(Ok(()));
+        }
+        // After the question for duplicates: what is kept stays known, wherever the clock is set.
+        if let Err(refusal) = event.check_time(self.now, &counter.limits) {
+            return Ok(Err(refusal));
         }
         let draft = &self.draft;
         let borne = identifiers(event, rules, |id| draft.find(base, &Namespace::ANONYMOUS_ID, id).is_some());
@@ -173,7 +176,9 @@ impl Intake {
         let at = event.time(self.now);
         let occasion = Occasion { at, message_id: &message_id, source: source_number };
         let Some(resolution) = self.draft.resolve(base, rules, &borne, occasion) else {
-            return Ok(Err(borne.refusal()));
+            // It has identifiers, so there was no room for their namespaces.
+            let reason = format!("a database holds at most {NAMESPACES} namespaces");
+            return Ok(Err(Refusal::new("context.externalIds", reason)));
         };
         let number = db.add_event(NewEvent {
             node: resolution.owner,
@@ -183,16 +188,11 @@ impl Intake {
             message_id: &message_id,
             json,
         })?;
-        let record = Record {
-            event,
-            number,
-            owner: resolution.owner,
-            at,
-            message_id: &message_id,
-            source: source_number,
-        };
+        let record =
+            Record { event, owner: resolution.owner, at, message_id: &message_id, source: source_number };
         record.write(db, &borne, &resolution.refused)?;
-        if borne.assumed_user_id.is_some() {
+        if let Some(value) = &borne.assumed_user_id {
+            db.assume_user_id(value, number)?;
             counter.desk.has_assumptions = Some(true);
         }
         self.report.refusals += resolution.refused.len() as u64;
@@ -203,18 +203,10 @@ impl Intake {
 
     /// Whether an event shows for the first time as `anonymous_id` what an earlier alias took for a `user_id`.
     fn betrays_alias(&self, counter: &mut Counter<'_>, borne: &Borne<'_>) -> Result<bool> {
-        if !counter.desk.has_assumptions(counter.db)? {
-            return Ok(false);
-        }
-        for found in &borne.identifiers {
-            if found.namespace == Namespace::ANONYMOUS_ID
-                && self.draft.find(&counter.state.identities, &found.namespace, &found.value).is_none()
-                && counter.db.is_assumed_user_id(&found.value)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let Some(id) = &borne.anonymous_id else { return Ok(false) };
+        Ok(counter.desk.has_assumptions(counter.db)?
+            && self.draft.find(&counter.state.identities, &Namespace::ANONYMOUS_ID, id).is_none()
+            && counter.db.is_assumed_user_id(id)?)
     }
 
     /// Writes what the batch changes in people and segments, ready to be committed.
@@ -228,18 +220,15 @@ impl Intake {
         let Self { draft, now, touched, retell, mut report } = self;
         let base = &state.identities;
         db.write_draft(base, &draft, now, &mut id)?;
-        tally.count(draft.founded(base), draft.absorbed.iter().map(|absorbed| absorbed.profile.0));
         let change = if retell {
             let mut before = base.clone();
             before.apply(&draft);
-            let (after, succession) = replay::replay(db, &before, &state.rules, now, id)?;
-            tally.count(
-                before.next_profile..after.next_profile,
-                succession.absorbed.iter().map(|(profile, _)| profile.0),
-            );
+            let (after, _) = replay::replay(db, &before, &state.rules, now, id)?;
+            tally.count_replayed(base, &after);
             membership::settle_afresh(db, &after, &state.segments, now)?;
             Change::Replace(Box::new(after))
         } else {
+            tally.count(draft.founded(base), draft.absorbed.iter().map(|absorbed| absorbed.profile.0));
             let roots: FxHashSet<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();
             if !state.segments.is_empty() {
                 for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {

@@ -4,12 +4,11 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::identity::{Borne, Node, Refused};
 use crate::store::{Assertion, Db, Result};
-use crate::value::Object;
+use crate::value::{Object, nfc};
 
 /// An event whose owner is known.
 pub(crate) struct Record<'e> {
     pub(crate) event: &'e Event,
-    pub(crate) number: i64,
     pub(crate) owner: Node,
     pub(crate) at: Timestamp,
     pub(crate) message_id: &'e str,
@@ -25,9 +24,6 @@ impl Record<'_> {
             let account = db.join_account(self.owner, id)?;
             self.each_trait(traits, |said| db.assert_account_trait(account, said))?;
         }
-        if let Some(value) = &borne.assumed_user_id {
-            db.assume_user_id(value, self.number)?;
-        }
         refused.iter().try_for_each(|refused| db.add_refusal(refused, self.message_id))
     }
 
@@ -35,7 +31,7 @@ impl Record<'_> {
         for (name, value) in traits {
             let value = value.to_string();
             let (at, message_id, source) = (self.at, self.message_id, self.source);
-            write(Assertion { name, value: &value, at, message_id, source })?;
+            write(Assertion { name: &nfc(name), value: &value, at, message_id, source })?;
         }
         Ok(())
     }

@@ -52,6 +52,9 @@ pub(crate) fn replay(
             .map_err(|refusal| Error::Damaged(format!("event {number} of the log: {refusal}")))?;
         let borne =
             identifiers(&event, rules, |value| draft.find(&blank, &Namespace::ANONYMOUS_ID, value).is_some());
+        if let Some(value) = &borne.assumed_user_id {
+            db.assume_user_id(value, number)?;
+        }
         let occasion = Occasion { at: stored.at, message_id: &stored.message_id, source: stored.source };
         let resolution = draft.resolve(&blank, rules, &borne, occasion);
         let owner = resolution.as_ref().map(|resolution| resolution.owner);
@@ -61,7 +64,6 @@ pub(crate) fn replay(
         if let Some(resolution) = resolution {
             let record = Record {
                 event: &event,
-                number,
                 owner: resolution.owner,
                 at: stored.at,
                 message_id: &stored.message_id,

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use crate::identity::{Identities, Person};
+
 /// What came of ingesting events: every one of them is accepted, a duplicate, or rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -65,6 +67,24 @@ impl Tally {
     /// Counts the profiles that a batch founded, and those that it absorbed.
     pub(crate) fn count(&mut self, founded: Range<u32>, absorbed: impl IntoIterator<Item = u32>) {
         self.created += u64::from(founded.end - founded.start);
+        self.add(founded, absorbed);
+    }
+
+    /// Counts what a replay made of the people of before the batch: those of whom nobody was known, and profiles that
+    /// are another's now.
+    pub(crate) fn count_replayed(&mut self, before: &Identities, after: &Identities) {
+        let known = |person: &Person| person.nodes.iter().any(|node| before.partition.root(*node).is_some());
+        self.created += after.people().filter(|person| !known(person)).count() as u64;
+        let absorbed = before.people().filter_map(|person| {
+            let mut profiles =
+                person.nodes.iter().filter_map(|node| after.partition.profile(*node)).peekable();
+            let gone = profiles.peek().is_some() && !profiles.any(|profile| profile == person.profile);
+            gone.then_some(person.profile.0)
+        });
+        self.add(before.next_profile..after.next_profile, absorbed);
+    }
+
+    fn add(&mut self, founded: Range<u32>, absorbed: impl IntoIterator<Item = u32>) {
         match self.own.last_mut() {
             Some(last) if last.end == founded.start => last.end = founded.end,
             _ => self.own.push(founded),

@@ -37,6 +37,7 @@ pub use self::condition::{Condition, EventCondition, PropertyTest, TraitConditio
 pub use self::evaluate::{Verdict, evaluate};
 pub use self::needs::Needs;
 use crate::error::DefinitionError;
+use crate::value::nfc;
 
 /// A condition with a name: those who meet it are its members.
 ///
@@ -62,7 +63,7 @@ impl Segment {
 
     /// The segment of those who meet `condition`.
     pub fn new(name: impl Into<String>, condition: impl Into<Condition>) -> Self {
-        Self { name: name.into(), condition: condition.into() }
+        Self { name: nfc(&name.into()).into_owned(), condition: condition.into() }
     }
 
     /// The name.

@@ -9,4 +9,5 @@ mod layers;
 mod model;
 mod real_data;
 mod segments;
+mod spellings;
 mod support;
