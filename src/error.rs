@@ -37,9 +37,9 @@ pub enum Error {
         /// The newest format number that this version reads.
         supported: u32,
     },
-    /// Somebody else held the file for seconds: another program that writes to it. Or, of a database in memory, which
-    /// has no snapshots, a batch is open. Try again later.
-    #[error("the database is held by another program, or, being in memory, by an open batch")]
+    /// Another program held the file for seconds; try again later. Or this thread has a batch open, and called for a
+    /// second one, or asked a database in memory, which answers between batches only; commit or drop the batch first.
+    #[error("the database is held by another program, or by a batch that this thread has open")]
     Busy,
     /// The disk is full, or the file has reached the size set at opening. Nothing of the batch was kept.
     #[error("the disk is full, or the file has reached its largest size: nothing of this batch was kept")]

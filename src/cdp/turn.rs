@@ -19,8 +19,12 @@ pub(super) struct Turn<'c> {
 }
 
 impl Cdp {
-    /// Waits for the right to write, and begins a transaction.
+    /// Waits for the right to write, and begins a transaction. A thread that has its turn already, a batch of its own,
+    /// would wait for ever, and is told so.
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
+        if self.has_turn() {
+            return Err(Error::Busy);
+        }
         let writer = self.writer()?;
         writer.db.begin_write()?;
         *self.holder() = Some(thread::current().id());
@@ -28,14 +32,18 @@ impl Cdp {
     }
 
     /// Waits until nobody writes, and lends the writer's connection to a reader: a database in memory has but one.
-    ///
-    /// A thread that has its turn itself would wait for ever, and is told so.
+    /// A thread that has its turn itself is told so here, too.
     pub(super) fn between_turns(&self) -> Result<Option<MutexGuard<'_, Writer>>> {
         match self.inner.place {
             Place::File(_) => Ok(None),
-            Place::Memory if *self.holder() == Some(thread::current().id()) => Err(Error::Busy),
+            Place::Memory if self.has_turn() => Err(Error::Busy),
             Place::Memory => self.writer().map(Some),
         }
+    }
+
+    /// Whether it is this thread's turn.
+    fn has_turn(&self) -> bool {
+        *self.holder() == Some(thread::current().id())
     }
 
     /// The thread whose turn it is, if any.

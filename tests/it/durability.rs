@@ -314,6 +314,7 @@ fn in_memory_readers_wait_for_the_writer_and_a_batch_of_ones_own_is_told() {
     let mut batch = cdp.begin().unwrap();
     batch.ingest([Event::page().user_id("u").message_id("last")]).unwrap();
     assert!(matches!(cdp.profile("user_id:u"), Err(Error::Busy)));
+    assert!(matches!(cdp.ingest([Event::page().user_id("u")]), Err(Error::Busy)), "it would wait for itself");
     batch.commit().unwrap();
     assert_eq!(cdp.profile("user_id:u").unwrap().unwrap().events, 202);
 }

@@ -82,22 +82,6 @@ fn an_alias_that_belongs_to_nobody_is_told_anew_all_the_same() {
     assert_eq!(cdp.stats().unwrap().orphans, 0);
 }
 
-/// Whether a value was borne as `anonymousId` was told from the identifiers, of which a blocked one is none.
-#[test]
-fn a_rule_set_before_the_data_means_what_it_means_after() {
-    let rules = Rules::default().block("anonymous_id", "x").limit("user_id", None);
-    let events = [
-        page().anonymous_id("x").user_id("v").message_id("1"),
-        Event::alias("x").user_id("u").message_id("2"),
-    ];
-    let (before, after) = (memory(rules.clone()), memory(Rules::default()));
-    before.ingest(events.clone()).unwrap();
-    after.ingest(events).unwrap();
-    after.set_rules(rules).unwrap();
-    assert_eq!(partition(&before), [["user_id:u"], ["user_id:v"]]);
-    assert_eq!(partition(&after), partition(&before));
-}
-
 /// The time was looked at before the message id.
 #[test]
 fn an_event_that_is_kept_stays_a_duplicate_when_the_clock_is_set_back() {
