@@ -584,9 +584,8 @@ fn an_id_outlives_a_rule_that_blocked_its_only_identifier_for_a_while() {
 }
 
 /// Types of external ids come from whoever writes events. Their numbers were cut to 16 bits, so that beyond 65,536 of
-/// them an identifier of one namespace was taken for one of another.
+/// them an identifier of one namespace was taken for one of another. A file holds so many namespaces, and no more.
 #[test]
-#[ignore = "known, and slow: the number of a namespace wraps around at 65,536"]
 fn strangers_cannot_run_the_namespaces_over() {
     let cdp = memory(Rules::unlimited());
     let event = |n: u32| {
