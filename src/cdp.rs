@@ -2,6 +2,9 @@
 
 mod answers;
 mod batch;
+mod decide;
+mod identity;
+mod named;
 mod read;
 mod turn;
 mod write;
@@ -10,7 +13,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::ThreadId;
 
-pub use self::answers::{EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize};
+pub use self::answers::{
+    Decision, DecisionReport, DecisionSubject, EventRecord, Explanation, Person, QuarantineEntry,
+    RefusedIdentifier, SegmentSize,
+};
 pub use self::batch::Batch;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
@@ -238,5 +244,11 @@ fn load(db: &Db) -> Result<State> {
                 blank.changed(&json).map_err(|error| Error::Damaged(format!("the rules: {error}")))
             })?,
     };
-    Ok(State { identities: db.identities()?, rules, segments: Live::all(db)?, version: db.counter(VERSION)? })
+    Ok(State {
+        identities: db.identities()?,
+        rules,
+        hand: db.hand()?,
+        segments: Live::all(db)?,
+        version: db.counter(VERSION)?,
+    })
 }

@@ -15,7 +15,8 @@ mod value;
 
 pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
-    Batch, Cdp, Durability, EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize,
+    Batch, Cdp, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation, Person,
+    QuarantineEntry, RefusedIdentifier, SegmentSize,
 };
 pub use crate::clock::{
     Clock, ManualClock, NotASpan, NotATime, Span, SystemClock, Timestamp, days, hours, millis, minutes,
@@ -24,7 +25,9 @@ pub use crate::clock::{
 pub use crate::error::{DefinitionError, Error, Result, StorageError};
 pub use crate::event::{Event, EventIds, EventKind, EventTimes, NotAParty, Party, Refusal, Source};
 pub use crate::id::{Identifier, Namespace, NotAnIdentifier, ProfileId, mask};
-pub use crate::identity::{IdentityGraph, Link, Rules, RulesExample, RulesReport};
+pub use crate::identity::{
+    DecisionKind, IdentityGraph, Link, Period, Rule, Rules, RulesExample, RulesReport, SharedDevice,
+};
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};
 pub use crate::profile::{Account, History, PastEvent, Profile, Trait};
@@ -33,5 +36,5 @@ pub use crate::segment::{
     TraitCondition, Verdict, all, any, did, did_not, evaluate, has_identifier, has_trait, is_known, not,
     property,
 };
-pub use crate::store::{Problem, Stats};
+pub use crate::store::{Cause, Change, JournalEntry, Problem, Stats};
 pub use crate::value::{Object, Sum, Value};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use customerdb::{
-    Account, EventRecord, Explanation, Identifier, IngestReport, Person, Problem, Profile, ProfileId,
-    QuarantineEntry, RulesReport, SegmentSize, Stats, Timestamp, Trait, Value,
+    Account, Decision, DecisionReport, EventRecord, Explanation, Identifier, IngestReport, JournalEntry,
+    Person, Problem, Profile, ProfileId, QuarantineEntry, RefusedIdentifier, RulesReport, SegmentSize, Stats,
+    Timestamp, Trait, Value,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -38,8 +39,8 @@ macro_rules! answers {
 }
 
 answers! {
-    Done, Report, ProfileOf, Profiles, Events, Values, Explained, RulesSet, Defined, Segments, Names, Entries,
-    Purged, StatsOf,
+    Done, Report, ProfileOf, Profiles, Events, Values, Explained, Decided, Decisions, Refusals, Journal, RulesSet,
+    Restitched, Defined, Segments, Names, Entries, Purged, StatsOf,
     Problems alarms if any, Summary alarms if too_bad,
 }
 
@@ -267,9 +268,63 @@ pub(crate) struct Explained {
     pub(crate) asked: [String; 2],
 }
 
+/// What came of a decision by hand.
+#[derive(Serialize)]
+pub(crate) struct Decided {
+    pub(crate) profiles: Vec<Identifier>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<RefusedIdentifier>,
+}
+
+impl From<DecisionReport> for Decided {
+    fn from(report: DecisionReport) -> Self {
+        let profiles = report.profiles.into_iter().map(|person| person.name).collect();
+        Self { profiles, refused: report.refused }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Decisions {
+    pub(crate) decisions: Vec<Decision>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Refusals {
+    pub(crate) refused: Vec<RefusedIdentifier>,
+    /// After which to go on.
+    pub(crate) cursor: i64,
+}
+
+impl Refusals {
+    pub(crate) fn new(refused: Vec<RefusedIdentifier>, after: i64) -> Self {
+        let cursor = refused.last().map_or(after, |last| last.cursor);
+        Self { refused, cursor }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Journal {
+    pub(crate) entries: Vec<JournalEntry>,
+    /// After which to go on.
+    pub(crate) cursor: i64,
+}
+
+impl Journal {
+    pub(crate) fn new(entries: Vec<JournalEntry>, after: i64) -> Self {
+        let cursor = entries.last().map_or(after, |last| last.cursor);
+        Self { entries, cursor }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(crate) struct RulesSet(pub(crate) RulesReport);
+
+#[derive(Serialize)]
+pub(crate) struct Restitched {
+    pub(crate) profiles: usize,
+    pub(crate) changed: usize,
+}
 
 #[derive(Serialize)]
 pub(crate) struct Defined {

@@ -64,6 +64,9 @@ pub(crate) enum Ask {
     Profile {
         /// An identifier or a profile id.
         id: String,
+        /// What was known at that time (RFC 3339) instead of now.
+        #[arg(long, value_name = "T")]
+        at: Option<Timestamp>,
     },
     /// List everyone.
     Profiles,
@@ -91,6 +94,73 @@ pub(crate) enum Ask {
         /// Another.
         b: String,
     },
+    /// Join two identifiers by hand; limits are obeyed unless it is forced.
+    Link {
+        /// An identifier or a profile id.
+        a: String,
+        /// Another.
+        b: String,
+        /// In spite of limits and earlier cuts.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Decide that two identifiers are never one person.
+    Never {
+        /// An identifier or a profile id.
+        a: String,
+        /// Another.
+        b: String,
+    },
+    /// Take the evidence between two identifiers away, and remember it.
+    Unlink {
+        /// An identifier or a profile id.
+        a: String,
+        /// Another.
+        b: String,
+    },
+    /// Cut an identifier off from all others, or take away all evidence from a source.
+    Split {
+        /// An identifier.
+        #[arg(required_unless_present = "source", conflicts_with = "source")]
+        id: Option<String>,
+        /// The name of a source.
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+    },
+    /// List the decisions by hand that stand.
+    Decisions,
+    /// Take a decision by hand back.
+    #[command(name = "take_back", alias = "take-back")]
+    TakeBack {
+        /// Its number, as `decisions` lists it.
+        decision: i64,
+    },
+    /// List identifiers that were left out of events, and why.
+    Refusals {
+        /// Begin after this cursor.
+        #[arg(long, value_name = "CURSOR", default_value_t = 0)]
+        after: i64,
+        /// How many to list at most.
+        #[arg(long, value_name = "N", default_value_t = ENTRIES)]
+        limit: usize,
+    },
+    /// List joins and splits of profiles, the earliest first.
+    Journal {
+        /// Begin after this cursor.
+        #[arg(long, value_name = "CURSOR", default_value_t = 0)]
+        after: i64,
+        /// How many to list at most.
+        #[arg(long, value_name = "N", default_value_t = ENTRIES)]
+        limit: usize,
+    },
+    /// Say what other rules of identity would do to the profiles, and change nothing.
+    Simulate {
+        /// A file that holds the rules to change, those left out stay; `-` is standard input.
+        #[arg(value_name = "RULES.json")]
+        changes: PathBuf,
+    },
+    /// Replay all evidence in event-time order.
+    Restitch,
     /// Define a segment, in place of one of that name.
     #[command(visible_alias = "define")]
     Segment {
@@ -157,7 +227,20 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db profiles
   cdp --db shop.db events user_id:u1 --limit 20
   cdp --db shop.db trait_history user_id:u1 city
+  cdp --db shop.db profile user_id:u1 --at 2024-05-01T00:00:00Z
   cdp --db shop.db explain user_id:u1 anonymous_id:a7
+  cdp --db shop.db link user_id:u1 phone:+8613800000002
+  cdp --db shop.db link --force user_id:u1 user_id:u2
+  cdp --db shop.db never user_id:father user_id:son
+  cdp --db shop.db unlink user_id:u1 anonymous_id:kiosk
+  cdp --db shop.db split email:info@shop.example
+  cdp --db shop.db split --source import-2019
+  cdp --db shop.db decisions
+  cdp --db shop.db take_back 3
+  cdp --db shop.db refusals --limit 20
+  cdp --db shop.db journal --after 100
+  echo '{"limits": {"user_id": {"max": null}}}' | cdp --db shop.db simulate -
+  cdp --db shop.db restitch
   echo '{"event": "Order Completed", "count": {"gte": 3}}' | cdp --db shop.db segment loyal -
   cdp --db shop.db undefine loyal
   cdp --db shop.db segments

@@ -15,11 +15,22 @@ impl Ask {
     /// The command that is meant, with the files read that it names.
     pub(crate) fn command(self) -> Result<Command, Failure> {
         Ok(match self {
-            Self::Profile { id } => Command::Profile { id },
+            Self::Profile { id, at } => Command::Profile { id, at },
             Self::Profiles => Command::Profiles,
             Self::Events { id, limit } => Command::Events { id, limit: limit.unwrap_or(usize::MAX) },
             Self::TraitHistory { id, name } => Command::TraitHistory { id, name },
             Self::Explain { a, b } => Command::Explain { a, b },
+            Self::Link { a, b, force } => Command::Link { a, b, force },
+            Self::Never { a, b } => Command::Never { a, b },
+            Self::Unlink { a, b } => Command::Unlink { a, b },
+            Self::Split { source: Some(source), .. } => Command::SplitSource { source },
+            Self::Split { id, .. } => Command::Split { id: id.unwrap_or_default() },
+            Self::Decisions => Command::Decisions,
+            Self::TakeBack { decision } => Command::TakeBack { decision },
+            Self::Refusals { after, limit } => Command::Refusals { after, limit },
+            Self::Journal { after, limit } => Command::Journal { after, limit },
+            Self::Simulate { changes } => Command::Simulate { changes: json_in(&changes)? },
+            Self::Restitch => Command::Restitch,
             Self::Segment { name, definition } => {
                 Command::Define { segment: segment_in(&definition, &name)? }
             }
@@ -29,13 +40,7 @@ impl Ask {
             Self::Preview { definition, at } => {
                 Command::Preview { condition: segment_in(&definition, "preview")?.condition().clone(), at }
             }
-            Self::Rules { changes } => {
-                let text = text_in(&changes)?;
-                let json = serde_json::from_str(&text).map_err(|error| {
-                    Failure::bad_request(format!("not JSON: {error}")).at(changes.display())
-                })?;
-                Command::Rules { changes: json }
-            }
+            Self::Rules { changes } => Command::Rules { changes: json_in(&changes)? },
             Self::Quarantine { replay: true, .. } => Command::ReplayQuarantine,
             Self::Quarantine { purge: true, .. } => Command::PurgeQuarantine,
             Self::Quarantine { limit, .. } => Command::Quarantine { limit },
@@ -59,6 +64,11 @@ fn segment_of(text: &str, name: &str) -> Result<Segment, DefinitionError> {
         return Segment::from_value(&Value::Object(definition));
     }
     Ok(Segment::new(name, Condition::from_json(text)?))
+}
+
+fn json_in(path: &Path) -> Result<Value, Failure> {
+    serde_json::from_str(&text_in(path)?)
+        .map_err(|error| Failure::bad_request(format!("not JSON: {error}")).at(path.display()))
 }
 
 fn text_in(path: &Path) -> Result<String, Failure> {

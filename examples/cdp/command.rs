@@ -6,8 +6,8 @@ use customerdb::{Cdp, Condition, Error, Input, Segment, Source, Timestamp};
 use serde_json::Value;
 
 use crate::answer::{
-    Answer, Defined, Done, Entries, Events, Explained, Names, Problems, ProfileOf, Profiles, Purged, Report,
-    RulesSet, Segments, StatsOf, Values,
+    Answer, Decided, Decisions, Defined, Done, Entries, Events, Explained, Journal, Names, Problems,
+    ProfileOf, Profiles, Purged, Refusals, Report, Restitched, RulesSet, Segments, StatsOf, Values,
 };
 use crate::clock::SettableClock;
 use crate::failure::Failure;
@@ -28,12 +28,23 @@ pub(crate) enum Command {
     Now { at: Timestamp },
     Ingest { events: Vec<Input>, source: Source },
     IngestFile { path: PathBuf, source: Source },
-    Profile { id: String },
+    Profile { id: String, at: Option<Timestamp> },
     Profiles,
     Events { id: String, limit: usize },
     TraitHistory { id: String, name: String },
     Explain { a: String, b: String },
+    Link { a: String, b: String, force: bool },
+    Never { a: String, b: String },
+    Unlink { a: String, b: String },
+    Split { id: String },
+    SplitSource { source: String },
+    Decisions,
+    TakeBack { decision: i64 },
+    Refusals { after: i64, limit: usize },
+    Journal { after: i64, limit: usize },
     Rules { changes: Value },
+    Simulate { changes: Value },
+    Restitch,
     Define { segment: Segment },
     Undefine { name: String },
     Segments,
@@ -56,6 +67,10 @@ impl Command {
                 | Self::Events { .. }
                 | Self::TraitHistory { .. }
                 | Self::Explain { .. }
+                | Self::Decisions
+                | Self::Refusals { .. }
+                | Self::Journal { .. }
+                | Self::Simulate { .. }
                 | Self::Segments
                 | Self::Members { .. }
                 | Self::Preview { .. }
@@ -76,8 +91,12 @@ impl Command {
             }
             Self::Ingest { events, source } => Box::new(Report::of_list(cdp.ingest_from(&source, events)?)),
             Self::IngestFile { path, source } => Box::new(Report::of_file(cdp.ingest_file(path, &source)?)),
-            Self::Profile { id } => {
-                let profile = cdp.profile(&id)?.map(|profile| Box::new(profile.into()));
+            Self::Profile { id, at } => {
+                let found = match at {
+                    Some(at) => cdp.profile_at(&id, at)?,
+                    None => cdp.profile(&id)?,
+                };
+                let profile = found.map(|profile| Box::new(profile.into()));
                 Box::new(ProfileOf { asked: id, profile })
             }
             Self::Profiles => Box::new(Profiles { profiles: cdp.profiles()? }),
@@ -86,9 +105,27 @@ impl Command {
             Self::Explain { a, b } => {
                 Box::new(Explained { explanation: cdp.explain(&a, &b)?, asked: [a, b] })
             }
+            Self::Link { a, b, force: false } => Box::new(Decided::from(cdp.link(a, b)?)),
+            Self::Link { a, b, force: true } => Box::new(Decided::from(cdp.force_link(a, b)?)),
+            Self::Never { a, b } => Box::new(Decided::from(cdp.never(a, b)?)),
+            Self::Unlink { a, b } => Box::new(Decided::from(cdp.unlink(a, b)?)),
+            Self::Split { id } => Box::new(Decided::from(cdp.split(id)?)),
+            Self::SplitSource { source } => Box::new(Decided::from(cdp.split_source(&source)?)),
+            Self::Decisions => Box::new(Decisions { decisions: cdp.decisions()? }),
+            Self::TakeBack { decision } => Box::new(Decided::from(cdp.take_back(decision)?)),
+            Self::Refusals { after, limit } => Box::new(Refusals::new(cdp.refusals(after, limit)?, after)),
+            Self::Journal { after, limit } => Box::new(Journal::new(cdp.journal(after, limit)?, after)),
             Self::Rules { changes } => {
                 let rules = cdp.rules().changed(&changes)?;
                 Box::new(RulesSet(cdp.set_rules(rules)?))
+            }
+            Self::Simulate { changes } => {
+                let rules = cdp.rules().changed(&changes)?;
+                Box::new(RulesSet(cdp.simulate(rules)?))
+            }
+            Self::Restitch => {
+                let report = cdp.restitch()?;
+                Box::new(Restitched { profiles: report.profiles_after, changed: report.changed })
             }
             Self::Define { segment } => Box::new(Defined { members: cdp.define(segment)? }),
             Self::Undefine { name } => {

@@ -8,17 +8,11 @@ use crate::command::Command;
 use crate::failure::Failure;
 use crate::members::Members;
 
-/// How many refused events are listed if nobody says how many.
+/// How many refused events, refusals and entries of journals are listed if nobody says how many.
 pub(crate) const ENTRIES: usize = 100;
 
 /// Commands of the contract that the library cannot serve yet.
-const LATER: [&str; 26] = [
-    "link",
-    "never",
-    "unlink",
-    "split",
-    "simulate",
-    "restitch",
+const LATER: [&str; 20] = [
     "add",
     "remove",
     "why",
@@ -54,12 +48,25 @@ impl Command {
             "now" => Self::Now { at: instant(given)?.ok_or_else(|| missing("at"))? },
             "ingest" => Self::Ingest { events: events(given)?, source: source(given)? },
             "ingest_file" => Self::IngestFile { path: given.string("path")?.into(), source: source(given)? },
-            "profile" => Self::Profile { id: given.string("id")? },
+            "profile" => Self::Profile { id: given.string("id")?, at: instant(given)? },
             "profiles" => Self::Profiles,
             "events" => Self::Events { id: given.string("id")?, limit: limit(given, usize::MAX)? },
             "trait_history" => Self::TraitHistory { id: given.string("id")?, name: given.string("trait")? },
             "explain" => Self::Explain { a: given.string("a")?, b: given.string("b")? },
+            "link" => {
+                let (a, b) = (given.string("a")?, given.string("b")?);
+                Self::Link { a, b, force: flag(given, "force")? }
+            }
+            "never" => Self::Never { a: given.string("a")?, b: given.string("b")? },
+            "unlink" => Self::Unlink { a: given.string("a")?, b: given.string("b")? },
+            "split" => split(given)?,
+            "decisions" => Self::Decisions,
+            "take_back" => Self::TakeBack { decision: given.required("decision", "a whole number")? },
+            "refusals" => Self::Refusals { after: after(given)?, limit: limit(given, ENTRIES)? },
+            "journal" => Self::Journal { after: after(given)?, limit: limit(given, ENTRIES)? },
             "rules" => Self::Rules { changes: given.value("rules")? },
+            "simulate" => Self::Simulate { changes: given.value("rules")? },
+            "restitch" => Self::Restitch,
             "define" => Self::Define { segment: segment(given.value("segment")?)? },
             "undefine" => Self::Undefine { name: given.string("name")? },
             "segments" => Self::Segments,
@@ -91,6 +98,20 @@ fn instant(members: &mut Members<'_>) -> Result<Option<Timestamp>, Failure> {
 
 fn limit(members: &mut Members<'_>, default: usize) -> Result<usize, Failure> {
     Ok(members.optional("limit", "a whole number")?.unwrap_or(default))
+}
+
+/// A cursor, at the beginning if it is left out.
+fn after(members: &mut Members<'_>) -> Result<i64, Failure> {
+    Ok(members.optional("after", "a whole number")?.unwrap_or(0))
+}
+
+fn split(members: &mut Members<'_>) -> Result<Command, Failure> {
+    let id = members.optional("id", "a string")?;
+    match (id, members.optional("source", "a string")?) {
+        (Some(id), None) => Ok(Command::Split { id }),
+        (None, Some(source)) => Ok(Command::SplitSource { source }),
+        _ => Err(Failure::bad_request("id, source: one of them")),
+    }
 }
 
 fn flag(members: &mut Members<'_>, name: &'static str) -> Result<bool, Failure> {

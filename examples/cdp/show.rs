@@ -1,12 +1,14 @@
 //! Answers as people read them.
 
+mod identity;
+
 use std::fmt::{self, Display};
 
 use customerdb::{Identifier, Value};
 
 use crate::answer::{
-    Defined, Done, Entries, Events, Explained, Names, OneProfile, Problems, ProfileOf, Profiles, Purged,
-    Rejected, Report, RulesSet, Segments, StatsOf, Summary, Values,
+    Defined, Done, Entries, Events, Names, OneProfile, Problems, ProfileOf, Profiles, Purged, Rejected,
+    Report, Segments, StatsOf, Summary, Values,
 };
 use crate::table::{Table, amount, clean, plain};
 
@@ -148,57 +150,6 @@ impl Display for Values {
             table = table.row([&said.at.to_string(), &value, &said.source, &said.message_id]);
         }
         table.fmt(f)
-    }
-}
-
-impl Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b] = self.asked.each_ref().map(|id| clean(id));
-        let explanation = &self.explanation;
-        if explanation.same {
-            writeln!(f, "{a} and {b} are one person")?;
-            let mut table = Table::new("  ");
-            for link in &explanation.path {
-                let events = counted_u64(link.count, "event", "events");
-                let when = if link.first_seen == link.last_seen {
-                    format!("at {}", link.first_seen)
-                } else {
-                    format!("from {} to {}", link.first_seen, link.last_seen)
-                };
-                let evidence = format!("{events} of {} {when}, the first {}", link.source, link.message_id);
-                table = table.row([&link.a.to_string(), "–", &link.b.to_string(), &evidence]);
-            }
-            return table.fmt(f);
-        }
-        writeln!(f, "{a} and {b} are not one person")?;
-        if explanation.refused.is_empty() {
-            return writeln!(f, "  nothing ties them together, and no limit kept them apart");
-        }
-        let mut table = Table::new("  ");
-        for refused in &explanation.refused {
-            let event = format!("event {}", refused.message_id);
-            table = table.row([&refused.identifier.to_string(), "left out:", &refused.reason, &event]);
-        }
-        table.fmt(f)
-    }
-}
-
-impl Display for RulesSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = &self.0;
-        Table::new("")
-            .row(["people before", &amount(report.profiles_before as u64)])
-            .row(["people after", &amount(report.profiles_after as u64)])
-            .row(["joined", &amount(report.joined as u64)])
-            .row(["fell apart", &amount(report.split as u64)])
-            .row(["largest", &amount(u64::from(report.largest))])
-            .figures()
-            .fmt(f)?;
-        let names = |names: &[Identifier]| names.iter().map(name).collect::<Vec<_>>().join(" + ");
-        for example in &report.examples {
-            writeln!(f, "  {} → {}", names(&example.before), names(&example.after))?;
-        }
-        Ok(())
     }
 }
 

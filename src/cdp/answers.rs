@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::id::{Identifier, ProfileId};
-use crate::identity::Link;
+use crate::identity::{DecisionKind, Link, Rule};
 use crate::segment::Segment;
 
 /// A person in a list.
@@ -53,21 +53,76 @@ pub struct Explanation {
     /// A shortest chain of evidence from the one to the other; empty if they are not one person, or the same
     /// identifier.
     pub path: Vec<Link>,
-    /// If they are not one person: where one of them was left out of an event's resolution, and why. At most 100
-    /// of each, the earliest.
+    /// If they are not one person: what kept them apart. First the refusals on a chain of evidence between the two, then
+    /// those of either of them; at most 100 of each pair, the earliest.
     pub refused: Vec<RefusedIdentifier>,
 }
 
-/// An identifier that was left out of an event's resolution.
+/// An identifier that was left out of an event's resolution, or kept from a link by hand.
+///
+/// `Debug` masks the identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RefusedIdentifier {
+    /// Where it stands in the list of all refusals: pass it on to read what came after it.
+    pub cursor: i64,
     /// The identifier.
     pub identifier: Identifier,
-    /// Why: the limit that it would have broken, or what is wrong with its form.
+    /// Whom it was not joined with: the strongest identifier of the event.
+    pub from: Identifier,
+    /// The rule that stopped it.
+    pub rule: Rule,
+    /// Why, in words: the limit that it would have broken, or what is wrong with its form.
     pub reason: String,
-    /// The message id of the event.
+    /// The event's time.
+    pub at: Timestamp,
+    /// The message id of the event; of a link by hand `link:` and its number.
     pub message_id: String,
+}
+
+/// What came of a decision by hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DecisionReport {
+    /// The people concerned, as they are now, by name.
+    pub profiles: Vec<Person>,
+    /// What spoke against a link, if anything did.
+    pub refused: Option<RefusedIdentifier>,
+}
+
+/// A decision by hand that stands.
+///
+/// `Debug` masks the identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Decision {
+    /// Its number, by which it can be [taken back](crate::Cdp::take_back).
+    pub number: i64,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// What it says.
+    pub kind: DecisionKind,
+    /// What it is on.
+    #[serde(flatten)]
+    pub subject: DecisionSubject,
+}
+
+/// What a decision by hand is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DecisionSubject {
+    /// Two identifiers.
+    Pair {
+        /// The one.
+        a: Identifier,
+        /// The other.
+        b: Identifier,
+    },
+    /// All evidence from a source.
+    Source {
+        /// The source's name.
+        source: String,
+    },
 }
 
 /// A segment and how many members it has.

@@ -1,66 +1,18 @@
 //! Questions.
 
-use super::{Cdp, EventRecord, Explanation, Person, QuarantineEntry, RefusedIdentifier, SegmentSize};
+use super::named::Named;
+use super::{Cdp, EventRecord, Person, QuarantineEntry, SegmentSize};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{Identifier, ProfileId, mask};
-use crate::identity::{IdentityGraph, Node, Rules, by_strength, strongest};
+use crate::id::Identifier;
+use crate::identity::{Node, by_strength};
+use crate::pipeline::as_of::profile_at;
 use crate::pipeline::membership::{self, Live};
 use crate::pipeline::{State, people};
 use crate::profile::{Profile, Trait};
 use crate::segment::Condition;
 use crate::store::{Db, Place, Problem, Stats};
 use crate::value::nfc;
-
-/// How many refusals of each identifier an explanation gives at most.
-const REFUSALS: usize = 100;
-
-/// What a text stands for: a profile, or an identifier that may be nobody's.
-enum Named {
-    Profile(ProfileId),
-    Identifier(Identifier),
-}
-
-impl Named {
-    fn read(text: &str) -> Result<Self> {
-        if let Ok(id) = text.parse() {
-            return Ok(Self::Profile(id));
-        }
-        text.parse().map(Self::Identifier).map_err(|_| Error::NotAnId(mask(text)))
-    }
-
-    /// A node of whoever is named.
-    fn node(&self, db: &Db, state: &State) -> Result<Option<Node>> {
-        Ok(match self {
-            Self::Profile(id) => db.founder(*id)?,
-            Self::Identifier(identifier) => state.identities.find(&state.rules, identifier),
-        })
-    }
-}
-
-/// One end of an explanation.
-struct End {
-    identifier: Identifier,
-    /// The root of whoever holds it.
-    root: Option<Node>,
-}
-
-impl End {
-    /// A profile id stands for the profile's name, and an identifier in any spelling for the one that is kept.
-    fn of(named: Named, db: &Db, state: &State) -> Result<Self> {
-        let identities = &state.identities;
-        let node = named.node(db, state)?;
-        let root = node.and_then(|node| identities.partition.root(node));
-        let (shown, given) = match named {
-            Named::Identifier(given) => (node, given),
-            Named::Profile(id) => {
-                let members = root.into_iter().flat_map(|root| identities.partition.members(root));
-                (strongest(identities, &state.rules, members), Identifier::new("profile", id.to_string()))
-            }
-        };
-        Ok(Self { identifier: shown.map_or(given, |node| identities.interner.identifier(node)), root })
-    }
-}
 
 impl Cdp {
     /// Everything known of a person, `None` if nobody has that id. An id is an identifier (`user_id:u1`, in any
@@ -78,6 +30,38 @@ impl Cdp {
             let mut profile = people::profile(db, &state.identities, &state.rules, &person)?;
             profile.segments = membership::segments_of(db, &person, &state.segments, self.now())?;
             Ok(Some(profile))
+        })
+    }
+
+    /// Everything known of a person at an instant: stitched from the events up to it, with the traits, accounts and
+    /// segments as they were. `None` if nobody had that id yet.
+    ///
+    /// Rules, bans and cuts hold for the past too; a link by hand holds from its own time on. The id is the one under
+    /// which the person is found today.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event, Timestamp};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// let (monday, friday): (Timestamp, Timestamp) = ("2024-04-29T12:00:00Z".parse()?, "2024-05-03T12:00:00Z".parse()?);
+    /// cdp.ingest([
+    ///     Event::track("Search").anonymous_id("device-7").at(monday),
+    ///     Event::identify().anonymous_id("device-7").user_id("xiaoming").at(friday),
+    /// ])?;
+    /// let then = cdp.profile_at("anonymous_id:device-7", monday)?.unwrap();
+    /// assert_eq!((then.name.to_string(), then.events), ("anonymous_id:device-7".to_owned(), 1));
+    /// assert!(cdp.profile_at("user_id:xiaoming", monday)?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnId`] if the text is neither an identifier nor a profile id, or what the storage says.
+    pub fn profile_at(&self, id: impl ToString, at: Timestamp) -> Result<Option<Profile>> {
+        let named = Named::read(&id.to_string())?;
+        self.read(|db, state| match named.node(db, state)? {
+            Some(node) => profile_at(db, state, node, at),
+            None => Ok(None),
         })
     }
 
@@ -136,78 +120,6 @@ impl Cdp {
             values.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
             Ok(values)
         })
-    }
-
-    /// Why two identifiers are one person: a shortest chain of evidence. Or, if they are not, where a limit kept
-    /// them apart.
-    ///
-    /// ```
-    /// use customerdb::{Cdp, Event};
-    ///
-    /// let cdp = Cdp::in_memory()?;
-    /// cdp.ingest([
-    ///     Event::identify().user_id("u1").with_trait("email", "shared@example.com"),
-    ///     Event::identify().user_id("u2").with_trait("email", "shared@example.com").message_id("m2"),
-    /// ])?;
-    /// let why = cdp.explain("user_id:u2", "email:shared@example.com")?;
-    /// assert!(!why.same);
-    /// assert_eq!(why.refused[0].reason, "at most 1 user_id in a profile, 2 if joined");
-    /// assert_eq!(why.refused[0].message_id, "m2");
-    /// # Ok::<(), customerdb::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAnId`] if a text is neither an identifier nor a profile id, or what the storage says.
-    pub fn explain(&self, a: impl ToString, b: impl ToString) -> Result<Explanation> {
-        let named = [Named::read(&a.to_string())?, Named::read(&b.to_string())?];
-        self.read(|db, state| {
-            let [a, b] = named.map(|named| End::of(named, db, state));
-            let (a, b) = (a?, b?);
-            if let Some(root) = a.root
-                && a.root == b.root
-            {
-                let nodes: Vec<Node> = state.identities.partition.members(root).collect();
-                let graph = db.graph_of(&state.identities, &nodes)?;
-                let path = graph.path(&a.identifier, &b.identifier).unwrap_or_default();
-                return Ok(Explanation { same: true, path, refused: Vec::new() });
-            }
-            let mut refused = Vec::new();
-            for identifier in [a.identifier, b.identifier] {
-                for (reason, message_id) in db.refusals(&identifier, REFUSALS)? {
-                    refused.push(RefusedIdentifier { identifier: identifier.clone(), reason, message_id });
-                }
-            }
-            Ok(Explanation { same: false, path: Vec::new(), refused })
-        })
-    }
-
-    /// The graph of all identifiers and the evidence between them.
-    ///
-    /// # Errors
-    ///
-    /// What the storage says.
-    pub fn graph(&self) -> Result<IdentityGraph> {
-        self.read(|db, state| Ok(db.graph(&state.identities)?))
-    }
-
-    /// The graph of one person's identifiers, empty if nobody has that id.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAnId`] if the text is neither an identifier nor a profile id, or what the storage says.
-    pub fn graph_of(&self, id: impl ToString) -> Result<IdentityGraph> {
-        let named = Named::read(&id.to_string())?;
-        self.read(|db, state| {
-            let node = named.node(db, state)?.into_iter();
-            let nodes: Vec<Node> = node.flat_map(|node| state.identities.partition.members(node)).collect();
-            Ok(db.graph_of(&state.identities, &nodes)?)
-        })
-    }
-
-    /// The rules of identity in force.
-    pub fn rules(&self) -> Rules {
-        self.state().rules.clone()
     }
 
     /// All segments by name, each with the number of its members now.
@@ -334,7 +246,7 @@ fn live<'s>(state: &'s State, name: &str) -> Result<&'s Live> {
 }
 
 /// The people who hold these nodes (one of each), by name.
-fn list(db: &Db, state: &State, nodes: impl IntoIterator<Item = Node>) -> Result<Vec<Person>> {
+pub(super) fn list(db: &Db, state: &State, nodes: impl IntoIterator<Item = Node>) -> Result<Vec<Person>> {
     let State { identities, rules, .. } = state;
     let mut people = Vec::new();
     for person in nodes.into_iter().filter_map(|node| identities.person(node)) {

@@ -13,10 +13,8 @@ use std::time::Duration;
 use super::{Batch, Cdp};
 use crate::error::{Error, Result};
 use crate::event::Source;
-use crate::identity::{Rules, RulesReport};
 use crate::pipeline::input::{Counted, Input, Item, Progress, is_named_lines, read_events};
 use crate::pipeline::membership::{self, Live};
-use crate::pipeline::replay::put_rules;
 use crate::pipeline::report::{IngestReport, Tally};
 use crate::segment::Segment;
 use crate::value::nfc;
@@ -239,38 +237,6 @@ impl Cdp {
             turn.publish(|state| state.segments.retain(|live| live.segment.name() != name))?;
         }
         Ok(removed)
-    }
-
-    /// Puts rules of identity in force. New rules change the past too: all events are replayed under them, in
-    /// event-time order, and the report says what that did to the profiles.
-    ///
-    /// ```
-    /// use customerdb::{Cdp, Event, Rules};
-    ///
-    /// let cdp = Cdp::in_memory()?;
-    /// let email = "info@shop.example";
-    /// cdp.ingest(["a1", "a2", "a3"].map(|id| Event::identify().anonymous_id(id).with_trait("email", email)))?;
-    /// assert_eq!(cdp.profiles()?.len(), 1);
-    ///
-    /// let report = cdp.set_rules(Rules::default().block("email", email))?;
-    /// assert_eq!((report.profiles_before, report.profiles_after, report.split), (1, 3, 1));
-    /// # Ok::<(), customerdb::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Definition`] if the rules make no sense (a limit of 0, a namespace listed twice), or what the storage
-    /// says; the old rules stay in force then.
-    pub fn set_rules(&self, rules: Rules) -> Result<RulesReport> {
-        let rules = rules.checked()?;
-        let turn = self.turn()?;
-        let (change, report) =
-            put_rules(turn.db(), &self.state(), &rules, self.now(), || self.new_profile_id())?;
-        turn.publish(|state| {
-            state.apply(change);
-            state.rules = rules;
-        })?;
-        Ok(report)
     }
 
     /// Brings segments up to date with the clock: moves out, and in, those whose membership time alone has changed.

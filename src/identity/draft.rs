@@ -1,17 +1,15 @@
-//! Resolution: what a batch of events does to the partition, worked out beside it.
+//! What a batch does to the partition, worked out beside it.
 //!
 //! A [`Draft`] answers as if its joins had been made, and leaves [`Identities`] as they are: they change only
 //! when the batch is committed, so memory cannot run ahead of the disk.
 
-use std::ops::Range;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use rustc_hash::FxHashMap;
-
-use super::extract::Borne;
+use super::counts::{Counts, Limits};
+use super::identities::{Identities, Person};
 use super::interner::{Interner, NamespaceNo, Node};
-use super::normalise::normalise;
-use super::partition::{Partition, ProfileNo};
-use super::rules::Rules;
+use super::partition::ProfileNo;
+use super::rules::{Day, Rules};
 use crate::clock::Timestamp;
 use crate::id::{Identifier, Namespace};
 
@@ -19,82 +17,19 @@ use crate::id::{Identifier, Namespace};
 /// number of them.
 pub(crate) const NAMESPACES: usize = 1_000;
 
-/// All identifiers of a file, and which of them are one person: what stays in memory.
-#[derive(Clone, Default)]
-pub(crate) struct Identities {
-    pub(crate) interner: Interner,
-    pub(crate) partition: Partition,
-    /// The number that the next new profile gets.
-    pub(crate) next_profile: u32,
-}
-
-/// The identifiers of one profile.
-#[derive(Debug, Clone)]
-pub(crate) struct Person {
-    pub(crate) profile: ProfileNo,
-    pub(crate) nodes: Vec<Node>,
-    /// The namespaces of the nodes, each once.
-    pub(crate) namespaces: Vec<Namespace>,
-}
-
-impl Person {
-    fn new<'n>(profile: ProfileNo, nodes: Vec<Node>, namespace: impl Fn(Node) -> &'n Namespace) -> Self {
-        let mut namespaces: Vec<Namespace> = Vec::new();
-        for namespace in nodes.iter().map(|node| namespace(*node)) {
-            if !namespaces.contains(namespace) {
-                namespaces.push(namespace.clone());
-            }
-        }
-        Self { profile, nodes, namespaces }
-    }
-}
-
-impl Identities {
-    /// The person who holds a node, `None` if nobody does.
-    pub(crate) fn person(&self, node: Node) -> Option<Person> {
-        let profile = self.partition.profile(node)?;
-        let nodes = self.partition.members(node).collect();
-        Some(Person::new(profile, nodes, |node| self.interner.namespace_of(node)))
-    }
-
-    /// Everyone.
-    pub(crate) fn people(&self) -> impl Iterator<Item = Person> + '_ {
-        self.partition.roots().filter_map(|root| self.person(root))
-    }
-
-    /// The node of an identifier as the rules spell it, `None` if it is unknown.
-    pub(crate) fn find(&self, rules: &Rules, identifier: &Identifier) -> Option<Node> {
-        let kind = self.interner.namespace(identifier.namespace())?;
-        let value = normalise(identifier.namespace(), identifier.value(), rules.region()).ok()?;
-        self.interner.find(kind, &value)
-    }
-
-    /// Does to these identities what was drafted and is now committed.
-    pub(crate) fn apply(&mut self, draft: &Draft) {
-        for namespace in &draft.namespaces {
-            self.interner.add_namespace(namespace.clone());
-        }
-        for node in draft.fresh.nodes() {
-            self.interner.push(draft.fresh.kind(node), draft.fresh.value(node));
-        }
-        self.partition.grow(self.interner.len());
-        for step in &draft.steps {
-            match *step {
-                Step::Hold(node, profile) => self.partition.found(node, profile),
-                Step::Join(a, b) => self.partition.union(a, b),
-            }
-        }
-        self.next_profile = draft.next_profile;
-    }
-}
-
 /// One change to the partition.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// A dormant node becomes a set of its own, of that profile.
     Hold(Node, ProfileNo),
     /// The sets of two nodes become one.
     Join(Node, Node),
+    /// These nodes, which are whole sets together, become dormant.
+    Release(Vec<Node>),
+    /// All nodes become dormant.
+    ReleaseAll,
+    /// The set of a node is of that profile.
+    Assign(Node, ProfileNo),
 }
 
 /// A profile that came to be.
@@ -105,17 +40,12 @@ pub(crate) struct Founded {
 }
 
 /// A profile that was absorbed by an older one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Absorbed {
     pub(crate) profile: ProfileNo,
     pub(crate) by: ProfileNo,
-}
-
-/// An identifier that was left out of an event's resolution.
-#[derive(Debug, Clone)]
-pub(crate) struct Refused {
-    pub(crate) identifier: Identifier,
-    pub(crate) reason: String,
+    /// The message id of the event that says so.
+    pub(crate) message_id: String,
 }
 
 /// What an event says of the link between two of its identifiers.
@@ -131,50 +61,74 @@ pub(crate) struct Evidence {
 /// Which two nodes (the smaller first) are linked, and by the events of which source.
 pub(crate) type LinkKey = (Node, Node, u32);
 
-/// What resolution needs to know of an event besides its identifiers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Occasion<'e> {
-    pub(crate) at: Timestamp,
-    pub(crate) message_id: &'e str,
-    pub(crate) source: u32,
-}
-
-/// What came of the resolution of an event.
-#[derive(Debug)]
-pub(crate) struct Resolution {
-    /// The strongest accepted identifier: the event is its.
-    pub(crate) owner: Node,
-    /// The identifiers that were left out, and why.
-    pub(crate) refused: Vec<Refused>,
-}
-
 /// A set of nodes as it stands in a draft.
 #[derive(Debug)]
-struct Set {
-    size: u32,
-    /// How many of its nodes each namespace has, by the namespace's number.
-    counts: Vec<u32>,
-    profile: Option<ProfileNo>,
+pub(super) struct Set {
+    pub(super) counts: Counts,
+    pub(super) profile: Option<ProfileNo>,
     /// What it is made of: roots of the partition, each for its whole set, and nodes that are dormant there.
-    parts: Vec<Node>,
+    pub(super) parts: Vec<Node>,
+    /// Its nodes that are banned from others.
+    pub(super) banned: Vec<Node>,
+}
+
+/// Which sets of the base no longer hold in a draft.
+#[derive(Default)]
+enum Released {
+    #[default]
+    Nothing,
+    Some(FxHashSet<Node>),
+    All,
 }
 
 /// The changes of a batch, beside the identities that they are to be applied to.
 #[derive(Default)]
 pub(crate) struct Draft {
     /// New namespaces, numbered from where the interner's end.
-    pub(crate) namespaces: Vec<Namespace>,
+    pub(super) namespaces: Vec<Namespace>,
     /// New identifiers, numbered from where the interner's end; the namespaces' numbers are final.
-    fresh: Interner,
-    pub(crate) steps: Vec<Step>,
+    pub(super) fresh: Interner,
+    pub(super) steps: Vec<Step>,
+    pub(super) sets: FxHashMap<Node, Set>,
+    /// Nodes that were first seen earlier than was known.
+    pub(super) days: FxHashMap<Node, Day>,
+    /// Devices that are or are no longer shared.
+    pub(super) shared: FxHashMap<Node, bool>,
+    pub(super) next_profile: u32,
+    first_node: usize,
+    parents: FxHashMap<Node, Node>,
+    released: Released,
+    /// What has yet to be written to the file.
+    pub(crate) pending: Pending,
+}
+
+/// What a draft changes in the file, since it was last written there.
+#[derive(Default)]
+pub(crate) struct Pending {
     pub(crate) founded: Vec<Founded>,
     pub(crate) absorbed: Vec<Absorbed>,
     pub(crate) links: FxHashMap<LinkKey, Evidence>,
-    first_node: usize,
+    /// The nodes that were dormant and no longer are, with the profile that each was given.
+    pub(crate) held: FxHashMap<Node, ProfileNo>,
+    /// Nodes of before that were first seen earlier than was known.
+    pub(crate) days: FxHashMap<Node, Day>,
+    /// How many of the new namespaces and identifiers have been written.
+    pub(crate) written: (usize, usize),
+}
+
+/// What resolution goes by.
+#[derive(Clone, Copy)]
+pub(crate) struct Basis<'b> {
+    pub(crate) identities: &'b Identities,
+    pub(crate) rules: &'b Rules,
+    pub(crate) hand: &'b super::hand::Hand,
+}
+
+/// A state of a draft to which it can go back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    steps: usize,
     next_profile: u32,
-    held: FxHashMap<Node, ProfileNo>,
-    parents: FxHashMap<Node, Node>,
-    sets: FxHashMap<Node, Set>,
 }
 
 impl Draft {
@@ -212,7 +166,7 @@ impl Draft {
     }
 
     /// The node of an identifier, a new and dormant one if need be. `None` if that took one namespace too many.
-    fn intern(&mut self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
+    pub(crate) fn intern(&mut self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
         let kind = self.namespace(base, namespace)?;
         if let Some(node) = base.interner.find(kind, value) {
             return Some(node);
@@ -221,230 +175,327 @@ impl Draft {
         Some(self.numbered(fresh))
     }
 
-    /// The nodes that were dormant and no longer are, with the profile that each was given.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (Node, ProfileNo)> {
-        self.held.iter().map(|(node, profile)| (*node, *profile))
-    }
-
-    /// The numbers of the profiles that came to be.
-    pub(crate) fn founded(&self, base: &Identities) -> Range<u32> {
-        base.next_profile..self.next_profile
-    }
-
     /// The final number of one of this draft's own nodes.
     fn numbered(&self, fresh: Node) -> Node {
         Node::at(self.first_node + fresh.index())
     }
 
-    /// The new identifiers, with their final numbers.
-    pub(crate) fn interned(&self) -> impl Iterator<Item = (Node, NamespaceNo, &str)> {
-        self.fresh.nodes().map(|node| (self.numbered(node), self.fresh.kind(node), self.fresh.value(node)))
+    /// The new namespaces that have yet to be written, with their numbers.
+    pub(crate) fn new_namespaces(&self, base: &Identities) -> impl Iterator<Item = (usize, &Namespace)> {
+        let known = base.interner.namespaces().len();
+        self.namespaces
+            .iter()
+            .enumerate()
+            .skip(self.pending.written.0)
+            .map(move |(n, name)| (known + n, name))
     }
 
-    fn kind(&self, base: &Identities, node: Node) -> NamespaceNo {
+    /// The new identifiers that have yet to be written, with their final numbers.
+    pub(crate) fn new_identifiers(&self) -> impl Iterator<Item = (Node, NamespaceNo, &str, Option<Day>)> {
+        self.fresh.nodes().skip(self.pending.written.1).map(|node| {
+            let number = self.numbered(node);
+            (number, self.fresh.kind(node), self.fresh.value(node), self.days.get(&number).copied())
+        })
+    }
+
+    /// The numbers of the profiles that came to be.
+    pub(crate) fn founded(&self, base: &Identities) -> std::ops::Range<u32> {
+        base.next_profile..self.next_profile
+    }
+
+    /// How many nodes there are, with this draft's own.
+    pub(crate) fn nodes(&self) -> usize {
+        self.first_node + self.fresh.len()
+    }
+
+    /// Forgets what has been written to the file by now.
+    pub(crate) fn written(&mut self) {
+        let written = (self.namespaces.len(), self.fresh.len());
+        self.pending = Pending { written, ..Pending::default() };
+    }
+
+    /// The number of the namespace of a node.
+    pub(super) fn kind(&self, base: &Identities, node: Node) -> NamespaceNo {
         match node.index().checked_sub(self.first_node) {
             Some(fresh) => self.fresh.kind(Node::at(fresh)),
             None => base.interner.kind(node),
         }
     }
 
+    /// The namespace of a number.
+    pub(super) fn namespace_of<'d>(&'d self, base: &'d Identities, kind: NamespaceNo) -> &'d Namespace {
+        let known = base.interner.namespaces();
+        known.get(usize::from(kind)).unwrap_or_else(|| &self.namespaces[usize::from(kind) - known.len()])
+    }
+
+    /// The value of a node.
+    pub(super) fn value<'d>(&'d self, base: &'d Identities, node: Node) -> &'d str {
+        match node.index().checked_sub(self.first_node) {
+            Some(fresh) => self.fresh.value(Node::at(fresh)),
+            None => base.interner.value(node),
+        }
+    }
+
+    /// The identifier of a node.
+    pub(crate) fn identifier(&self, base: &Identities, node: Node) -> Identifier {
+        let namespace = self.namespace_of(base, self.kind(base, node));
+        Identifier::new(namespace.clone(), self.value(base, node))
+    }
+
+    /// The root of a node's set in the base, unless that set is released.
+    fn base_root(&self, base: &Identities, node: Node) -> Option<Node> {
+        match &self.released {
+            Released::All => return None,
+            Released::Some(nodes) if nodes.contains(&node) => return None,
+            Released::Some(_) | Released::Nothing => {}
+        }
+        base.partition.root(node)
+    }
+
     /// The root of a node's set in this draft. A node that is dormant is its own.
     pub(crate) fn root(&self, base: &Identities, node: Node) -> Node {
-        let mut at = base.partition.root(node).unwrap_or(node);
+        let mut at = self.base_root(base, node).unwrap_or(node);
         while let Some(parent) = self.parents.get(&at) {
             at = *parent;
         }
         at
     }
 
+    /// The root of a node's set in this draft, `None` if it is dormant.
+    pub(crate) fn held_root(&self, base: &Identities, node: Node) -> Option<Node> {
+        let root = self.root(base, node);
+        self.profile(base, root).map(|_| root)
+    }
+
+    /// The members of the set of a root in this draft.
+    pub(crate) fn members(&self, base: &Identities, root: Node) -> Vec<Node> {
+        let whole = |part: Node| match self.base_root(base, part) {
+            Some(_) => base.partition.members(part).collect(),
+            None => vec![part],
+        };
+        match self.sets.get(&root) {
+            Some(set) => set.parts.iter().flat_map(|part| whole(*part)).collect(),
+            None => whole(root),
+        }
+    }
+
     /// The person who holds a node once this draft is applied, `None` if nobody does.
     pub(crate) fn person(&self, base: &Identities, node: Node) -> Option<Person> {
         let root = self.root(base, node);
         let profile = self.profile(base, root)?;
-        let whole = |part: Node| match base.partition.root(part) {
-            Some(_) => base.partition.members(part).collect(),
-            None => vec![part],
-        };
-        let nodes = match self.sets.get(&root) {
-            Some(set) => set.parts.iter().flat_map(|part| whole(*part)).collect(),
-            None => whole(root),
-        };
-        Some(Person::new(profile, nodes, |node| self.namespace_of(base, self.kind(base, node))))
-    }
-
-    /// The namespace of a number.
-    fn namespace_of<'d>(&'d self, base: &'d Identities, kind: NamespaceNo) -> &'d Namespace {
-        let known = base.interner.namespaces();
-        known.get(usize::from(kind)).unwrap_or_else(|| &self.namespaces[usize::from(kind) - known.len()])
+        let namespace = |node| self.namespace_of(base, self.kind(base, node));
+        Some(Person::new(profile, self.members(base, root), namespace))
     }
 
     /// The profile of the set of a [`root`](Self::root), `None` if it is dormant.
-    fn profile(&self, base: &Identities, root: Node) -> Option<ProfileNo> {
+    pub(crate) fn profile(&self, base: &Identities, root: Node) -> Option<ProfileNo> {
         match self.sets.get(&root) {
             Some(set) => set.profile,
-            None => base.partition.profile(root),
+            None => self.base_root(base, root).and_then(|root| base.partition.profile(root)),
         }
     }
 
+    /// Whether a device belongs to nobody because several users share it.
+    pub(crate) fn is_shared(&self, base: &Identities, node: Node) -> bool {
+        self.shared
+            .get(&node)
+            .copied()
+            .unwrap_or_else(|| !base.shared.is_empty() && base.shared.contains(&node))
+    }
+
+    /// The devices that are nobody's because several users share them.
+    pub(crate) fn shared_devices(&self, base: &Identities) -> Vec<Node> {
+        let known = base.shared.iter().chain(self.shared.keys()).copied();
+        known.filter(|node| self.is_shared(base, *node)).collect()
+    }
+
+    /// The devices that are or are no longer shared since the base.
+    pub(crate) fn shared_changes(&self) -> impl Iterator<Item = (Node, bool)> {
+        self.shared.iter().map(|(node, shared)| (*node, *shared))
+    }
+
+    /// Notes whether a device is shared.
+    pub(crate) fn set_shared(&mut self, node: Node, shared: bool) {
+        self.shared.insert(node, shared);
+    }
+
+    /// The day on which a node was first seen, as far as this draft knows.
+    fn day(&self, base: &Identities, node: Node) -> Day {
+        let known = || match &self.released {
+            Released::All => Day::NEVER,
+            Released::Some(nodes) if nodes.contains(&node) => Day::NEVER,
+            Released::Some(_) | Released::Nothing => base.day(node),
+        };
+        self.days.get(&node).copied().unwrap_or_else(known)
+    }
+
+    /// The period in which a node counts, if any limit is for one.
+    fn period(&self, basis: Basis<'_>, node: Node, day: Day) -> Option<u32> {
+        let kind = self.kind(basis.identities, node);
+        Limits::new(basis.rules).period(self.namespace_of(basis.identities, kind), day)
+    }
+
+    /// Takes note that a node was seen on a day, which matters if a limit is for periods.
+    pub(super) fn see(&mut self, basis: Basis<'_>, node: Node, day: Day) {
+        let base = basis.identities;
+        let before = self.day(base, node);
+        if !basis.rules.has_periods() || day >= before {
+            return;
+        }
+        let root = self.root(base, node);
+        self.load(basis, root);
+        let [from, to] = [before, day].map(|day| self.period(basis, node, day));
+        let kind = self.kind(base, node);
+        if let (Some(from), Some(to), Some(set)) = (from, to, self.sets.get_mut(&root)) {
+            set.counts.shift(kind, from, to);
+        }
+        self.days.insert(node, day);
+        self.pending.days.insert(node, day);
+    }
+
     /// Loads the set of a root into the draft.
-    fn load(&mut self, base: &Identities, root: Node) {
+    pub(super) fn load(&mut self, basis: Basis<'_>, root: Node) {
         if self.sets.contains_key(&root) {
             return;
         }
-        let mut counts = vec![0; base.interner.namespaces().len()];
-        let mut count = |kind: NamespaceNo| {
-            let kind = usize::from(kind);
-            if kind >= counts.len() {
-                counts.resize(kind + 1, 0);
-            }
-            counts[kind] += 1;
-        };
-        let set = if base.partition.root(root).is_some() {
-            base.partition.members(root).for_each(|node| count(base.interner.kind(node)));
-            let (size, profile) = (base.partition.size(root), base.partition.profile(root));
-            Set { size, counts, profile, parts: vec![root] }
+        let base = basis.identities;
+        let limits = Limits::new(basis.rules);
+        let set = if let Some(held) = self.base_root(base, root) {
+            let counts = base.large.get(&held).cloned().unwrap_or_else(|| {
+                let mut counts = Counts::default();
+                for node in base.partition.members(root) {
+                    let namespace = base.interner.namespace_of(node);
+                    counts.add(base.interner.kind(node), limits.period(namespace, self.day(base, node)));
+                }
+                counts
+            });
+            let hand = basis.hand;
+            let banned = if hand.banned() > counts.size as usize {
+                base.partition.members(root).filter(|node| hand.bans(*node).next().is_some()).collect()
+            } else {
+                hand.banned_nodes().filter(|node| self.base_root(base, *node) == Some(held)).collect()
+            };
+            Set { counts, profile: base.partition.profile(root), parts: vec![root], banned }
         } else {
-            count(self.kind(base, root));
-            Set { size: 1, counts, profile: None, parts: vec![root] }
+            let kind = self.kind(base, root);
+            let mut counts = Counts::default();
+            counts.add(kind, limits.period(self.namespace_of(base, kind), self.day(base, root)));
+            let banned = basis.hand.bans(root).next().map(|_| root).into_iter().collect();
+            Set { counts, profile: None, parts: vec![root], banned }
         };
         self.sets.insert(root, set);
     }
 
-    /// Resolves one event: takes its identifiers, strongest first, and joins the profile of each to the one
-    /// resolved so far, unless the joined profile would break a limit.
-    ///
-    /// `None` if the event bears no usable identifier.
-    pub(crate) fn resolve(
-        &mut self,
-        base: &Identities,
-        rules: &Rules,
-        borne: &Borne<'_>,
-        occasion: Occasion<'_>,
-    ) -> Option<Resolution> {
-        let mut refused: Vec<Refused> = borne
-            .malformed
-            .iter()
-            .map(|(identifier, reason)| Refused { identifier: identifier.clone(), reason: (*reason).into() })
-            .collect();
-        // That it was borne as `anonymousId` decides what an alias means by it, blocked or not.
-        if let Some(id) = &borne.anonymous_id {
-            self.intern(base, &Namespace::ANONYMOUS_ID, id);
-        }
-        // Every identifier gets its node, a refused one too.
-        let mut nodes = Vec::with_capacity(borne.identifiers.len());
-        for found in &borne.identifiers {
-            if let Some(node) = self.intern(base, &found.namespace, &found.value) {
-                nodes.push((node, found));
-            } else {
-                let identifier = Identifier::new(found.namespace.clone(), found.value.clone());
-                let reason = format!("a database holds at most {NAMESPACES} namespaces");
-                refused.push(Refused { identifier, reason });
-            }
-        }
-        let (&(owner, _), others) = nodes.split_first()?;
-        let mut accepted = vec![owner];
-        let mut joins = Vec::new();
-        for &(node, identifier) in others {
-            let (ours, theirs) = (self.root(base, owner), self.root(base, node));
-            if ours != theirs {
-                self.load(base, ours);
-                self.load(base, theirs);
-                if let Some(reason) = self.broken_limit(base, rules, ours, theirs) {
-                    let identifier = Identifier::new(identifier.namespace.clone(), identifier.value.clone());
-                    refused.push(Refused { identifier, reason });
-                    continue;
-                }
-                joins.push(Step::Join(owner, node));
-                self.join(ours, theirs);
-            }
-            accepted.push(node);
-        }
-        self.hold(base, owner, &accepted);
-        self.steps.append(&mut joins);
-        for &node in &accepted[1..] {
-            self.link(owner, node, occasion);
-        }
-        Some(Resolution { owner, refused })
-    }
-
-    /// The limit that the union of two loaded sets would break, in words.
-    ///
-    /// A limit is broken where the union would hold more than allowed and more than either side did.
-    fn broken_limit(&self, base: &Identities, rules: &Rules, a: Node, b: Node) -> Option<String> {
-        let (a, b) = (&self.sets[&a], &self.sets[&b]);
-        let broken = |max: Option<u32>, a: u32, b: u32| max.filter(|max| a > 0 && b > 0 && a + b > *max);
-        if let Some(max) = broken(rules.max_total(), a.size, b.size) {
-            return Some(format!("at most {max} identifiers in a profile, {} if joined", a.size + b.size));
-        }
-        a.counts.iter().zip(&b.counts).enumerate().find_map(|(kind, (a, b))| {
-            let namespace = self.namespace_of(base, NamespaceNo::try_from(kind).ok()?);
-            let max = broken(rules.max(namespace), *a, *b)?;
-            Some(format!("at most {max} {namespace} in a profile, {} if joined", a + b))
-        })
-    }
-
-    /// Joins two loaded sets, the smaller to the larger.
-    fn join(&mut self, a: Node, b: Node) {
-        let (large, small) = if self.sets[&a].size >= self.sets[&b].size { (a, b) } else { (b, a) };
+    /// Joins two loaded sets, the smaller to the larger, because of an event.
+    pub(super) fn join(&mut self, a: Node, b: Node, message_id: &str) {
+        let (large, small) =
+            if self.sets[&a].counts.size >= self.sets[&b].counts.size { (a, b) } else { (b, a) };
         let (Some(mut from), Some(into)) = (self.sets.remove(&small), self.sets.get_mut(&large)) else {
             return;
         };
         self.parents.insert(small, large);
-        into.size += from.size;
+        into.counts.merge(from.counts);
         into.parts.append(&mut from.parts);
-        if into.counts.len() < from.counts.len() {
-            into.counts.resize(from.counts.len(), 0);
-        }
-        into.counts.iter_mut().zip(from.counts).for_each(|(into, from)| *into += from);
+        into.banned.append(&mut from.banned);
         match (into.profile, from.profile) {
             (Some(a), Some(b)) => {
-                let (survivor, absorbed) = (a.min(b), a.max(b));
-                into.profile = Some(survivor);
-                self.absorbed.push(Absorbed { profile: absorbed, by: survivor });
+                let (by, profile) = (a.min(b), a.max(b));
+                into.profile = Some(by);
+                let message_id = message_id.to_owned();
+                self.pending.absorbed.push(Absorbed { profile, by, message_id });
             }
             (None, profile) => into.profile = profile,
             (Some(_), None) => {}
         }
     }
 
-    /// Sees to it that the accepted nodes of an event, which are one set by now, are held by a profile.
-    fn hold(&mut self, base: &Identities, owner: Node, accepted: &[Node]) {
-        let root = self.root(base, owner);
-        if base.partition.root(root).is_none() {
-            self.load(base, root);
+    /// Sees to it that nodes, which are one set by now, are held by a profile, a new one if need be.
+    pub(super) fn hold(&mut self, basis: Basis<'_>, nodes: &[Node]) {
+        let (base, Some(&first)) = (basis.identities, nodes.first()) else { return };
+        let root = self.root(base, first);
+        if self.base_root(base, root).is_none() {
+            self.load(basis, root);
         }
         let profile = if let Some(profile) = self.profile(base, root) {
             profile
         } else {
             let profile = ProfileNo(self.next_profile);
             self.next_profile += 1;
-            self.founded.push(Founded { profile, founder: owner });
+            self.pending.founded.push(Founded { profile, founder: first });
             if let Some(set) = self.sets.get_mut(&root) {
                 set.profile = Some(profile);
             }
             profile
         };
-        for &node in accepted {
-            if base.partition.root(node).is_none() && self.held.insert(node, profile).is_none() {
+        for &node in nodes {
+            if self.base_root(base, node).is_none() && self.pending_hold(node, profile) {
                 self.steps.push(Step::Hold(node, profile));
             }
         }
     }
 
+    /// Notes that a node that was dormant is held. False if that was noted before.
+    fn pending_hold(&mut self, node: Node, profile: ProfileNo) -> bool {
+        self.pending.held.insert(node, profile).is_none()
+    }
+
+    /// What the draft is now, to which it can go back before it resolves a part of the log again. Everything pending
+    /// has been written by then.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { steps: self.steps.len(), next_profile: self.next_profile }
+    }
+
+    /// Goes back to a mark, and lets go of nodes: all, or some that are whole sets together.
+    pub(crate) fn release(&mut self, mark: Mark, nodes: Option<&[Node]>) {
+        self.steps.truncate(mark.steps);
+        self.next_profile = mark.next_profile;
+        self.pending = Pending { written: self.pending.written, ..Pending::default() };
+        if let Some(nodes) = nodes {
+            for node in nodes {
+                self.parents.remove(node);
+                self.sets.remove(node);
+                self.days.remove(node);
+            }
+            self.steps.push(Step::Release(nodes.to_vec()));
+            match &mut self.released {
+                Released::All => {}
+                Released::Some(released) => released.extend(nodes),
+                Released::Nothing => self.released = Released::Some(nodes.iter().copied().collect()),
+            }
+        } else {
+            self.parents.clear();
+            self.sets.clear();
+            self.days.clear();
+            self.steps.push(Step::ReleaseAll);
+            self.released = Released::All;
+        }
+    }
+
+    /// Forgets the profiles that came to be since a mark: whose the sets are is to be told.
+    pub(crate) fn forget_profiles(&mut self, mark: Mark) {
+        self.next_profile = mark.next_profile;
+        self.pending.founded.clear();
+        self.pending.absorbed.clear();
+        self.pending.held.clear();
+    }
+
+    /// Gives the set of a root to a profile.
+    pub(super) fn assign(&mut self, root: Node, profile: ProfileNo) {
+        if let Some(set) = self.sets.get_mut(&root) {
+            set.profile = Some(profile);
+        }
+        self.steps.push(Step::Assign(root, profile));
+    }
+
     /// Records that an event bore both nodes.
-    fn link(&mut self, a: Node, b: Node, occasion: Occasion<'_>) {
-        let new = || Evidence {
-            first_seen: occasion.at,
-            last_seen: occasion.at,
-            count: 0,
-            message_id: occasion.message_id.to_owned(),
-        };
-        let seen = self.links.entry((a.min(b), a.max(b), occasion.source)).or_insert_with(new);
+    pub(super) fn link(&mut self, a: Node, b: Node, source: u32, at: Timestamp, message_id: &str) {
+        let new = || Evidence { first_seen: at, last_seen: at, count: 0, message_id: message_id.to_owned() };
+        let seen = self.pending.links.entry((a.min(b), a.max(b), source)).or_insert_with(new);
         seen.count += 1;
-        seen.last_seen = seen.last_seen.max(occasion.at);
-        if (occasion.at, occasion.message_id) < (seen.first_seen, seen.message_id.as_str()) {
-            seen.first_seen = occasion.at;
-            occasion.message_id.clone_into(&mut seen.message_id);
+        seen.last_seen = seen.last_seen.max(at);
+        if (at, message_id) < (seen.first_seen, seen.message_id.as_str()) {
+            seen.first_seen = at;
+            message_id.clone_into(&mut seen.message_id);
         }
     }
 }

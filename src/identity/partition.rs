@@ -123,6 +123,18 @@ impl Partition {
         self.sets -= 1;
     }
 
+    /// Makes nodes dormant that are whole sets together.
+    pub(crate) fn release(&mut self, nodes: &[Node]) {
+        for &node in nodes {
+            let Some(parent) = self.parent.get_mut(node.index()).filter(|parent| **parent != DORMANT) else {
+                continue;
+            };
+            self.sets -= usize::from(*parent == node.0);
+            self.held -= 1;
+            *parent = DORMANT;
+        }
+    }
+
     /// Gives the set of a node to another profile.
     pub(crate) fn assign(&mut self, node: Node, profile: ProfileNo) {
         if let Some(root) = self.root(node) {

@@ -3,13 +3,14 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::draft::Identities;
-use super::interner::Node;
-use super::partition::{Partition, ProfileNo};
+use super::draft::Draft;
+use super::identities::Identities;
+use super::interner::{Interner, Node};
+use super::partition::ProfileNo;
 use super::rules::Rules;
 use crate::id::{Identifier, Namespace};
 
-/// What new rules, or a replay, did to the profiles.
+/// What new rules, or a replay, do to the profiles.
 ///
 /// `Debug` masks the identifiers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -23,6 +24,8 @@ pub struct RulesReport {
     pub joined: usize,
     /// How many profiles of before fell apart.
     pub split: usize,
+    /// How many profiles of before do not hold the same identifiers as before.
+    pub changed: usize,
     /// The number of identifiers in the largest profile after.
     pub largest: u32,
     /// Up to ten of the profiles that joined or fell apart.
@@ -42,20 +45,43 @@ pub struct RulesExample {
 /// How many examples a report gives at most.
 const EXAMPLES: usize = 10;
 
-/// Which profile each set of a new partition is, against the one of before.
+/// A profile before a replay, with its identifiers.
+#[derive(Debug, Clone)]
+pub(crate) struct Former {
+    pub(crate) profile: ProfileNo,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// What profiles there were, and whose they were, in the part of the log that is replayed.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    pub(crate) formers: Vec<Former>,
+    /// Profiles that had lost all their identifiers before, each with one that it had.
+    pub(crate) vacant: Vec<(ProfileNo, Node)>,
+    /// Of nodes whose events went to others: to whom the first of them went.
+    pub(crate) moved: FxHashMap<Node, Node>,
+}
+
+/// Which profile each set is after a replay, and what became of those of before.
 #[derive(Debug, Default)]
 pub(crate) struct Succession {
-    /// Profiles that came to be, by the new set's root.
+    /// The sets, each with a root and its profile.
+    pub(crate) sets: Vec<(Node, ProfileNo, Vec<Node>)>,
+    /// Profiles that came to be, with a node of theirs.
     pub(crate) founded: Vec<(ProfileNo, Node)>,
     /// Profiles of before that another absorbed: (absorbed, by).
     pub(crate) absorbed: Vec<(ProfileNo, ProfileNo)>,
+    /// Identifiers that went from one profile to another that both are there: (from, to), each pair once.
+    pub(crate) parted: Vec<(ProfileNo, ProfileNo)>,
+    /// Profiles of before that hold no identifier any more.
+    pub(crate) vacated: Vec<ProfileNo>,
     pub(crate) report: RulesReport,
 }
 
 /// What nodes are ordered by: the strongest namespace first, then the value.
-fn strength<'i>(identities: &'i Identities, rules: &Rules, node: Node) -> (usize, &'i str, &'i Namespace) {
-    let namespace = identities.interner.namespace_of(node);
-    (rules.rank(namespace), identities.interner.value(node), namespace)
+fn strength<'i>(interner: &'i Interner, rules: &Rules, node: Node) -> (usize, &'i str, &'i Namespace) {
+    let namespace = interner.namespace_of(node);
+    (rules.rank(namespace), interner.value(node), namespace)
 }
 
 /// The strongest of some nodes: the name of the profile that holds them.
@@ -64,7 +90,7 @@ pub(crate) fn strongest(
     rules: &Rules,
     nodes: impl IntoIterator<Item = Node>,
 ) -> Option<Node> {
-    nodes.into_iter().min_by_key(|node| strength(identities, rules, *node))
+    nodes.into_iter().min_by_key(|node| strength(&identities.interner, rules, *node))
 }
 
 /// Some nodes, the strongest first.
@@ -74,102 +100,181 @@ pub(crate) fn by_strength(
     nodes: impl IntoIterator<Item = Node>,
 ) -> Vec<Node> {
     let mut nodes: Vec<Node> = nodes.into_iter().collect();
-    nodes.sort_by_cached_key(|node| strength(identities, rules, *node));
+    nodes.sort_by_cached_key(|node| strength(&identities.interner, rules, *node));
     nodes
 }
 
-/// Gives each set of `after` its profile, and says what became of those of `before`.
-///
-/// Of a profile that fell apart, the part with the strongest identifier keeps the id; of profiles that joined,
-/// the oldest id survives; a part without a claim gets a new id.
-pub(crate) fn succeed(before: &Identities, after: &mut Identities, rules: &Rules) -> Succession {
-    let mut claims: FxHashMap<Node, Vec<ProfileNo>> = FxHashMap::default();
-    let mut succession = Succession::default();
-    let (mut split, mut examples) = (0, Vec::new());
-    for root in before.partition.roots() {
-        let kept = before.partition.members(root).filter(|node| after.partition.root(*node).is_some());
-        let Some(name) = strongest(after, rules, kept) else { continue };
-        let heir = after.partition.root(name).unwrap_or(name);
-        claims.entry(heir).or_default().extend(before.partition.profile(root));
-        let parts = parts(before, root, &after.partition);
-        split += usize::from(parts > 1);
-        // One example for each group of sets that exchanged members: told by its least root of before.
-        if parts > 1 || self_joined(before, root, &after.partition, heir) {
-            examples.push(root);
-        }
-    }
-    let roots: Vec<Node> = after.partition.roots().collect();
-    for root in roots {
-        let claims = claims.remove(&root).unwrap_or_default();
-        let profile = if let Some(oldest) = claims.iter().min().copied() {
-            let others = claims.into_iter().filter(|claim| *claim != oldest);
-            succession.absorbed.extend(others.map(|other| (other, oldest)));
-            oldest
-        } else {
-            let new = ProfileNo(after.next_profile);
-            after.next_profile += 1;
-            succession.founded.push((new, root));
-            new
+impl Draft {
+    /// The strongest of some nodes, this draft's own among them.
+    pub(crate) fn strongest(
+        &self,
+        base: &Identities,
+        rules: &Rules,
+        nodes: impl IntoIterator<Item = Node>,
+    ) -> Option<Node> {
+        let key = |node: &Node| {
+            let namespace = self.namespace_of(base, self.kind(base, *node));
+            (rules.rank(namespace), self.value(base, *node), namespace)
         };
-        after.partition.assign(root, profile);
+        nodes.into_iter().min_by(|a, b| key(a).cmp(&key(b)))
     }
-    let largest = after.partition.roots().map(|root| after.partition.size(root)).max().unwrap_or(0);
-    succession.report = RulesReport {
-        profiles_before: before.partition.sets(),
-        profiles_after: after.partition.sets(),
-        joined: succession.absorbed.len(),
-        split,
-        largest,
-        examples: tell(before, after, rules, &examples),
-    };
-    succession
-}
 
-/// Into how many sets of `after` the set of a root of `before` fell.
-fn parts(before: &Identities, root: Node, after: &Partition) -> usize {
-    let roots: FxHashSet<Node> = before.partition.members(root).filter_map(|node| after.root(node)).collect();
-    roots.len()
-}
-
-/// Whether a set of `after` holds members of other sets than that of `root`.
-fn self_joined(before: &Identities, root: Node, after: &Partition, heir: Node) -> bool {
-    after.members(heir).any(|node| before.partition.root(node).is_some_and(|other| other != root))
-}
-
-/// The examples of a report: for each of the roots (of sets that changed) the names around it, each group once.
-fn tell(before: &Identities, after: &Identities, rules: &Rules, changed: &[Node]) -> Vec<RulesExample> {
-    let mut told: FxHashSet<Node> = FxHashSet::default();
-    let mut examples = Vec::new();
-    for &start in changed {
-        if examples.len() == EXAMPLES {
-            break;
+    /// Gives each set that a replay has made its profile, and says what became of those of before. `nodes` are all
+    /// nodes that the replay concerned, as they were numbered before it.
+    ///
+    /// Of a profile that fell apart, the part with the strongest identifier keeps the id; one whose identifiers all went
+    /// to nobody goes where its events went; of profiles that joined, the oldest id survives; a part without a claim
+    /// gets a new id.
+    pub(crate) fn succeed(
+        &mut self,
+        base: &Identities,
+        rules: &Rules,
+        nodes: impl IntoIterator<Item = Node>,
+        past: &Past,
+    ) -> Succession {
+        let mut sets: FxHashMap<Node, Vec<Node>> = FxHashMap::default();
+        for node in nodes {
+            if let Some(root) = self.held_root(base, node) {
+                sets.entry(root).or_default().push(node);
+            }
         }
-        if !told.insert(start) {
-            continue;
+        let mut succession = Succession::default();
+        let mut claims: FxHashMap<Node, Vec<ProfileNo>> = FxHashMap::default();
+        let mut changed = Vec::new();
+        for (place, former) in past.formers.iter().enumerate() {
+            let kept = || former.nodes.iter().copied().filter(|node| !self.is_dormant(base, *node));
+            let heir = self
+                .strongest(base, rules, kept())
+                .or_else(|| former.nodes.iter().find_map(|node| past.moved.get(node)).copied())
+                .and_then(|node| self.held_root(base, node));
+            let Some(heir) = heir else {
+                succession.vacated.push(former.profile);
+                changed.push(place);
+                continue;
+            };
+            claims.entry(heir).or_default().push(former.profile);
+            let parts: FxHashSet<Node> = kept().filter_map(|node| self.held_root(base, node)).collect();
+            succession.report.split += usize::from(parts.len() > 1);
+            let same = parts.len() == 1
+                && kept().count() == former.nodes.len()
+                && sets.get(&heir).is_some_and(|set| set.len() == former.nodes.len());
+            if !same {
+                changed.push(place);
+            }
         }
-        let (mut olds, mut news, mut next) = (vec![start], Vec::new(), 0);
-        while let Some(&old) = olds.get(next) {
-            next += 1;
-            for new in before.partition.members(old).filter_map(|node| after.partition.root(node)) {
-                if news.contains(&new) {
-                    continue;
-                }
-                news.push(new);
-                for other in after.partition.members(new).filter_map(|node| before.partition.root(node)) {
-                    if told.insert(other) {
-                        olds.push(other);
+        for (profile, node) in &past.vacant {
+            if let Some(root) = self.held_root(base, *node) {
+                claims.entry(root).or_default().push(*profile);
+            }
+        }
+        let mut sets: Vec<(Node, Vec<Node>)> = sets.into_iter().collect();
+        // In the order of their first nodes, so that new profiles are numbered alike wherever this is done.
+        sets.sort_unstable_by_key(|(_, nodes)| nodes.first().copied());
+        for (root, nodes) in sets {
+            let claims = claims.remove(&root).unwrap_or_default();
+            let profile = if let Some(oldest) = claims.iter().min().copied() {
+                let others = claims.into_iter().filter(|claim| *claim != oldest);
+                succession.absorbed.extend(others.map(|other| (other, oldest)));
+                oldest
+            } else {
+                let new = ProfileNo(self.next_profile);
+                self.next_profile += 1;
+                succession.founded.push((new, nodes[0]));
+                new
+            };
+            self.assign(root, profile);
+            succession.sets.push((root, profile, nodes));
+        }
+        self.tell(base, rules, past, &changed, &mut succession);
+        succession
+    }
+
+    /// Completes the account of what became of the profiles of before: of those that changed, by their places.
+    fn tell(
+        &self,
+        base: &Identities,
+        rules: &Rules,
+        past: &Past,
+        changed: &[usize],
+        succession: &mut Succession,
+    ) {
+        let absorbed: FxHashMap<ProfileNo, ProfileNo> = succession.absorbed.iter().copied().collect();
+        for place in changed {
+            let former = &past.formers[*place];
+            let own = absorbed.get(&former.profile).copied().unwrap_or(former.profile);
+            let mut others: Vec<ProfileNo> = former
+                .nodes
+                .iter()
+                .filter_map(|node| self.profile(base, self.root(base, *node)))
+                .filter(|profile| *profile != own)
+                .collect();
+            others.sort_unstable();
+            others.dedup();
+            succession.parted.extend(others.into_iter().map(|other| (own, other)));
+        }
+        let largest = succession.sets.iter().map(|(.., nodes)| nodes.len()).max().unwrap_or(0);
+        let examples = self.examples(base, rules, past, changed);
+        let report = &mut succession.report;
+        report.profiles_before = past.formers.len();
+        report.profiles_after = succession.sets.len();
+        report.joined = succession.absorbed.len();
+        report.changed = changed.len();
+        report.largest = u32::try_from(largest).unwrap_or(u32::MAX);
+        report.examples = examples;
+    }
+
+    /// For each group of profiles that exchanged identifiers the names before and after, each group once.
+    fn examples(
+        &self,
+        base: &Identities,
+        rules: &Rules,
+        past: &Past,
+        changed: &[usize],
+    ) -> Vec<RulesExample> {
+        let mut former_of: FxHashMap<Node, usize> = FxHashMap::default();
+        if !changed.is_empty() {
+            for (place, former) in past.formers.iter().enumerate() {
+                former_of.extend(former.nodes.iter().map(|node| (*node, place)));
+            }
+        }
+        let mut told: FxHashSet<usize> = FxHashSet::default();
+        let mut examples = Vec::new();
+        for &start in changed {
+            if examples.len() == EXAMPLES {
+                break;
+            }
+            if !told.insert(start) {
+                continue;
+            }
+            let (mut olds, mut news, mut next) = (vec![start], Vec::new(), 0);
+            while let Some(&old) = olds.get(next) {
+                next += 1;
+                let roots = past.formers[old].nodes.iter().filter_map(|node| self.held_root(base, *node));
+                for new in roots.collect::<FxHashSet<Node>>() {
+                    if news.contains(&new) {
+                        continue;
+                    }
+                    news.push(new);
+                    let members = self.members(base, new).into_iter();
+                    for other in members.filter_map(|node| former_of.get(&node).copied()) {
+                        if told.insert(other) {
+                            olds.push(other);
+                        }
                     }
                 }
             }
+            let name = |nodes: &[Node]| {
+                let strongest = self.strongest(base, rules, nodes.iter().copied())?;
+                Some(self.identifier(base, strongest))
+            };
+            let mut before: Vec<Identifier> =
+                olds.iter().filter_map(|place| name(&past.formers[*place].nodes)).collect();
+            let mut after: Vec<Identifier> =
+                news.iter().filter_map(|root| name(&self.members(base, *root))).collect();
+            before.sort();
+            after.sort();
+            examples.push(RulesExample { before, after });
         }
-        let names = |identities: &Identities, roots: &[Node]| {
-            let name = |root: &Node| strongest(identities, rules, identities.partition.members(*root));
-            let mut names: Vec<Identifier> =
-                roots.iter().filter_map(name).map(|node| identities.interner.identifier(node)).collect();
-            names.sort();
-            names
-        };
-        examples.push(RulesExample { before: names(before, &olds), after: names(after, &news) });
+        examples
     }
-    examples
 }

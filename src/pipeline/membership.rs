@@ -80,22 +80,11 @@ pub(crate) fn settle_all(db: &Db, identities: &Identities, segments: &[Live], no
 }
 
 /// Records that the standings of these segments hold for `now`, if it matters.
-fn stamp(db: &Db, segments: &[Live], now: Timestamp) -> Result<()> {
+pub(crate) fn stamp(db: &Db, segments: &[Live], now: Timestamp) -> Result<()> {
     if segments.iter().any(|live| live.needs.time()) {
         db.set(SETTLED_AT, now.as_micros())?;
     }
     Ok(())
-}
-
-/// Settles everyone anew, when what all people are made of has changed.
-pub(crate) fn settle_afresh(
-    db: &Db,
-    identities: &Identities,
-    segments: &[Live],
-    now: Timestamp,
-) -> Result<()> {
-    db.clear_standings()?;
-    settle_all(db, identities, segments, now)
 }
 
 /// Whether the standings of the file hold for `now` as they are.

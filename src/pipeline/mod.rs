@@ -3,26 +3,36 @@
 //! This is the one place where rules and storage meet. Everything is worked out beside the state in memory, as a
 //! [`Draft`]; the state changes when the commit has returned, and not before.
 
+pub(crate) mod as_of;
+mod devices;
+pub(crate) mod explain;
+pub(crate) mod hand;
 pub(crate) mod input;
 pub(crate) mod membership;
 pub(crate) mod people;
 mod record;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod scope;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
+use self::devices::attribute;
 use self::input::Reading;
 use self::membership::Live;
 use self::record::Record;
+use self::replay::Replay;
 use self::report::{IngestReport, Rejected, Tally};
+use self::scope::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::event::{Event, EventLimits, Refusal, Source};
 use crate::id::{Namespace, ProfileId};
-use crate::identity::{Borne, Draft, Identities, NAMESPACES, Node, Occasion, Rules, identifiers};
-use crate::store::{Db, NewEvent};
+use crate::identity::{
+    Basis, Borne, Draft, Hand, Identities, NAMESPACES, Node, Occasion, Rules, Succession, identifiers,
+};
+use crate::store::{Cause, Db, NewEvent};
 use crate::value::nfc;
 
 /// What is kept in memory of the last commit, beside the file.
@@ -30,6 +40,8 @@ use crate::value::nfc;
 pub(crate) struct State {
     pub(crate) identities: Identities,
     pub(crate) rules: Rules,
+    /// What was decided by hand.
+    pub(crate) hand: Hand,
     /// The segments, by name.
     pub(crate) segments: Vec<Live>,
     /// Which commit this is, to tell when another process has made a later one.
@@ -89,19 +101,28 @@ pub(crate) struct Counter<'c> {
 pub(crate) struct Intake {
     draft: Draft,
     now: Timestamp,
-    /// Owners of new events: the people whose segments are to be settled.
+    /// Owners of new events, and of events that changed hands: the people whose segments are to be settled.
     touched: FxHashSet<Node>,
-    /// An alias must be told anew: the value that it names turned out to be an `anonymous_id`.
-    retell: bool,
+    /// Of whom the log must be told anew, and whoever evidence connects with them: of an alias whose `previousId` turned
+    /// out to be an `anonymous_id`, of a device that turned out to be shared and nobody's.
+    retold: Vec<Node>,
+    /// Aliases among them that are nobody's.
+    retold_orphans: Vec<i64>,
     report: IngestReport,
 }
 
-/// What a batch does to the state in memory, once it is committed.
-pub(crate) enum Change {
-    /// Adds to the identities.
-    Grow(Box<Draft>),
-    /// Puts others in their place.
-    Replace(Box<Identities>),
+/// What a transaction does to the state in memory, once it is committed.
+#[derive(Default)]
+pub(crate) struct Change {
+    draft: Draft,
+    rules: Option<Rules>,
+    hand: Option<Hand>,
+}
+
+impl From<Draft> for Change {
+    fn from(draft: Draft) -> Self {
+        Self { draft, rules: None, hand: None }
+    }
 }
 
 impl Intake {
@@ -111,7 +132,8 @@ impl Intake {
             draft: Draft::on(&state.identities),
             now,
             touched: FxHashSet::default(),
-            retell: false,
+            retold: Vec::new(),
+            retold_orphans: Vec::new(),
             report: IngestReport::default(),
         }
     }
@@ -155,7 +177,8 @@ impl Intake {
         event: &Event,
         json: &str,
     ) -> Result<Result<(), Refusal>> {
-        let (db, base, rules) = (counter.db, &counter.state.identities, &counter.state.rules);
+        let (db, basis) = (counter.db, counter.state.basis());
+        let (base, rules) = (basis.identities, basis.rules);
         let message_id =
             event.ids().message_id.map_or_else(|| event.content_id(&source.name), |id| nfc(id).into_owned());
         if let Some(kept) = db.json_of(&message_id)? {
@@ -172,10 +195,11 @@ impl Intake {
         if borne.identifiers.is_empty() {
             return Ok(Err(borne.refusal()));
         }
-        self.retell |= self.betrays_alias(counter, &borne)?;
+        self.find_betrayed_alias(counter, &borne)?;
         let at = event.time(self.now);
-        let occasion = Occasion { at, message_id: &message_id, source: source_number };
-        let Some(resolution) = self.draft.resolve(base, rules, &borne, occasion) else {
+        let source_cut = basis.hand.source_cut(&source.name);
+        let occasion = Occasion { at, message_id: &message_id, source: source_number, source_cut };
+        let Some(resolution) = self.draft.resolve(basis, &borne, occasion) else {
             // It has identifiers, so there was no room for their namespaces.
             let reason = format!("a database holds at most {NAMESPACES} namespaces");
             return Ok(Err(Refusal::new("context.externalIds", reason)));
@@ -188,25 +212,39 @@ impl Intake {
             message_id: &message_id,
             json,
         })?;
-        let record =
-            Record { event, owner: resolution.owner, at, message_id: &message_id, source: source_number };
-        record.write(db, &borne, &resolution.refused)?;
+        let mut touched = Vec::new();
+        let owner = attribute(db, rules, &resolution, (number, at, &message_id), &mut touched)?;
+        if owner != resolution.owner {
+            db.give_event(number, Some(owner))?;
+        }
+        let record = Record { event, owner, at, message_id: &message_id, source: source_number };
+        record.write(db, &borne, &resolution)?;
         if let Some(value) = &borne.assumed_user_id {
             db.assume_user_id(value, number)?;
             counter.desk.has_assumptions = Some(true);
         }
         self.report.refusals += resolution.refused.len() as u64;
         self.report.accepted += 1;
-        self.touched.insert(resolution.owner);
+        self.touched.insert(owner);
+        self.touched.extend(touched);
+        self.retold.extend(resolution.shares);
         Ok(Ok(()))
     }
 
-    /// Whether an event shows for the first time as `anonymous_id` what an earlier alias took for a `user_id`.
-    fn betrays_alias(&self, counter: &mut Counter<'_>, borne: &Borne<'_>) -> Result<bool> {
-        let Some(id) = &borne.anonymous_id else { return Ok(false) };
-        Ok(counter.desk.has_assumptions(counter.db)?
-            && self.draft.find(&counter.state.identities, &Namespace::ANONYMOUS_ID, id).is_none()
-            && counter.db.is_assumed_user_id(id)?)
+    /// Notes it if an event shows for the first time as `anonymous_id` what earlier aliases took for a `user_id`.
+    fn find_betrayed_alias(&mut self, counter: &mut Counter<'_>, borne: &Borne<'_>) -> Result<()> {
+        let Some(id) = &borne.anonymous_id else { return Ok(()) };
+        let (db, base) = (counter.db, &counter.state.identities);
+        if !counter.desk.has_assumptions(db)? || self.draft.find(base, &Namespace::ANONYMOUS_ID, id).is_some()
+        {
+            return Ok(());
+        }
+        for (event, owner) in db.aliases_assuming(id)? {
+            self.retold.extend(owner);
+            self.retold.extend(self.draft.intern(base, &Namespace::ANONYMOUS_ID, id));
+            self.retold_orphans.extend(owner.is_none().then_some(event));
+        }
+        Ok(())
     }
 
     /// Writes what the batch changes in people and segments, ready to be committed.
@@ -217,37 +255,58 @@ impl Intake {
         tally: &mut Tally,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<(Change, IngestReport)> {
-        let Self { draft, now, touched, retell, mut report } = self;
+        let Self { mut draft, now, touched, retold, retold_orphans, mut report } = self;
         let base = &state.identities;
-        db.write_draft(base, &draft, now, &mut id)?;
-        let change = if retell {
-            let mut before = base.clone();
-            before.apply(&draft);
-            let (after, _) = replay::replay(db, &before, &state.rules, now, id)?;
-            tally.count_replayed(base, &after);
-            membership::settle_afresh(db, &after, &state.segments, now)?;
-            Change::Replace(Box::new(after))
+        let founded = draft.founded(base);
+        let absorbed: Vec<u32> = draft.pending.absorbed.iter().map(|absorbed| absorbed.profile.0).collect();
+        db.write_draft(base, &mut draft, now, None, &mut id)?;
+        if retold.is_empty() {
+            tally.count(founded, absorbed);
         } else {
-            tally.count(draft.founded(base), draft.absorbed.iter().map(|absorbed| absorbed.profile.0));
+            let basis = state.basis();
+            let scope = Scope::around(db, basis, &draft, retold)?.with(retold_orphans);
+            let replay = Replay { db, basis, segments: &state.segments, now, cause: Cause::Evidence };
+            let succession = replay.run(&mut draft, &scope, id)?;
+            let created = created(base, &draft, &touched, &succession);
+            let absorbed = absorbed.into_iter().chain(succession.absorbed.iter().map(|(gone, _)| gone.0));
+            tally.count_replayed(draft.founded(base), created, absorbed);
+        }
+        if !state.segments.is_empty() {
             let roots: FxHashSet<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();
-            if !state.segments.is_empty() {
-                for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {
-                    membership::settle(db, &person, &state.segments, now)?;
-                }
+            for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {
+                membership::settle(db, &person, &state.segments, now)?;
             }
-            Change::Grow(Box::new(draft))
-        };
+        }
         tally.report(&mut report);
-        Ok((change, report))
+        Ok((draft.into(), report))
     }
 }
 
+/// How many people there are after a batch, of those whom it or its replay concerns, of whom nothing was known before.
+fn created(base: &Identities, draft: &Draft, touched: &FxHashSet<Node>, succession: &Succession) -> u64 {
+    let owners = touched.iter().map(|owner| draft.root(base, *owner));
+    let roots: FxHashSet<Node> = owners.chain(succession.sets.iter().map(|(root, ..)| *root)).collect();
+    let unknown = |root: &&Node| {
+        draft.members(base, **root).into_iter().all(|node| base.partition.root(node).is_none())
+    };
+    roots.iter().filter(|root| draft.held_root(base, **root).is_some()).filter(unknown).count() as u64
+}
+
 impl State {
+    /// What resolution goes by.
+    pub(crate) fn basis(&self) -> Basis<'_> {
+        Basis { identities: &self.identities, rules: &self.rules, hand: &self.hand }
+    }
+
     /// Does to the state in memory what was committed to the file.
     pub(crate) fn apply(&mut self, change: Change) {
-        match change {
-            Change::Grow(draft) => self.identities.apply(&draft),
-            Change::Replace(identities) => self.identities = *identities,
+        let Change { draft, rules, hand } = change;
+        self.identities.apply(draft);
+        if let Some(rules) = rules {
+            self.rules = rules;
+        }
+        if let Some(hand) = hand {
+            self.hand = hand;
         }
     }
 }

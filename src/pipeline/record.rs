@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::event::Event;
-use crate::identity::{Borne, Node, Refused};
+use crate::identity::{Borne, Node, Resolution};
 use crate::store::{Assertion, Db, Result};
 use crate::value::{Object, nfc};
 
@@ -18,13 +18,14 @@ pub(crate) struct Record<'e> {
 impl Record<'_> {
     /// Writes everything that is made from an event, but for what its resolution changed in the graph. When the
     /// log is replayed this is done again, so nothing else may write these tables.
-    pub(crate) fn write(&self, db: &Db, borne: &Borne<'_>, refused: &[Refused]) -> Result<()> {
+    pub(crate) fn write(&self, db: &Db, borne: &Borne<'_>, resolution: &Resolution) -> Result<()> {
         self.each_trait(&self.event.all_traits(), |said| db.assert_trait(self.owner, said))?;
         if let (Some(traits), Some(id)) = (self.event.account_traits(), borne.account.as_deref()) {
-            let account = db.join_account(self.owner, id)?;
+            let account = db.join_account(self.owner, id, self.message_id)?;
             self.each_trait(traits, |said| db.assert_account_trait(account, said))?;
         }
-        refused.iter().try_for_each(|refused| db.add_refusal(refused, self.message_id))
+        let mut refused = resolution.refused.iter();
+        refused.try_for_each(|refused| db.add_refusal(resolution.owner, refused, self.at, self.message_id))
     }
 
     fn each_trait(&self, traits: &Object, mut write: impl FnMut(Assertion<'_>) -> Result<()>) -> Result<()> {

@@ -1,21 +1,35 @@
-//! The whole log once more: new rules change the past too.
+//! A part of the log, or all of it, written anew: rules and decisions change the past too.
 
-use super::membership;
+use rustc_hash::FxHashMap;
+
+use super::devices::attribute;
+use super::membership::{self, Live};
 use super::record::Record;
+use super::scope::{Listener, Scope, Told, resolve_log};
 use super::{Change, State};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::id::{Namespace, ProfileId};
+use crate::error::Result;
+use crate::event::{EventKind, Source};
+use crate::id::ProfileId;
 use crate::identity::{
-    Draft, Identities, Occasion, Partition, Rules, RulesReport, Succession, identifiers, succeed,
+    Basis, Draft, Former, HAND, Node, Past, ProfileNo, Refused, Rules, RulesReport, Ruling, SharedDevice,
+    Succession, hand_message_id,
 };
-use crate::store::Db;
+use crate::store::{self, Cause, Db};
 
 /// The name under which the rules are kept in the file.
 pub(crate) const RULES: &str = "rules";
 
-/// Puts rules in force: replays all events under them, and settles every segment.
+/// What a replay needs beside the log.
+pub(crate) struct Replay<'r> {
+    pub(crate) db: &'r Db,
+    pub(crate) basis: Basis<'r>,
+    pub(crate) segments: &'r [Live],
+    pub(crate) now: Timestamp,
+    pub(crate) cause: Cause,
+}
+
+/// Puts rules in force: replays all events under them.
 pub(crate) fn put_rules(
     db: &Db,
     state: &State,
@@ -24,66 +38,217 @@ pub(crate) fn put_rules(
     id: impl FnMut() -> ProfileId,
 ) -> Result<(Change, RulesReport)> {
     db.set(RULES, rules.to_json().to_string())?;
-    let (after, succession) = replay(db, &state.identities, rules, now, id)?;
-    membership::settle_afresh(db, &after, &state.segments, now)?;
-    Ok((Change::Replace(Box::new(after)), succession.report))
+    let basis = Basis { rules, ..state.basis() };
+    let replay = Replay { db, basis, segments: &state.segments, now, cause: Cause::Rules };
+    let mut draft = Draft::on(&state.identities);
+    let succession = replay.run(&mut draft, &Scope::All, id)?;
+    Ok((Change { rules: Some(rules.clone()), ..Change::from(draft) }, succession.report))
 }
 
-/// Resolves all events again, in event-time order (ties: by message id), and writes everything that is made from
-/// them anew, but for standings. Gives the identities as they are then.
-pub(crate) fn replay(
+/// Replays all events in event-time order, as the rules are.
+pub(crate) fn restitch(
     db: &Db,
-    before: &Identities,
-    rules: &Rules,
+    state: &State,
     now: Timestamp,
-    mut id: impl FnMut() -> ProfileId,
-) -> Result<(Identities, Succession)> {
-    db.clear_derived()?;
-    // Numbers of identifiers are for ever; whose they are starts from nothing.
-    let blank = Identities {
-        interner: before.interner.clone(),
-        partition: Partition::dormant(before.interner.len()),
-        next_profile: before.next_profile,
-    };
-    let mut draft = Draft::on(&blank);
-    for number in db.events_by_time()? {
-        let stored = db.event(number)?;
-        let event = Event::from_json(&stored.json)
-            .map_err(|refusal| Error::Damaged(format!("event {number} of the log: {refusal}")))?;
-        let borne =
-            identifiers(&event, rules, |value| draft.find(&blank, &Namespace::ANONYMOUS_ID, value).is_some());
-        if let Some(value) = &borne.assumed_user_id {
-            db.assume_user_id(value, number)?;
-        }
-        let occasion = Occasion { at: stored.at, message_id: &stored.message_id, source: stored.source };
-        let resolution = draft.resolve(&blank, rules, &borne, occasion);
-        let owner = resolution.as_ref().map(|resolution| resolution.owner);
-        if owner != stored.node {
-            db.give_event(number, owner)?;
-        }
-        if let Some(resolution) = resolution {
-            let record = Record {
-                event: &event,
-                owner: resolution.owner,
-                at: stored.at,
-                message_id: &stored.message_id,
-                source: stored.source,
-            };
-            record.write(db, &borne, &resolution.refused)?;
+    id: impl FnMut() -> ProfileId,
+) -> Result<(Change, RulesReport)> {
+    let replay = Replay { db, basis: state.basis(), segments: &state.segments, now, cause: Cause::Restitch };
+    let mut draft = Draft::on(&state.identities);
+    let succession = replay.run(&mut draft, &Scope::All, id)?;
+    Ok((draft.into(), succession.report))
+}
+
+/// What rules would do to the profiles. Reads only.
+pub(crate) fn simulate(db: &Db, state: &State, rules: &Rules) -> Result<RulesReport> {
+    let basis = Basis { rules, ..state.basis() };
+    let mut draft = Draft::on(basis.identities);
+    let past = past(db, basis, &draft, &Scope::All)?;
+    resolve(db, basis, &mut draft, &Scope::All, 0, &mut ())?;
+    let succession = draft.succeed(basis.identities, rules, Scope::All.each(&draft), &past);
+    Ok(succession.report)
+}
+
+/// The profiles that a replay concerns, as they are before it.
+fn past(db: &Db, basis: Basis<'_>, draft: &Draft, scope: &Scope) -> Result<Past> {
+    let base = basis.identities;
+    let mut formers: Vec<Former> = Vec::new();
+    let mut places: FxHashMap<Node, usize> = FxHashMap::default();
+    for node in scope.each(draft) {
+        let root = draft.root(base, node);
+        let Some(profile) = draft.profile(base, root) else { continue };
+        let place = *places.entry(root).or_insert_with(|| {
+            formers.push(Former { profile, nodes: Vec::new() });
+            formers.len() - 1
+        });
+        formers[place].nodes.push(node);
+    }
+    let mut vacant = Vec::new();
+    // Only a rule can take a profile its every identifier, and rules are replayed from end to end.
+    if matches!(scope, Scope::All) {
+        let held: rustc_hash::FxHashSet<ProfileNo> = formers.iter().map(|former| former.profile).collect();
+        vacant = db.standing_profiles()?;
+        vacant.retain(|(profile, _)| !held.contains(profile));
+    }
+    Ok(Past { formers, vacant, moved: FxHashMap::default() })
+}
+
+/// Lets go of a part of the log, and resolves it again. Devices that turn out to be shared are nobody's from the start,
+/// so the log is gone through until no more of them turn up.
+fn resolve(
+    db: &Db,
+    basis: Basis<'_>,
+    draft: &mut Draft,
+    scope: &Scope,
+    hand_source: u32,
+    listener: &mut impl Listener,
+) -> Result<()> {
+    let mark = draft.mark();
+    for node in draft.shared_devices(basis.identities) {
+        if scope.nodes().is_none_or(|nodes| nodes.contains(&node)) {
+            draft.set_shared(node, false);
         }
     }
-    let mut after = blank.clone();
-    after.apply(&draft);
-    after.next_profile = before.next_profile;
-    let succession = succeed(before, &mut after, rules);
-    for (profile, founder) in &succession.founded {
-        db.add_profile(*profile, id(), *founder, now)?;
+    while basis.rules.shared_device_policy() == SharedDevice::None {
+        let mut shares = Shares::default();
+        draft.release(mark, scope.nodes());
+        resolve_log(db, basis, draft, scope, None, hand_source, &mut shares)?;
+        if shares.0.is_empty() {
+            break;
+        }
+        shares.0.into_iter().for_each(|device| draft.set_shared(device, true));
     }
-    db.write_interned(&blank, &draft)?;
-    for (profile, by) in &succession.absorbed {
-        db.merge_profile(*profile, *by)?;
+    draft.release(mark, scope.nodes());
+    resolve_log(db, basis, draft, scope, None, hand_source, listener)?;
+    draft.forget_profiles(mark);
+    Ok(())
+}
+
+/// Devices on which a second user has shown.
+#[derive(Default)]
+struct Shares(Vec<Node>);
+
+impl Listener for Shares {
+    fn event(&mut self, told: Told<'_>) -> Result<()> {
+        self.0.extend(told.resolution.into_iter().flat_map(|resolution| resolution.shares));
+        Ok(())
     }
-    db.write_partition(&before.partition, &after.partition, after.interner.len())?;
-    db.write_links(&draft)?;
-    Ok((after, succession))
+
+    fn refused_link(&mut self, _: Ruling, _: &Refused) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Replay<'_> {
+    /// Resolves a part of the log again, and writes everything that is made from it anew.
+    pub(crate) fn run(
+        &self,
+        draft: &mut Draft,
+        scope: &Scope,
+        mut id: impl FnMut() -> ProfileId,
+    ) -> Result<Succession> {
+        let Self { db, basis, segments, now, .. } = *self;
+        let base = basis.identities;
+        let mut past = past(db, basis, draft, scope)?;
+        db.clear_derived(scope.nodes())?;
+        let hand_source = db.source(&Source::new(HAND))?;
+        let mut writer = Writer { db, rules: basis.rules, moved: &mut past.moved };
+        resolve(db, basis, draft, scope, hand_source, &mut writer)?;
+        let succession = draft.succeed(base, basis.rules, scope.each(draft), &past);
+        for (profile, founder) in &succession.founded {
+            db.add_profile(*profile, id(), *founder, now)?;
+        }
+        db.write_interned(base, draft)?;
+        self.give(draft, &past, &succession)?;
+        for (node, shared) in draft.shared_changes() {
+            db.set_shared(node, shared)?;
+        }
+        db.write_links(draft)?;
+        draft.written();
+        if scope.nodes().is_none() {
+            db.clear_standings()?;
+        }
+        for (root, ..) in &succession.sets {
+            if let Some(person) = draft.person(base, *root).filter(|_| !segments.is_empty()) {
+                membership::settle(db, &person, segments, now)?;
+            }
+        }
+        if scope.nodes().is_none() {
+            membership::stamp(db, segments, now)?;
+        }
+        Ok(succession)
+    }
+
+    /// Gives the identifiers to the profiles whose they are now, and says so in the journal.
+    fn give(&self, draft: &Draft, past: &Past, succession: &Succession) -> Result<()> {
+        let Self { db, now, .. } = *self;
+        let mut before: FxHashMap<Node, ProfileNo> = FxHashMap::default();
+        for former in &past.formers {
+            before.extend(former.nodes.iter().map(|node| (*node, former.profile)));
+        }
+        for (_, profile, nodes) in &succession.sets {
+            for node in nodes {
+                if before.remove(node) != Some(*profile) {
+                    db.give_identifier(*node, Some(*profile))?;
+                }
+            }
+            db.set_founder(*profile, nodes[0])?;
+        }
+        for node in before.into_keys() {
+            if draft.is_dormant(self.basis.identities, node) {
+                db.give_identifier(node, None)?;
+            }
+        }
+        for (profile, by) in &succession.absorbed {
+            db.merge_profile(*profile, *by)?;
+            db.journalise(now, store::Change::Joined, *by, *profile, &self.cause)?;
+        }
+        for (profile, other) in &succession.parted {
+            db.journalise(now, store::Change::Split, *profile, *other, &self.cause)?;
+        }
+        for profile in &succession.vacated {
+            db.clear_standings_of(*profile)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes what is made from the log.
+struct Writer<'w> {
+    db: &'w Db,
+    rules: &'w Rules,
+    /// Whose events went to whom.
+    moved: &'w mut FxHashMap<Node, Node>,
+}
+
+impl Listener for Writer<'_> {
+    fn event(&mut self, told: Told<'_>) -> Result<()> {
+        let Told { number, stored, event, borne, resolution } = told;
+        if event.kind() == EventKind::Alias {
+            self.db.clear_assumption(number)?;
+            if let Some(value) = &borne.assumed_user_id {
+                self.db.assume_user_id(value, number)?;
+            }
+        }
+        let Some(resolution) = resolution else {
+            if stored.node.is_some() {
+                self.db.give_event(number, None)?;
+            }
+            return Ok(());
+        };
+        let (at, message_id) = (stored.at, stored.message_id.as_str());
+        // The log is told in order, so nobody turns up on a device after the fact.
+        let owner = attribute(self.db, self.rules, &resolution, (number, at, message_id), &mut Vec::new())?;
+        if stored.node != Some(owner) {
+            self.db.give_event(number, Some(owner))?;
+            if let Some(before) = stored.node {
+                self.moved.entry(before).or_insert(owner);
+            }
+        }
+        let record = Record { event, owner, at, message_id, source: stored.source };
+        Ok(record.write(self.db, borne, &resolution)?)
+    }
+
+    fn refused_link(&mut self, join: Ruling, refused: &Refused) -> Result<()> {
+        Ok(self.db.add_refusal(join.a, refused, join.at, &hand_message_id(join.number))?)
+    }
 }

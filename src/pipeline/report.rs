@@ -4,8 +4,6 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::identity::{Identities, Person};
-
 /// What came of ingesting events: every one of them is accepted, a duplicate, or rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -70,18 +68,17 @@ impl Tally {
         self.add(founded, absorbed);
     }
 
-    /// Counts what a replay made of the people of before the batch: those of whom nobody was known, and profiles that
-    /// are another's now.
-    pub(crate) fn count_replayed(&mut self, before: &Identities, after: &Identities) {
-        let known = |person: &Person| person.nodes.iter().any(|node| before.partition.root(*node).is_some());
-        self.created += after.people().filter(|person| !known(person)).count() as u64;
-        let absorbed = before.people().filter_map(|person| {
-            let mut profiles =
-                person.nodes.iter().filter_map(|node| after.partition.profile(*node)).peekable();
-            let gone = profiles.peek().is_some() && !profiles.any(|profile| profile == person.profile);
-            gone.then_some(person.profile.0)
-        });
-        self.add(before.next_profile..after.next_profile, absorbed);
+    /// Counts a batch of which a part was replayed: the profiles founded meanwhile, how many people it created, and the
+    /// profiles that were absorbed, those founded meanwhile among them.
+    pub(crate) fn count_replayed(
+        &mut self,
+        founded: Range<u32>,
+        created: u64,
+        absorbed: impl IntoIterator<Item = u32>,
+    ) {
+        self.created += created;
+        let known = absorbed.into_iter().filter(|profile| *profile < founded.start).collect::<Vec<_>>();
+        self.add(founded, known);
     }
 
     fn add(&mut self, founded: Range<u32>, absorbed: impl IntoIterator<Item = u32>) {

@@ -105,12 +105,6 @@ impl Db {
         Ok(self.conn.last_insert_rowid())
     }
 
-    /// The numbers of all events, by event time and then by message id.
-    pub(crate) fn events_by_time(&self) -> Result<Vec<i64>> {
-        let mut select = self.conn.prepare("SELECT event FROM events ORDER BY at, message_id")?;
-        Ok(select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// One event of the log.
     pub(crate) fn event(&self, event: i64) -> Result<StoredEvent> {
         let mut select = self.conn.prepare_cached(&format!("{SELECT_EVENTS} WHERE e.event = ?1"))?;
@@ -175,10 +169,13 @@ impl Db {
         Ok(select.exists([])?)
     }
 
-    /// Whether an alias was resolved with this value taken for a `user_id`.
-    pub(crate) fn is_assumed_user_id(&self, value: &str) -> Result<bool> {
-        let mut select =
-            self.conn.prepare_cached("SELECT 1 FROM assumed_user_ids WHERE value = ?1 LIMIT 1")?;
-        Ok(select.exists([value])?)
+    /// The aliases that were resolved with this value taken for a `user_id`, each with whose it is.
+    pub(crate) fn aliases_assuming(&self, value: &str) -> Result<Vec<(i64, Option<Node>)>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT e.event, e.node FROM assumed_user_ids a JOIN events e USING (event) WHERE a.value = ?1",
+        )?;
+        let rows =
+            select.query_map([value], |row| Ok((row.get(0)?, row.get::<_, Option<u32>>(1)?.map(Node))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

@@ -1,17 +1,25 @@
 //! What is kept, in one SQLite file. This module knows SQL and no rules.
 
 mod check;
+mod decisions;
+mod devices;
 mod events;
 mod file;
+mod journal;
 mod people;
 mod quarantine;
+mod refusals;
+mod replay;
 mod segments;
 mod traits;
 
 pub use check::{Problem, Stats};
+pub(crate) use decisions::{Decided, Of};
 pub(crate) use events::{NewEvent, StoredEvent};
 pub(crate) use file::{Access, FileLock, Place, create, find};
+pub use journal::{Cause, Change, JournalEntry};
 pub(crate) use quarantine::Quarantined;
+pub(crate) use refusals::Kept;
 pub(crate) use segments::Standing;
 pub(crate) use traits::Assertion;
 

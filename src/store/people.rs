@@ -3,10 +3,11 @@
 use rusqlite::{Row, params};
 use uuid::Uuid;
 
+use super::journal::{Cause, Change};
 use super::{Db, Result};
 use crate::clock::Timestamp;
-use crate::id::{Identifier, Namespace, ProfileId};
-use crate::identity::{Draft, Identities, IdentityGraph, Link, Node, Partition, ProfileNo, Refused};
+use crate::id::{Namespace, ProfileId};
+use crate::identity::{Day, Draft, Identities, IdentityGraph, Link, Node, ProfileNo};
 
 impl Db {
     /// All identities of the file, as the last commit left them.
@@ -27,14 +28,18 @@ impl Db {
         }
         identities.next_profile = u32::try_from(standing.len()).unwrap_or(u32::MAX);
         let mut first: Vec<Option<Node>> = vec![None; standing.len()];
-        let mut nodes =
-            self.conn.prepare("SELECT namespace, value, profile FROM identifiers ORDER BY node")?;
+        let mut nodes = self
+            .conn
+            .prepare("SELECT namespace, value, profile, first_day FROM identifiers ORDER BY node")?;
         let mut rows = nodes.query([])?;
         while let Some(row) = rows.next()? {
             let node = identities
                 .interner
                 .push(row.get(0)?, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
             identities.partition.grow(node.index() + 1);
+            if let Some(day) = row.get(3)? {
+                identities.set_day(node, Day(day));
+            }
             let given: Option<usize> = row.get(2)?;
             let Some(profile) = given.and_then(|given| standing.get(given).copied()) else { continue };
             identities.partition.found(node, ProfileNo(profile));
@@ -43,41 +48,60 @@ impl Db {
                 nobody => *nobody = Some(node),
             }
         }
+        let mut shared = self.conn.prepare("SELECT node FROM shared_devices")?;
+        for node in shared.query_map([], |row| row.get(0).map(Node))? {
+            identities.shared.insert(node?);
+        }
         Ok(identities)
     }
 
-    /// Writes what a draft changes in identifiers, profiles and links. `id` makes the ids of new profiles.
+    /// Writes what a draft changes in identifiers, profiles and links since it was last written, for a cause other than
+    /// events, if there is one. `id` makes the ids of new profiles.
     pub(crate) fn write_draft(
         &self,
         base: &Identities,
-        draft: &Draft,
+        draft: &mut Draft,
         now: Timestamp,
+        cause: Option<&Cause>,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<()> {
-        for founded in &draft.founded {
+        for founded in &draft.pending.founded {
             self.add_profile(founded.profile, id(), founded.founder, now)?;
         }
         self.write_interned(base, draft)?;
-        for (node, profile) in draft.held() {
-            self.give_identifier(node, Some(profile))?;
+        for (node, profile) in &draft.pending.held {
+            self.give_identifier(*node, Some(*profile))?;
         }
-        for absorbed in &draft.absorbed {
+        for absorbed in &draft.pending.absorbed {
             self.merge_profile(absorbed.profile, absorbed.by)?;
+            // Profiles that came and went with this batch are known to nobody.
+            if absorbed.profile.0 < base.next_profile {
+                let event = || Cause::Event { message_id: absorbed.message_id.clone() };
+                let cause = cause.cloned().unwrap_or_else(event);
+                self.journalise(now, Change::Joined, absorbed.by, absorbed.profile, &cause)?;
+            }
         }
-        self.write_links(draft)
+        self.write_links(draft)?;
+        draft.written();
+        Ok(())
     }
 
-    /// Writes the new namespaces and identifiers of a draft, the latter in no profile yet.
+    /// Writes the new namespaces and identifiers of a draft, the latter in no profile yet, and the days on which known
+    /// ones were first seen.
     pub(crate) fn write_interned(&self, base: &Identities, draft: &Draft) -> Result<()> {
         let mut insert = self.conn.prepare_cached("INSERT INTO namespaces VALUES (?1, ?2)")?;
-        for (number, namespace) in (base.interner.namespaces().len()..).zip(&draft.namespaces) {
+        for (number, namespace) in draft.new_namespaces(base) {
             insert.execute(params![number, namespace.as_str()])?;
         }
-        let mut insert = self
-            .conn
-            .prepare_cached("INSERT INTO identifiers (node, namespace, value) VALUES (?1, ?2, ?3)")?;
-        for (node, kind, value) in draft.interned() {
-            insert.execute(params![node.0, kind, value])?;
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO identifiers (node, namespace, value, first_day) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (node, kind, value, day) in draft.new_identifiers() {
+            insert.execute(params![node.0, kind, value, day.map(|day| day.0)])?;
+        }
+        let mut update = self.conn.prepare_cached("UPDATE identifiers SET first_day = ?2 WHERE node = ?1")?;
+        for (node, day) in &draft.pending.days {
+            update.execute((node.0, day.0))?;
         }
         Ok(())
     }
@@ -131,7 +155,7 @@ impl Db {
                  last_seen = max(last_seen, excluded.last_seen),
                  count = count + excluded.count",
         )?;
-        for ((a, b, source), seen) in &draft.links {
+        for ((a, b, source), seen) in &draft.pending.links {
             upsert.execute(params![
                 a.0,
                 b.0,
@@ -141,22 +165,6 @@ impl Db {
                 seen.count,
                 seen.message_id,
             ])?;
-        }
-        Ok(())
-    }
-
-    /// Forgets all links, and everything else that is made from the log.
-    pub(crate) fn clear_derived(&self) -> Result<()> {
-        for table in [
-            "links",
-            "traits",
-            "account_members",
-            "account_traits",
-            "accounts",
-            "refusals",
-            "assumed_user_ids",
-        ] {
-            self.conn.execute(&format!("DELETE FROM {table}"), [])?;
         }
         Ok(())
     }
@@ -200,44 +208,6 @@ impl Db {
             select.query_map([], |row| link(identities, row))?.collect::<rusqlite::Result<Vec<_>>>()?;
         let held = identities.interner.nodes().filter(|node| identities.partition.root(*node).is_some());
         Ok(IdentityGraph::new(held.map(|node| identities.interner.identifier(node)), links))
-    }
-
-    /// Records that an identifier was left out of an event's resolution.
-    pub(crate) fn add_refusal(&self, refused: &Refused, message_id: &str) -> Result<()> {
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO refusals (namespace, value, message_id, reason) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        let identifier = &refused.identifier;
-        insert.execute((identifier.namespace().as_str(), identifier.value(), message_id, &refused.reason))?;
-        Ok(())
-    }
-
-    /// Why an identifier was left out of events: (reason, message id), in the order in which it was.
-    pub(crate) fn refusals(&self, identifier: &Identifier, limit: usize) -> Result<Vec<(String, String)>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT reason, message_id FROM refusals WHERE namespace = ?1 AND value = ?2 ORDER BY refusal LIMIT ?3",
-        )?;
-        let found = select.query_map(
-            (identifier.namespace().as_str(), identifier.value(), i64::try_from(limit).unwrap_or(i64::MAX)),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        Ok(found.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Writes the profiles of a partition that a replay has made, where they differ from those of `before`.
-    pub(crate) fn write_partition(&self, before: &Partition, after: &Partition, nodes: usize) -> Result<()> {
-        for node in (0..nodes).map(Node::at) {
-            let profile = after.profile(node);
-            if profile != before.profile(node) {
-                self.give_identifier(node, profile)?;
-            }
-        }
-        for root in after.roots() {
-            if let Some(profile) = after.profile(root) {
-                self.set_founder(profile, root)?;
-            }
-        }
-        Ok(())
     }
 }
 

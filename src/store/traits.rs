@@ -77,25 +77,33 @@ impl Db {
         Ok(select.query_map([account], asserted)?.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Makes a node a member of an account, a new one if need be, and gives the account's number.
-    pub(crate) fn join_account(&self, node: Node, id: &str) -> Result<i64> {
+    /// Makes a node a member of an account, a new one if need be, because of an event, and gives the account's number.
+    pub(crate) fn join_account(&self, node: Node, id: &str, message_id: &str) -> Result<i64> {
         self.conn
             .prepare_cached("INSERT INTO accounts (id) VALUES (?1) ON CONFLICT DO NOTHING")?
             .execute([id])?;
         let mut select = self.conn.prepare_cached("SELECT account FROM accounts WHERE id = ?1")?;
         let account = select.query_row([id], |row| row.get(0))?;
-        let mut insert = self.conn.prepare_cached("INSERT OR IGNORE INTO account_members VALUES (?1, ?2)")?;
-        insert.execute((node.0, account))?;
+        let mut insert =
+            self.conn.prepare_cached("INSERT OR IGNORE INTO account_members VALUES (?1, ?2, ?3)")?;
+        insert.execute((node.0, account, message_id))?;
         Ok(account)
     }
 
     /// The accounts that a node is a member of: (number, id).
     pub(crate) fn accounts_of(&self, node: Node) -> Result<Vec<(i64, String)>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT a.account, a.id FROM account_members m JOIN accounts a USING (account) WHERE m.node = ?1",
+            "SELECT DISTINCT a.account, a.id FROM account_members m JOIN accounts a USING (account) WHERE m.node = ?1",
         )?;
         Ok(select
             .query_map([node.0], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The number of an account.
+    pub(crate) fn account(&self, id: &str) -> Result<Option<i64>> {
+        let mut select = self.conn.prepare_cached("SELECT account FROM accounts WHERE id = ?1")?;
+        let mut rows = select.query([id])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
 }

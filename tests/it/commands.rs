@@ -152,7 +152,10 @@ fn new_rules_change_the_past_and_say_how() {
     let same = session.ok(&json!({"do": "rules", "rules": {}}));
     assert_eq!(
         same,
-        json!({"profiles_before": 2, "profiles_after": 2, "joined": 0, "split": 0, "largest": 2, "examples": []})
+        json!({
+            "profiles_before": 2, "profiles_after": 2, "joined": 0, "split": 0, "changed": 0, "largest": 2,
+            "examples": []
+        })
     );
     let report = session.ok(&json!({"do": "rules", "rules": {"limits": {"user_id": {"max": null}}}}));
     assert_eq!((&report["profiles_before"], &report["profiles_after"]), (&json!(2), &json!(1)));

@@ -562,7 +562,6 @@ fn a_replay_gives_the_answer_of_event_time_order() {
 
 /// An alias took `x` for a `user_id`, and an id was given out for it. Later `x` turns out to be an `anonymous_id`.
 #[test]
-#[ignore = "question: the id of a person who was known only by a user_id that was none leads to nobody"]
 fn an_id_given_out_for_a_mistaken_user_id_leads_to_the_person_whose_event_it_was() {
     let cdp = memory(Rules::default());
     cdp.ingest([Event::alias("x").at(NOW)]).unwrap();
@@ -573,7 +572,6 @@ fn an_id_given_out_for_a_mistaken_user_id_leads_to_the_person_whose_event_it_was
 
 /// For a while the person had no identifier.
 #[test]
-#[ignore = "question: an id whose person has no identifier left leads to nobody, and the person has a new id afterwards"]
 fn an_id_outlives_a_rule_that_blocked_its_only_identifier_for_a_while() {
     let cdp = memory(Rules::default());
     cdp.ingest([page().user_id("u1")]).unwrap();

@@ -31,12 +31,14 @@ CREATE TABLE profiles (
 
 -- Numbered in order of arrival. No index on the value: the application keeps one in memory, and a B-tree with
 -- random keys would cost every new identifier a page. An identifier without a profile was refused wherever it
--- came, or is blocked by a later rule.
+-- came, or is blocked by a later rule. The day (since 1970) of the first event that bears it is kept while a limit is
+-- for periods.
 CREATE TABLE identifiers (
     node      INTEGER PRIMARY KEY,
     namespace INTEGER NOT NULL REFERENCES namespaces,
     value     TEXT NOT NULL,
-    profile   INTEGER REFERENCES profiles
+    profile   INTEGER REFERENCES profiles,
+    first_day INTEGER
 ) STRICT;
 
 -- The evidence: which two identifiers (a < b) events of which source bore together.
@@ -52,6 +54,32 @@ CREATE TABLE links (
     CHECK (a < b)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_by_b ON links (b);
+
+-- What was decided by hand of two identifiers (a < b), or of all evidence from a source. Together with the log and the
+-- rules this is what people are made of.
+CREATE TABLE decisions (
+    decision INTEGER PRIMARY KEY AUTOINCREMENT,
+    at       INTEGER NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind IN ('link', 'force', 'never', 'cut', 'apart')),
+    a        INTEGER,
+    b        INTEGER,
+    source   TEXT UNIQUE,
+    -- Of a pair that the cut of a source parted: that decision.
+    cut      INTEGER,
+    CHECK ((a < b AND source IS NULL) OR (a IS NULL AND b IS NULL AND kind = 'cut' AND source IS NOT NULL))
+) STRICT;
+CREATE INDEX decisions_by_pair ON decisions (a, b);
+
+-- Joins and splits of profiles, in the order in which they were committed.
+CREATE TABLE journal (
+    entry      INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    change     TEXT NOT NULL CHECK (change IN ('joined', 'split')),
+    profile    INTEGER NOT NULL REFERENCES profiles,
+    other      INTEGER NOT NULL REFERENCES profiles,
+    cause      TEXT NOT NULL,
+    message_id TEXT
+) STRICT;
 
 CREATE TABLE event_names (
     name INTEGER PRIMARY KEY,
@@ -89,10 +117,12 @@ CREATE TABLE accounts (
     id      TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- Which group events made the person who owns the node a member of the account.
 CREATE TABLE account_members (
-    node    INTEGER NOT NULL,
-    account INTEGER NOT NULL REFERENCES accounts,
-    PRIMARY KEY (node, account)
+    node       INTEGER NOT NULL,
+    account    INTEGER NOT NULL REFERENCES accounts,
+    message_id TEXT NOT NULL,
+    PRIMARY KEY (node, account, message_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE account_traits (
@@ -105,15 +135,47 @@ CREATE TABLE account_traits (
     PRIMARY KEY (account, name, at, message_id)
 ) STRICT, WITHOUT ROWID;
 
--- Identifiers that were left out of an event's resolution, and why.
+-- Identifiers that were left out of an event's resolution, or of a link by hand, and why. The owner is whose the event
+-- is. Namespace and value are kept only of what got no number: of values that cannot be identifiers.
 CREATE TABLE refusals (
     refusal    INTEGER PRIMARY KEY,
-    namespace  TEXT NOT NULL,
-    value      TEXT NOT NULL,
+    owner      INTEGER NOT NULL,
+    node       INTEGER,
+    namespace  TEXT,
+    value      TEXT,
+    at         INTEGER NOT NULL,
     message_id TEXT NOT NULL,
-    reason     TEXT NOT NULL
+    rule       TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    CHECK ((node IS NULL) = (namespace IS NOT NULL AND value IS NOT NULL))
 ) STRICT;
-CREATE INDEX refusals_by_identifier ON refusals (namespace, value);
+CREATE INDEX refusals_by_node ON refusals (node, owner) WHERE node IS NOT NULL;
+CREATE INDEX refusals_by_owner ON refusals (owner, node);
+CREATE INDEX refusals_by_value ON refusals (namespace, value) WHERE node IS NULL;
+
+-- Devices that belong to nobody, because several users share them and the rules say so.
+CREATE TABLE shared_devices (
+    node INTEGER PRIMARY KEY
+) STRICT;
+
+-- Where the rules give a shared device's anonymous events to whom was last seen on it: who was seen on which device
+-- when, and which anonymous events the device has.
+CREATE TABLE sightings (
+    device     INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    node       INTEGER NOT NULL,
+    PRIMARY KEY (device, at, message_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE anonymous_events (
+    device     INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    event      INTEGER NOT NULL,
+    PRIMARY KEY (device, at, message_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX anonymous_events_by_event ON anonymous_events (event);
 
 -- Aliases whose previousId was taken for a user_id because no event bore it as anonymousId yet.
 CREATE TABLE assumed_user_ids (
@@ -121,6 +183,7 @@ CREATE TABLE assumed_user_ids (
     event INTEGER NOT NULL,
     PRIMARY KEY (value, event)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX assumed_user_ids_by_event ON assumed_user_ids (event);
 
 CREATE TABLE segments (
     segment    INTEGER PRIMARY KEY,

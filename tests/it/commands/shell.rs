@@ -265,7 +265,7 @@ fn help_shows_every_command_with_an_example() {
         assert!(examples.contains(&format!("cdp --db shop.db {name}")), "{name}");
         count += 1;
     }
-    assert_eq!(count, 16);
+    assert!(count >= 26, "{count}");
     let nothing = said(cdp().arg("stats").output().unwrap());
     assert_eq!(nothing.status, Some(2));
     assert!(nothing.err.contains("--db"), "{nothing:?}");

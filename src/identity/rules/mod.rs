@@ -1,20 +1,29 @@
-//! What may be joined: the rules of identity, their JSON form, and its checks.
+//! What may be joined: the rules of identity.
 
+mod json;
+mod limits;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use regex::Regex;
-use serde_json::json;
 
-use super::normalise::{check_region, folded, stands_for_nobody};
+use self::json::compile;
+pub(crate) use self::limits::{Day, Limit, PairLimit};
+pub use self::limits::{Period, SharedDevice};
+use super::normalise::{check_region, folded, normalise, stands_for_nobody};
 use crate::error::DefinitionError;
-use crate::id::{EXTERNAL, Namespace};
-use crate::value::{Object, Value, kind_of};
+use crate::id::{EXTERNAL, Identifier, Namespace, mask};
 
 /// The rules of identity resolution.
 ///
 /// Defaults: `user_id` at most one in a profile, `email` and `phone` at most five each, others unlimited, and at
-/// most 1,000 identifiers in all. Changing the rules of a database replays all its events.
+/// most 1,000 identifiers in all; a device that two users share stays with the first. Changing the rules of a
+/// database replays all its events, and [`Cdp::simulate`](crate::Cdp::simulate) tells beforehand what that would do.
+///
+/// A join breaks a limit where the joined profile would hold more than the limit allows and more than either side
+/// held, so that a join forced by hand does not freeze a profile.
 ///
 /// ```
 /// use customerdb::{Namespace, Rules};
@@ -33,10 +42,12 @@ use crate::value::{Object, Value, kind_of};
 #[must_use]
 pub struct Rules {
     order: Vec<Namespace>,
-    limits: BTreeMap<Namespace, u32>,
+    limits: BTreeMap<Namespace, Limit>,
     total: Option<u32>,
+    pairs: Vec<PairLimit>,
     blocked: BTreeMap<Namespace, Vec<Blocked>>,
     members: Vec<Member>,
+    shared_device: SharedDevice,
     default_region: Option<String>,
 }
 
@@ -80,10 +91,16 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             order: Vec::new(),
-            limits: BTreeMap::from([(Namespace::USER_ID, 1), (Namespace::EMAIL, 5), (Namespace::PHONE, 5)]),
+            limits: BTreeMap::from([
+                (Namespace::USER_ID, Limit { max: 1, per: Period::Ever }),
+                (Namespace::EMAIL, Limit { max: 5, per: Period::Ever }),
+                (Namespace::PHONE, Limit { max: 5, per: Period::Ever }),
+            ]),
             total: Some(1_000),
+            pairs: Vec::new(),
             blocked: BTreeMap::new(),
             members: Vec::new(),
+            shared_device: SharedDevice::First,
             default_region: None,
         }
     }
@@ -95,12 +112,61 @@ impl Rules {
         Self { limits: BTreeMap::new(), total: None, ..Self::default() }
     }
 
-    /// Sets how many identifiers of `namespace` one profile may hold, `None` for any number.
+    /// Sets how many identifiers of `namespace` one profile may ever hold, `None` for any number.
     pub fn limit(mut self, namespace: impl Into<Namespace>, max: Option<u32>) -> Self {
         match max {
-            Some(max) => self.limits.insert(namespace.into(), max),
+            Some(max) => self.limits.insert(namespace.into(), Limit { max, per: Period::Ever }),
             None => self.limits.remove(&namespace.into()),
         };
+        self
+    }
+
+    /// Sets how many identifiers of `namespace` one profile may gain in any one day, week, month or year, in place of
+    /// any other limit on that namespace.
+    ///
+    /// An identifier counts in the period of the earliest event that bears it.
+    ///
+    /// ```
+    /// use customerdb::{Namespace, Period, Rules};
+    ///
+    /// let rules = Rules::default().limit_per(Namespace::EMAIL, 2, Period::Week);
+    /// assert_eq!(rules.max(&Namespace::EMAIL), Some(2));
+    /// assert_eq!(rules.period(&Namespace::EMAIL), Period::Week);
+    /// ```
+    pub fn limit_per(mut self, namespace: impl Into<Namespace>, max: u32, per: Period) -> Self {
+        self.limits.insert(namespace.into(), Limit { max, per });
+        self
+    }
+
+    /// Sets that a profile which holds an identifier of `from` may hold at most `max` of `to`; in place of an earlier
+    /// limit of the same pair in the same direction, `None` to lift it.
+    ///
+    /// One e-mail address for at most one user, while a user may have any number of addresses:
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event, Namespace, Rules};
+    ///
+    /// let rules = Rules::unlimited().pair(Namespace::EMAIL, Namespace::USER_ID, Some(1));
+    /// let cdp = Cdp::builder().rules(rules).in_memory()?;
+    /// cdp.ingest([
+    ///     Event::identify().user_id("u1").with_trait("email", "x@example.com"),
+    ///     Event::identify().user_id("u1").with_trait("email", "y@example.com"),
+    ///     Event::identify().user_id("u2").with_trait("email", "x@example.com"),
+    /// ])?;
+    /// assert_eq!(cdp.profiles()?.len(), 2);
+    /// assert_eq!(cdp.profile("user_id:u1")?.unwrap().identifiers.len(), 3);
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    pub fn pair(mut self, from: impl Into<Namespace>, to: impl Into<Namespace>, max: Option<u32>) -> Self {
+        let (from, to) = (from.into(), to.into());
+        self.pairs.retain(|pair| (&pair.from, &pair.to) != (&from, &to));
+        self.pairs.extend(max.map(|max| PairLimit { from, to, max }));
+        self
+    }
+
+    /// Sets whose the anonymous events of a device are that several users share.
+    pub fn shared_device(mut self, policy: SharedDevice) -> Self {
+        self.shared_device = policy;
         self
     }
 
@@ -158,7 +224,30 @@ impl Rules {
 
     /// How many identifiers of `namespace` one profile may hold, `None` for any number.
     pub fn max(&self, namespace: &Namespace) -> Option<u32> {
+        self.limits.get(namespace).map(|limit| limit.max)
+    }
+
+    /// The period that the limit of `namespace` is for.
+    pub fn period(&self, namespace: &Namespace) -> Period {
+        self.limits.get(namespace).map_or(Period::Ever, |limit| limit.per)
+    }
+
+    /// Whose the anonymous events of a shared device are.
+    pub fn shared_device_policy(&self) -> SharedDevice {
+        self.shared_device
+    }
+
+    pub(crate) fn limit_of(&self, namespace: &Namespace) -> Option<Limit> {
         self.limits.get(namespace).copied()
+    }
+
+    pub(crate) fn pairs(&self) -> &[PairLimit] {
+        &self.pairs
+    }
+
+    /// Whether any limit is for a period other than ever.
+    pub(crate) fn has_periods(&self) -> bool {
+        self.limits.values().any(|limit| limit.per != Period::Ever)
     }
 
     /// How many identifiers one profile may hold in all, `None` for any number.
@@ -195,6 +284,16 @@ impl Rules {
             }
     }
 
+    /// The value of an identifier as these rules spell it, or why it cannot be one.
+    pub(crate) fn normalised(&self, identifier: &Identifier) -> Result<String, String> {
+        let (namespace, value) = (identifier.namespace(), identifier.value());
+        let normal = normalise(namespace, value, self.region());
+        if self.blocks(namespace, value, normal.as_deref().ok()) {
+            return Err("the value is blocked: it stands for nobody".to_owned());
+        }
+        normal.map(Cow::into_owned).map_err(|reason| format!("{reason}: {:?}", mask(value)))
+    }
+
     /// Whether these rules, or the values that always stand for nobody, block a value of `namespace`: in the
     /// spelling that came, or in the normalised one.
     pub(crate) fn blocks(&self, namespace: &Namespace, raw: &str, normalised: Option<&str>) -> bool {
@@ -219,214 +318,12 @@ impl Rules {
         };
         listed(namespace) || listed(&Namespace::new(EVERY_NAMESPACE))
     }
-
-    /// These rules with the members of `changes` in place of their own; members left out keep their values.
-    ///
-    /// Within `limits` and `blocked` each namespace is a member of its own; `"max": null` and `"total": null`
-    /// lift a limit.
-    ///
-    /// # Errors
-    ///
-    /// An unknown member, a wrong type or a pattern that is no regular expression, with its path.
-    pub fn changed(&self, changes: &Value) -> Result<Self, DefinitionError> {
-        let mut rules = self.clone();
-        for (name, value) in object("", changes)? {
-            match name.as_str() {
-                "order" => rules.order = read_order(value)?,
-                "limits" => rules.read_limits(value)?,
-                "total" => rules.total = read_max("total", value)?,
-                "blocked" => rules.read_blocked(value)?,
-                "members" => rules.members = read_members(value)?,
-                "default_region" if value.is_null() => rules.default_region = None,
-                "default_region" => rules = rules.default_region(string("default_region", value)?)?,
-                "pairs" if value.as_array().is_some_and(Vec::is_empty) => {}
-                "shared_device" if value == "first" => {}
-                "pairs" | "shared_device" => return Err(DefinitionError::new(name, "not supported yet")),
-                _ => {
-                    return Err(unknown("", name, "order, limits, total, blocked, members, default_region"));
-                }
-            }
-        }
-        Ok(rules)
-    }
-
-    /// These rules as they are when they have been written and read again, which is how a file keeps them.
-    ///
-    /// # Errors
-    ///
-    /// What could not be read again, which builders do not refuse: a limit of 0, a namespace that is empty.
-    pub(crate) fn checked(self) -> Result<Self, DefinitionError> {
-        Self::unlimited().changed(&self.to_json())
-    }
-
-    fn read_limits(&mut self, value: &Value) -> Result<(), DefinitionError> {
-        for (namespace, limit) in object("limits", value)? {
-            let path = format!("limits.{namespace}");
-            let mut max = None;
-            for (name, value) in object(&path, limit)? {
-                let path = format!("{path}.{name}");
-                match name.as_str() {
-                    "max" => max = Some(read_max(&path, value)?),
-                    "per" => match string(&path, value)? {
-                        "ever" => {}
-                        "day" | "week" | "month" | "year" => {
-                            return Err(DefinitionError::new(path, "not supported yet, only \"ever\" is"));
-                        }
-                        other => {
-                            let reason =
-                                format!("unknown period {other:?}, expected ever, day, week, month or year");
-                            return Err(DefinitionError::new(path, reason));
-                        }
-                    },
-                    _ => return Err(unknown(path.rsplit_once('.').map_or("", |p| p.0), name, "max, per")),
-                }
-            }
-            match max {
-                Some(Some(max)) => self.limits.insert(Namespace::new(namespace), max),
-                Some(None) => self.limits.remove(&Namespace::new(namespace)),
-                None => return Err(DefinitionError::new(path, "max is missing")),
-            };
-        }
-        Ok(())
-    }
-
-    fn read_blocked(&mut self, value: &Value) -> Result<(), DefinitionError> {
-        for (namespace, values) in object("blocked", value)? {
-            let path = format!("blocked.{namespace}");
-            let mut list = Vec::new();
-            for (index, value) in array(&path, values)?.iter().enumerate() {
-                let path = format!("{path}[{index}]");
-                list.push(match value {
-                    Value::String(value) => Blocked::Value(folded(value)),
-                    Value::Object(pattern) if pattern.len() == 1 && pattern.contains_key("regex") => {
-                        let path = format!("{path}.regex");
-                        let text = string(&path, &pattern["regex"])?;
-                        compile(&path, text)?
-                    }
-                    _ => return Err(DefinitionError::new(path, "expected a string or {\"regex\": \"…\"}")),
-                });
-            }
-            if list.is_empty() {
-                self.blocked.remove(&Namespace::new(namespace));
-            } else {
-                self.blocked.insert(Namespace::new(namespace), list);
-            }
-        }
-        Ok(())
-    }
-
-    /// The rules as JSON: what [`changed`](Self::changed), called on [`unlimited`](Self::unlimited) rules, makes
-    /// them of again.
-    pub fn to_json(&self) -> Value {
-        let limits: Object = self
-            .limits
-            .iter()
-            .map(|(name, max)| (name.to_string(), json!({"max": max, "per": "ever"})))
-            .collect();
-        let blocked: Object = self
-            .blocked
-            .iter()
-            .map(|(name, list)| {
-                let list = list.iter().map(|blocked| match blocked {
-                    Blocked::Value(value) => json!(value),
-                    Blocked::Pattern(pattern) => json!({"regex": pattern.as_str()}),
-                });
-                (name.to_string(), list.collect())
-            })
-            .collect();
-        let members: Vec<Value> =
-            self.members.iter().map(|m| json!({"path": m.path, "namespace": m.namespace})).collect();
-        json!({
-            "order": self.order, "limits": limits, "total": self.total, "blocked": blocked,
-            "members": members, "default_region": self.default_region,
-        })
-    }
-}
-
-fn read_order(value: &Value) -> Result<Vec<Namespace>, DefinitionError> {
-    let mut order: Vec<Namespace> = Vec::new();
-    for (index, value) in array("order", value)?.iter().enumerate() {
-        let path = format!("order[{index}]");
-        let namespace = Namespace::new(string(&path, value)?);
-        // As SEMANTICS writes it, and as one would: both mean every external namespace.
-        let namespace = match namespace.as_str() {
-            "external:<type>" | "external:*" => Namespace::new("external"),
-            _ => namespace,
-        };
-        if order.contains(&namespace) {
-            return Err(DefinitionError::new(path, format!("{namespace} is listed twice")));
-        }
-        order.push(namespace);
-    }
-    Ok(order)
-}
-
-fn read_members(value: &Value) -> Result<Vec<Member>, DefinitionError> {
-    let mut members = Vec::new();
-    for (index, value) in array("members", value)?.iter().enumerate() {
-        let path = format!("members[{index}]");
-        let member = object(&path, value)?;
-        if let Some(name) = member.keys().find(|name| !["path", "namespace"].contains(&name.as_str())) {
-            return Err(unknown(&path, name, "path, namespace"));
-        }
-        let part = |name: &str| match member.get(name) {
-            Some(value) => string(&format!("{path}.{name}"), value),
-            None => Err(DefinitionError::new(&path, format!("{name} is missing"))),
-        };
-        let namespace = part("namespace")?;
-        let colon = namespace.strip_prefix(EXTERNAL).unwrap_or(namespace).contains(':');
-        if namespace.is_empty() || colon || ["external", EXTERNAL].contains(&namespace) {
-            let reason = "a namespace must not be empty, \"external\", or contain a colon";
-            return Err(DefinitionError::new(format!("{path}.namespace"), reason));
-        }
-        members.push(Member { path: part("path")?.to_owned(), namespace: Namespace::new(namespace) });
-    }
-    Ok(members)
-}
-
-/// The most memory that a compiled pattern may take, in bytes.
-const LARGEST_PATTERN: usize = 1 << 20;
-
-fn compile(path: &str, pattern: &str) -> Result<Blocked, DefinitionError> {
-    let regex = regex::RegexBuilder::new(pattern).size_limit(LARGEST_PATTERN).build();
-    regex.map(Blocked::Pattern).map_err(|error| DefinitionError::new(path, format!("not a pattern: {error}")))
-}
-
-fn unknown(path: &str, name: &str, expected: &str) -> DefinitionError {
-    DefinitionError::new(path, format!("unknown member {name:?}, expected one of {expected}"))
-}
-
-fn object<'v>(path: &str, value: &'v Value) -> Result<&'v Object, DefinitionError> {
-    value.as_object().ok_or_else(|| expected(path, "an object", value))
-}
-
-fn array<'v>(path: &str, value: &'v Value) -> Result<&'v Vec<Value>, DefinitionError> {
-    value.as_array().ok_or_else(|| expected(path, "an array", value))
-}
-
-fn string<'v>(path: &str, value: &'v Value) -> Result<&'v str, DefinitionError> {
-    value.as_str().ok_or_else(|| expected(path, "a string", value))
-}
-
-fn read_max(path: &str, value: &Value) -> Result<Option<u32>, DefinitionError> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    match value.as_u64().and_then(|max| u32::try_from(max).ok()) {
-        Some(max) if max > 0 => Ok(Some(max)),
-        _ => Err(DefinitionError::new(
-            path,
-            format!("expected a whole number from 1 on, or null, found {value}"),
-        )),
-    }
-}
-
-fn expected(path: &str, what: &str, found: &Value) -> DefinitionError {
-    DefinitionError::new(path, format!("expected {what}, found {}", kind_of(found)))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -471,6 +368,10 @@ mod tests {
         let rules = Rules::default()
             .order(["phone", "email"])
             .limit("phone", None)
+            .limit_per("email", 3, Period::Month)
+            .pair("email", "user_id", Some(1))
+            .pair("user_id", "email", Some(7))
+            .shared_device(SharedDevice::Last)
             .total(None)
             .block("email", "Shop@example.com")
             .block("*", "nobody")
@@ -513,7 +414,29 @@ mod tests {
                 json!({"members": [{"path": "a", "namespace": "a:b"}]}),
                 "members[0].namespace: a namespace must",
             ),
-            (json!({"shared_device": "last"}), "shared_device: not supported yet"),
+            (
+                json!({"shared_device": "second"}),
+                "shared_device: expected first, last or none, found \"second\"",
+            ),
+            (json!({"shared_device": 2}), "shared_device: expected a string, found a number"),
+            (json!({"pairs": {}}), "pairs: expected an array, found an object"),
+            (json!({"pairs": [{"from": "email", "max": 1}]}), "pairs[0]: to is missing"),
+            (json!({"pairs": [{"from": "email", "to": "user_id"}]}), "pairs[0]: max is missing"),
+            (
+                json!({"pairs": [{"from": "email", "to": "user_id", "max": 0}]}),
+                "pairs[0].max: expected a whole",
+            ),
+            (json!({"pairs": [{"from": "", "to": "user_id", "max": 1}]}), "pairs[0].from: a namespace must"),
+            (
+                json!({"pairs": [{"form": "email"}]}),
+                "pairs[0]: unknown member \"form\", expected one of from",
+            ),
+            (
+                json!({"pairs": [
+                    {"from": "email", "to": "user_id", "max": 1}, {"from": "email", "to": "user_id", "max": 2}
+                ]}),
+                "pairs[1]: the pair email to user_id is limited twice",
+            ),
         ] {
             let error = Rules::default().changed(&changes).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");

@@ -1,0 +1,255 @@
+//! Resolution: whose an event is, and which identifiers it makes one person.
+
+use super::counts::{Broken, Rule};
+use super::draft::{Basis, Draft, NAMESPACES, Step};
+use super::extract::Borne;
+use super::hand::{DecisionKind, Ruling};
+use super::identities::Identities;
+use super::interner::Node;
+use super::rules::{Day, SharedDevice};
+use crate::clock::Timestamp;
+use crate::id::{Identifier, Namespace};
+
+/// An identifier that was left out of an event's resolution.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) identifier: Identifier,
+    /// Its node, if its form allows one.
+    pub(crate) node: Option<Node>,
+    pub(crate) rule: Rule,
+    pub(crate) reason: String,
+}
+
+/// What resolution needs to know of an event besides its identifiers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Occasion<'e> {
+    pub(crate) at: Timestamp,
+    pub(crate) message_id: &'e str,
+    pub(crate) source: u32,
+    /// When all evidence of its source was taken away by hand, if it was.
+    pub(crate) source_cut: Option<Timestamp>,
+}
+
+/// What came of the resolution of an event.
+#[derive(Debug)]
+pub(crate) struct Resolution {
+    /// The strongest accepted identifier: the event is its.
+    pub(crate) owner: Node,
+    /// The identifiers that were left out, and why.
+    pub(crate) refused: Vec<Refused>,
+    /// The device, advertising and anonymous ids that the event was seen with.
+    pub(crate) devices: Vec<Node>,
+    /// Whether it bears no other identifiers.
+    pub(crate) anonymous: bool,
+    /// Devices that a second user has shown on, if the rules make that a reason to part them from the first.
+    pub(crate) shares: Vec<Node>,
+}
+
+/// The reason of a cut, in words.
+const CUT: &str = "evidence between the two does not count";
+
+/// The reason of the rule on shared devices, in words.
+const SHARED: &str = "a device that several users share is nobody's";
+
+/// The reason of a decision by hand, in words.
+fn by_hand(what: &str, at: Timestamp) -> String {
+    let date: String = at.to_string().chars().take(10).collect();
+    format!("{what}, as was decided by hand on {date}")
+}
+
+impl Draft {
+    /// Resolves one event: takes its identifiers, strongest first, and joins the profile of each to the one
+    /// resolved so far, unless the joined profile would break a limit.
+    ///
+    /// `None` if the event bears no usable identifier.
+    pub(crate) fn resolve(
+        &mut self,
+        basis: Basis<'_>,
+        borne: &Borne<'_>,
+        occasion: Occasion<'_>,
+    ) -> Option<Resolution> {
+        let base = basis.identities;
+        let malformed = borne.malformed.iter().map(|(identifier, reason)| Refused {
+            identifier: identifier.clone(),
+            node: None,
+            rule: Rule::Form,
+            reason: (*reason).into(),
+        });
+        let mut refused: Vec<Refused> = malformed.collect();
+        // That it was borne as `anonymousId` decides what an alias means by it, blocked or not.
+        if let Some(id) = &borne.anonymous_id {
+            self.intern(base, &Namespace::ANONYMOUS_ID, id);
+        }
+        // Every identifier gets its node, a refused one too.
+        let mut nodes = Vec::with_capacity(borne.identifiers.len());
+        for found in &borne.identifiers {
+            if let Some(node) = self.intern(base, &found.namespace, &found.value) {
+                self.see(basis, node, Day::of(occasion.at));
+                nodes.push((node, found.namespace.is_anonymous()));
+            } else {
+                let identifier = Identifier::new(found.namespace.clone(), found.value.clone());
+                let reason = format!("a database holds at most {NAMESPACES} namespaces");
+                refused.push(Refused { identifier, node: None, rule: Rule::Namespaces, reason });
+            }
+        }
+        let (&(owner, anonymous), others) = nodes.split_first()?;
+        let mut accepted = vec![owner];
+        let mut devices: Vec<Node> = anonymous.then_some(owner).into_iter().collect();
+        let (mut joins, mut shares, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+        for &(node, is_device) in others {
+            let admitted = self.admit(basis, owner, node, occasion);
+            let cut = matches!(admitted, Err((Rule::Cut, _)));
+            if is_device && !cut {
+                devices.push(node);
+            }
+            let (rule, reason) = match admitted {
+                Ok(joined) => {
+                    accepted.push(node);
+                    joins.extend(joined.then_some(Step::Join(owner, node)));
+                    continue;
+                }
+                Err(broken) => broken,
+            };
+            if is_device && !anonymous && !cut && rule != Rule::SharedDevice {
+                shares.push(node);
+            }
+            if rule.sets_apart() {
+                apart.push(node);
+            }
+            refused.push(Refused { identifier: self.identifier(base, node), node: Some(node), rule, reason });
+        }
+        self.hold(basis, &accepted);
+        self.steps.append(&mut joins);
+        for &node in &accepted[1..] {
+            self.link(owner, node, occasion.source, occasion.at, occasion.message_id);
+        }
+        for node in apart {
+            self.hold(basis, &[node]);
+        }
+        if basis.rules.shared_device_policy() != SharedDevice::None {
+            shares.clear();
+        }
+        Some(Resolution { owner, refused, devices, anonymous, shares })
+    }
+
+    /// Joins the set of a node to that of the owner of an event, unless a rule or a decision speaks against it. False if
+    /// they were one before.
+    fn admit(
+        &mut self,
+        basis: Basis<'_>,
+        owner: Node,
+        node: Node,
+        occasion: Occasion<'_>,
+    ) -> Result<bool, Broken> {
+        let base = basis.identities;
+        if let Some(at) = occasion.source_cut {
+            return Err((Rule::Cut, by_hand("evidence of this source does not count", at)));
+        }
+        if let Some(at) = basis.hand.cut(owner, node) {
+            return Err((Rule::Cut, by_hand(CUT, at)));
+        }
+        let (ours, theirs) = (self.root(base, owner), self.root(base, node));
+        if ours == theirs {
+            return Ok(false);
+        }
+        if self.is_shared(base, owner) != self.is_shared(base, node) {
+            return Err((Rule::SharedDevice, SHARED.to_owned()));
+        }
+        self.load(basis, ours);
+        self.load(basis, theirs);
+        if let Some(broken) =
+            self.banned(basis, ours, theirs).or_else(|| self.broken_limit(basis, ours, theirs))
+        {
+            return Err(broken);
+        }
+        self.join(ours, theirs, occasion.message_id);
+        Ok(true)
+    }
+
+    /// The decision that keeps two loaded sets apart.
+    fn banned(&self, basis: Basis<'_>, a: Node, b: Node) -> Option<Broken> {
+        if !basis.hand.has_bans() {
+            return None;
+        }
+        let (_, kind, at) = self.crossing_bans(basis, a, b).next()?;
+        let rule = if kind == DecisionKind::Apart { Rule::Cut } else { Rule::Never };
+        let what = if rule == Rule::Cut { "parted and not to be joined again" } else { "never to be joined" };
+        Some((rule, by_hand(what, at)))
+    }
+
+    /// The bans between two loaded sets: of which two nodes, by what, and since when.
+    pub(crate) fn crossing_bans<'d>(
+        &'d self,
+        basis: Basis<'d>,
+        a: Node,
+        b: Node,
+    ) -> impl Iterator<Item = ((Node, Node), DecisionKind, Timestamp)> + 'd {
+        let of = |root: Node| self.sets.get(&root).map_or(&[][..], |set| &set.banned[..]);
+        let (few, other) = if of(a).len() <= of(b).len() { (of(a), b) } else { (of(b), a) };
+        few.iter().flat_map(move |&node| {
+            let bans = basis.hand.bans(node);
+            bans.filter(move |(banned, ..)| self.root(basis.identities, *banned) == other)
+                .map(move |(banned, kind, at)| ((node, banned), kind, at))
+        })
+    }
+
+    /// The limit that the union of two loaded sets would break.
+    fn broken_limit(&self, basis: Basis<'_>, a: Node, b: Node) -> Option<Broken> {
+        let namespace = |kind| self.namespace_of(basis.identities, kind);
+        self.sets[&a].counts.broken(&self.sets[&b].counts, basis.rules, namespace)
+    }
+
+    /// Loads the sets of two nodes, and gives their roots.
+    pub(crate) fn load_both(&mut self, basis: Basis<'_>, a: Node, b: Node) -> (Node, Node) {
+        let roots = (self.root(basis.identities, a), self.root(basis.identities, b));
+        self.load(basis, roots.0);
+        self.load(basis, roots.1);
+        roots
+    }
+
+    /// Joins two identifiers because somebody said so. Bans precede it, and limits and the rule on shared devices do
+    /// if it is not forced. `Err` tells what kept the two apart; both are held then, each by itself.
+    pub(crate) fn join_by_hand(
+        &mut self,
+        basis: Basis<'_>,
+        join: Ruling,
+        source: u32,
+    ) -> Result<(), Refused> {
+        let base = basis.identities;
+        let (a, b) = (join.a, join.b);
+        let (ours, theirs) = self.load_both(basis, a, b);
+        let message_id = hand_message_id(join.number);
+        if ours != theirs {
+            let forced = join.kind == DecisionKind::Force;
+            let shared = self.is_shared(base, a) != self.is_shared(base, b);
+            let cut = basis.hand.cut(a, b).filter(|_| !forced);
+            let cut = cut.map(|at| (Rule::Cut, by_hand(CUT, at)));
+            let broken =
+                cut.or_else(|| self.banned(basis, ours, theirs)).or_else(|| match (forced, shared) {
+                    (true, _) => None,
+                    (false, true) => Some((Rule::SharedDevice, SHARED.to_owned())),
+                    (false, false) => self.broken_limit(basis, ours, theirs),
+                });
+            if let Some((rule, reason)) = broken {
+                self.hold(basis, &[a]);
+                self.hold(basis, &[b]);
+                return Err(Refused { identifier: self.identifier(base, b), node: Some(b), rule, reason });
+            }
+            self.join(ours, theirs, &message_id);
+        }
+        self.hold(basis, &[a, b]);
+        self.steps.push(Step::Join(a, b));
+        self.link(a, b, source, join.at, &message_id);
+        Ok(())
+    }
+
+    /// Whether a node is in no set.
+    pub(crate) fn is_dormant(&self, base: &Identities, node: Node) -> bool {
+        self.held_root(base, node).is_none()
+    }
+}
+
+/// What stands for the message id of an event where the evidence is a decision by hand.
+pub(crate) fn hand_message_id(number: i64) -> String {
+    format!("link:{number}")
+}
