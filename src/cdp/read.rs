@@ -216,7 +216,7 @@ impl Cdp {
     pub fn check(&self) -> Result<Vec<Problem>> {
         self.read(|db, state| {
             let mut problems = db.problems()?;
-            problems.extend(db.differences(&state.identities)?);
+            problems.extend(db.differences(&state.identities, &state.hand)?);
             Ok(problems)
         })
     }

@@ -55,7 +55,7 @@ pub(crate) struct Ruling {
 }
 
 /// A ban, as one of the two sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ban {
     other: Node,
     kind: DecisionKind,
@@ -63,7 +63,7 @@ struct Ban {
 }
 
 /// All decisions that stand.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Hand {
     /// Links, forced or not, in the order in which they were decided.
     joins: Vec<Ruling>,

@@ -1,9 +1,10 @@
 //! Whether the file is sound, and what it holds.
 
+use rustc_hash::FxHashSet;
 use serde::Serialize;
 
 use super::{Db, Result};
-use crate::identity::Identities;
+use crate::identity::{Hand, Identities, ProfileNo};
 
 /// What a file holds, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,7 +49,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 11] = [
+const INVARIANTS: [Invariant; 15] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -75,7 +76,31 @@ const INVARIANTS: [Invariant; 11] = [
         table: "links",
         broken: "links that no event or more events than there are bear witness to",
         count: "SELECT count(*) FROM links WHERE count < 1 OR last_seen < first_seen
-                OR count > (SELECT count(*) FROM events)",
+                OR count > (SELECT count(*) FROM events) + (SELECT count(*) FROM decisions)",
+    },
+    Invariant {
+        table: "refusals",
+        broken: "refusals of events that are not there, or of another's",
+        count: "SELECT count(*) FROM refusals r WHERE message_id NOT LIKE 'link:%' AND
+                NOT EXISTS (SELECT 1 FROM events e WHERE e.message_id = r.message_id AND e.node IS NOT NULL)",
+    },
+    Invariant {
+        table: "decisions",
+        broken: "decisions on identifiers that are not there",
+        count: "SELECT count(*) FROM decisions WHERE
+                a >= (SELECT count(*) FROM identifiers) OR b >= (SELECT count(*) FROM identifiers)",
+    },
+    Invariant {
+        table: "anonymous_events",
+        broken: "anonymous events that are not there, or belong to nobody",
+        count: "SELECT count(*) FROM anonymous_events a WHERE
+                NOT EXISTS (SELECT 1 FROM events e WHERE e.event = a.event AND e.node IS NOT NULL)",
+    },
+    Invariant {
+        table: "sightings",
+        broken: "sightings by events that are not there, or of somebody else",
+        count: "SELECT count(*) FROM sightings s WHERE
+                NOT EXISTS (SELECT 1 FROM events e WHERE e.message_id = s.message_id AND e.node = s.node)",
     },
     Invariant {
         table: "events",
@@ -96,9 +121,9 @@ const INVARIANTS: [Invariant; 11] = [
     },
     Invariant {
         table: "account_members",
-        broken: "account members that are in no profile",
+        broken: "account members whom no event of the identifier made one",
         count: "SELECT count(*) FROM account_members m WHERE
-                NOT EXISTS (SELECT 1 FROM identifiers i WHERE i.node = m.node AND i.profile IS NOT NULL)",
+                NOT EXISTS (SELECT 1 FROM events e WHERE e.message_id = m.message_id AND e.node = m.node)",
     },
     Invariant {
         table: "standings",
@@ -140,17 +165,35 @@ impl Db {
     }
 
     /// Where the file and what is in memory of it differ.
-    pub(crate) fn differences(&self, held: &Identities) -> Result<Vec<Problem>> {
+    pub(crate) fn differences(&self, held: &Identities, hand: &Hand) -> Result<Vec<Problem>> {
         let kept = self.identities()?;
+        let alike = |node| {
+            kept.interner.kind(node) == held.interner.kind(node)
+                && kept.interner.value(node) == held.interner.value(node)
+                && kept.partition.profile(node) == held.partition.profile(node)
+                && kept.day(node) == held.day(node)
+        };
         let same = kept.interner.len() == held.interner.len()
             && kept.next_profile == held.next_profile
-            && kept.interner.nodes().all(|node| {
-                kept.interner.kind(node) == held.interner.kind(node)
-                    && kept.interner.value(node) == held.interner.value(node)
-                    && kept.partition.profile(node) == held.partition.profile(node)
-            });
-        let what = "memory and file hold different identities".to_owned();
-        Ok(if same { Vec::new() } else { vec![Problem { table: "identifiers".into(), what }] })
+            && kept.shared == held.shared
+            && kept.interner.nodes().all(alike);
+        let mut problems = Vec::new();
+        let mut add =
+            |table: &str, what: &str| problems.push(Problem { table: table.into(), what: what.into() });
+        if !same {
+            add("identifiers", "memory and file hold different identities");
+        }
+        if self.hand()? != *hand {
+            add("decisions", "memory and file hold different decisions");
+        }
+        let people: FxHashSet<ProfileNo> =
+            kept.partition.roots().filter_map(|root| kept.partition.profile(root)).collect();
+        for (profile, founder) in self.standing_profiles()? {
+            if people.contains(&profile) && kept.partition.profile(founder) != Some(profile) {
+                add("profiles", "a profile whose founder is somebody else's");
+            }
+        }
+        Ok(problems)
     }
 
     /// What the file holds.
