@@ -39,7 +39,7 @@ macro_rules! answers {
 }
 
 answers! {
-    Done, Report, ProfileOf, Profiles, Events, Values, Explained, Decided, Decisions, Refusals, Journal, RulesSet,
+    Done, Report, ProfileOf, Profiles, Events, Values, Explained, Decided, Decisions, Refusals, Journal, RulesInForce, RulesSet,
     Restitched, Defined, Segments, Names, Entries, Purged, StatsOf,
     Problems alarms if any, Summary alarms if too_bad,
 }
@@ -314,6 +314,11 @@ impl Journal {
         let cursor = entries.last().map_or(after, |last| last.cursor);
         Self { entries, cursor }
     }
+}
+
+#[derive(Serialize)]
+pub(crate) struct RulesInForce {
+    pub(crate) rules: Value,
 }
 
 #[derive(Serialize)]

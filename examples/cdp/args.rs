@@ -194,11 +194,11 @@ pub(crate) enum Ask {
         #[arg(long, value_name = "T")]
         at: Option<Timestamp>,
     },
-    /// Change the rules of identity; all events are replayed under them.
+    /// Show the rules of identity, or change them; all events are replayed under new ones.
     Rules {
         /// A file that holds the rules to change, those left out stay; `-` is standard input.
         #[arg(value_name = "RULES.json")]
-        changes: PathBuf,
+        changes: Option<PathBuf>,
     },
     /// List refused events, take them in once more, or let go of them.
     Quarantine {

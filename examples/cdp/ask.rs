@@ -40,7 +40,8 @@ impl Ask {
             Self::Preview { definition, at } => {
                 Command::Preview { condition: segment_in(&definition, "preview")?.condition().clone(), at }
             }
-            Self::Rules { changes } => Command::Rules { changes: json_in(&changes)? },
+            Self::Rules { changes: Some(changes) } => Command::Rules { changes: json_in(&changes)? },
+            Self::Rules { changes: None } => Command::ShowRules,
             Self::Quarantine { replay: true, .. } => Command::ReplayQuarantine,
             Self::Quarantine { purge: true, .. } => Command::PurgeQuarantine,
             Self::Quarantine { limit, .. } => Command::Quarantine { limit },

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::answer::{
     Answer, Decided, Decisions, Defined, Done, Entries, Events, Explained, Journal, Names, Problems,
-    ProfileOf, Profiles, Purged, Refusals, Report, Restitched, RulesSet, Segments, StatsOf, Values,
+    ProfileOf, Profiles, Purged, Refusals, Report, Restitched, RulesInForce, RulesSet, Segments, StatsOf,
+    Values,
 };
 use crate::clock::SettableClock;
 use crate::failure::Failure;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Refusals { after: i64, limit: usize },
     Journal { after: i64, limit: usize },
     Rules { changes: Value },
+    ShowRules,
     Simulate { changes: Value },
     Restitch,
     Define { segment: Segment },
@@ -70,6 +72,7 @@ impl Command {
                 | Self::Decisions
                 | Self::Refusals { .. }
                 | Self::Journal { .. }
+                | Self::ShowRules
                 | Self::Simulate { .. }
                 | Self::Segments
                 | Self::Members { .. }
@@ -119,6 +122,7 @@ impl Command {
                 let rules = cdp.rules().changed(&changes)?;
                 Box::new(RulesSet(cdp.set_rules(rules)?))
             }
+            Self::ShowRules => Box::new(RulesInForce { rules: cdp.rules().to_json() }),
             Self::Simulate { changes } => {
                 let rules = cdp.rules().changed(&changes)?;
                 Box::new(RulesSet(cdp.simulate(rules)?))

@@ -64,7 +64,10 @@ impl Command {
             "take_back" => Self::TakeBack { decision: given.required("decision", "a whole number")? },
             "refusals" => Self::Refusals { after: after(given)?, limit: limit(given, ENTRIES)? },
             "journal" => Self::Journal { after: after(given)?, limit: limit(given, ENTRIES)? },
-            "rules" => Self::Rules { changes: given.value("rules")? },
+            "rules" => match given.raw("rules") {
+                Some(text) => Self::Rules { changes: value("rules", text)? },
+                None => Self::ShowRules,
+            },
             "simulate" => Self::Simulate { changes: given.value("rules")? },
             "restitch" => Self::Restitch,
             "define" => Self::Define { segment: segment(given.value("segment")?)? },
@@ -98,6 +101,10 @@ fn instant(members: &mut Members<'_>) -> Result<Option<Timestamp>, Failure> {
 
 fn limit(members: &mut Members<'_>, default: usize) -> Result<usize, Failure> {
     Ok(members.optional("limit", "a whole number")?.unwrap_or(default))
+}
+
+fn value(name: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::bad_request(format!("{name}: {error}")))
 }
 
 /// A cursor, at the beginning if it is left out.

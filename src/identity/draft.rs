@@ -337,9 +337,12 @@ impl Draft {
 
     /// Takes note that a node was seen on a day, which matters if a limit is for periods.
     pub(super) fn see(&mut self, basis: Basis<'_>, node: Node, day: Day) {
+        if !basis.rules.has_periods() {
+            return;
+        }
         let base = basis.identities;
         let before = self.day(base, node);
-        if !basis.rules.has_periods() || day >= before {
+        if day >= before {
             return;
         }
         let root = self.root(base, node);

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use customerdb::{Cause, Change, DecisionKind, DecisionSubject, Identifier, RefusedIdentifier};
 
 use super::{counted, counted_u64, name};
-use crate::answer::{Decided, Decisions, Explained, Journal, Refusals, Restitched, RulesSet};
+use crate::answer::{Decided, Decisions, Explained, Journal, Refusals, Restitched, RulesInForce, RulesSet};
 use crate::table::{Table, amount, clean};
 
 /// Identifiers that were left out, from whom, why, and by which event.
@@ -60,6 +60,12 @@ impl Display for RulesSet {
             writeln!(f, "  {} → {}", names(&example.before), names(&example.after))?;
         }
         Ok(())
+    }
+}
+
+impl Display for RulesInForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:#}", self.rules)
     }
 }
 
