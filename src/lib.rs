@@ -26,7 +26,8 @@ pub use crate::error::{DefinitionError, Error, Result, StorageError};
 pub use crate::event::{Event, EventIds, EventKind, EventTimes, NotAParty, Party, Refusal, Source};
 pub use crate::id::{Identifier, Namespace, NotAnIdentifier, ProfileId, mask};
 pub use crate::identity::{
-    DecisionKind, IdentityGraph, Link, Period, Rule, Rules, RulesExample, RulesReport, SharedDevice,
+    Bridge, DecisionKind, Dot, Hub, IdentityGraph, Link, Period, Rule, Rules, RulesExample, RulesReport,
+    SharedDevice,
 };
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};

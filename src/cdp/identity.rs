@@ -4,7 +4,7 @@ use super::answers::{Decision, DecisionSubject};
 use super::named::{End, Named};
 use super::{Cdp, Explanation, RefusedIdentifier};
 use crate::error::Result;
-use crate::identity::{IdentityGraph, Node, Rules, RulesReport};
+use crate::identity::{IdentityGraph, Rules, RulesReport, by_strength};
 use crate::pipeline::explain::refused_between;
 use crate::pipeline::{State, replay};
 use crate::store::{Db, JournalEntry, Kept, Of};
@@ -42,12 +42,11 @@ impl Cdp {
         self.read(|db, state| {
             let [a, b] = named.map(|named| End::of(named, db, state));
             let (a, b) = (a?, b?);
-            if let Some(root) = a.root
+            if let (Some(from), Some(to)) = (a.node, b.node)
+                && a.root.is_some()
                 && a.root == b.root
             {
-                let nodes: Vec<Node> = state.identities.partition.members(root).collect();
-                let graph = db.graph_of(&state.identities, &nodes)?;
-                let path = graph.path(&a.identifier, &b.identifier).unwrap_or_default();
+                let path = db.path(&state.identities, from, to)?.unwrap_or_default();
                 return Ok(Explanation { same: true, path, refused: Vec::new() });
             }
             let refused = refused_of(db, state, &a, &b)?;
@@ -121,7 +120,11 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn graph(&self) -> Result<IdentityGraph> {
-        self.read(|db, state| Ok(db.graph(&state.identities)?))
+        self.read(|db, State { identities, rules, .. }| {
+            let nodes = identities.interner.nodes();
+            let held = nodes.filter(|node| identities.partition.root(*node).is_some());
+            Ok(db.graph(identities, &by_strength(identities, rules, held))?)
+        })
     }
 
     /// The graph of one person's identifiers, empty if nobody has that id.
@@ -133,9 +136,10 @@ impl Cdp {
     pub fn graph_of(&self, id: impl ToString) -> Result<IdentityGraph> {
         let named = Named::read(&id.to_string())?;
         self.read(|db, state| {
+            let State { identities, rules, .. } = state;
             let node = named.node(db, state)?.into_iter();
-            let nodes: Vec<Node> = node.flat_map(|node| state.identities.partition.members(node)).collect();
-            Ok(db.graph_of(&state.identities, &nodes)?)
+            let nodes = node.flat_map(|node| identities.partition.members(node));
+            Ok(db.graph_of(identities, &by_strength(identities, rules, nodes))?)
         })
     }
 

@@ -5,6 +5,7 @@ mod decisions;
 mod devices;
 mod events;
 mod file;
+mod graph;
 mod journal;
 mod people;
 mod quarantine;

@@ -1,13 +1,13 @@
 //! Identifiers, the links between them, and the profiles they belong to.
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 use uuid::Uuid;
 
 use super::journal::{Cause, Change};
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::id::{Namespace, ProfileId};
-use crate::identity::{Day, Draft, Identities, IdentityGraph, Link, Node, ProfileNo};
+use crate::identity::{Day, Draft, Identities, Node, ProfileNo};
 
 impl Db {
     /// All identities of the file, as the last commit left them.
@@ -188,40 +188,4 @@ impl Db {
         let mut rows = select.query([id.as_uuid().as_bytes()])?;
         Ok(rows.next()?.map(|row| row.get(0).map(Node)).transpose()?)
     }
-
-    /// The graph of these nodes, which are whole components, and the links between them.
-    pub(crate) fn graph_of(&self, identities: &Identities, nodes: &[Node]) -> Result<IdentityGraph> {
-        let mut links = Vec::new();
-        let mut select = self.conn.prepare_cached(&format!("{SELECT_LINKS} WHERE l.a = ?1"))?;
-        for node in nodes {
-            for link in select.query_map([node.0], |row| link(identities, row))? {
-                links.push(link?);
-            }
-        }
-        Ok(IdentityGraph::new(nodes.iter().map(|node| identities.interner.identifier(*node)), links))
-    }
-
-    /// The graph of everyone.
-    pub(crate) fn graph(&self, identities: &Identities) -> Result<IdentityGraph> {
-        let mut select = self.conn.prepare(SELECT_LINKS)?;
-        let links =
-            select.query_map([], |row| link(identities, row))?.collect::<rusqlite::Result<Vec<_>>>()?;
-        let held = identities.interner.nodes().filter(|node| identities.partition.root(*node).is_some());
-        Ok(IdentityGraph::new(held.map(|node| identities.interner.identifier(node)), links))
-    }
-}
-
-const SELECT_LINKS: &str = "SELECT l.a, l.b, l.first_seen, l.last_seen, l.count, l.message_id, s.name
-                            FROM links l JOIN sources s USING (source)";
-
-fn link(identities: &Identities, row: &Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link {
-        a: identities.interner.identifier(Node(row.get(0)?)),
-        b: identities.interner.identifier(Node(row.get(1)?)),
-        first_seen: Timestamp::from_micros(row.get(2)?),
-        last_seen: Timestamp::from_micros(row.get(3)?),
-        count: row.get(4)?,
-        message_id: row.get(5)?,
-        source: row.get(6)?,
-    })
 }

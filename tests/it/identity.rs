@@ -480,7 +480,7 @@ fn a_path_is_a_chain_of_events_that_bore_both_ends() {
         }
     }
     assert!(longest > 2);
-    assert_eq!(cdp.graph().unwrap().components(), cdp.profiles().unwrap().len());
+    assert_eq!(cdp.graph().unwrap().components().len(), cdp.profiles().unwrap().len());
     let one = cdp.explain(profile_of(&cdp, &names[0]).unwrap(), &names[0]).unwrap();
     assert!(one.same);
     assert!(!cdp.explain("user_id:nobody", "user_id:noone").unwrap().same);

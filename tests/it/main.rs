@@ -3,6 +3,7 @@
 
 mod commands;
 mod durability;
+mod graph;
 mod identity;
 mod ingest;
 mod layers;

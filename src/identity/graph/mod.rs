@@ -1,15 +1,21 @@
 //! Identifiers as nodes and evidence as edges: what explains a profile.
 
-use std::collections::HashMap;
-use std::fmt;
+mod cuts;
+mod dot;
+mod hubs;
 
+use std::cmp::Reverse;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
 use petgraph::algo::astar;
-use petgraph::graph::NodeIndex;
-use petgraph::stable_graph::StableUnGraph;
+use petgraph::graph::{NodeIndex, UnGraph};
 use petgraph::unionfind::UnionFind;
-use petgraph::visit::{EdgeRef, IntoEdgeReferences, NodeIndexable};
 use serde::Serialize;
 
+pub use self::dot::Dot;
+pub use self::hubs::{Bridge, Hub};
 use crate::clock::Timestamp;
 use crate::id::Identifier;
 
@@ -36,16 +42,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// The same evidence, told from the other end.
-    fn turned(&self) -> Self {
-        Self { a: self.b.clone(), b: self.a.clone(), ..self.clone() }
+    /// The same evidence, told from the end that `identifier` is at.
+    pub(crate) fn told_from(self, identifier: &Identifier) -> Self {
+        if self.a == *identifier { self } else { Self { a: self.b, b: self.a, ..self } }
+    }
+
+    /// What links between two identifiers are ordered by: the one seen first tells.
+    pub(crate) fn seen(&self) -> (Timestamp, &str) {
+        (self.first_seen, &self.message_id)
     }
 }
 
 /// The graph of identifiers and the evidence between them: of one person, or of everyone.
 ///
 /// Its connected components are the profiles. It is a copy, loaded when asked for; changing the database does
-/// not change it.
+/// not change it. Lists of identifiers begin with the strongest, by the rules in force when it was loaded.
 ///
 /// ```
 /// use customerdb::{Cdp, Event};
@@ -56,63 +67,148 @@ impl Link {
 ///     Event::identify().anonymous_id("device-7").user_id("xiaoming").with_trait("email", "x@example.com"),
 /// ])?;
 /// let graph = cdp.graph()?;
-/// assert_eq!((graph.identifiers().count(), graph.components()), (3, 1));
+/// assert_eq!((graph.len(), graph.links().len(), graph.components().len()), (3, 2, 1));
+/// assert_eq!(graph.degree(&"user_id:xiaoming".parse()?), 2);
 ///
 /// let path = graph.path(&"anonymous_id:device-7".parse()?, &"email:x@example.com".parse()?).unwrap();
 /// assert_eq!(path.len(), 2);
 /// assert_eq!(path[0].b.to_string(), "user_id:xiaoming");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Who glues people together that perhaps are several is told by [`hubs`](Self::hubs), which single joins hold much
+/// together by [`bridges`](Self::bridges); [`to_dot`](Self::to_dot) draws the whole.
 #[derive(Default, Clone)]
 pub struct IdentityGraph {
-    graph: StableUnGraph<Identifier, Link>,
-    places: HashMap<Identifier, NodeIndex>,
+    /// The nodes stand in the order in which they were given, the strongest first.
+    graph: UnGraph<Identifier, Link>,
+    /// Finds the node of an identifier by its hash, which is keyed: values are chosen by strangers.
+    places: HashTable<NodeIndex>,
+    hasher: RandomState,
 }
 
 impl IdentityGraph {
-    /// The graph of these identifiers and links. The ends of every link are identifiers of the graph.
+    /// The graph of these identifiers, the strongest first and each once, and of links between them. The ends of a
+    /// link are told by their places among the identifiers.
     pub(crate) fn new(
         identifiers: impl IntoIterator<Item = Identifier>,
-        links: impl IntoIterator<Item = Link>,
+        links: impl IntoIterator<Item = ([usize; 2], Link)>,
     ) -> Self {
-        let mut graph = Self::default();
+        let (mut graph, mut places, hasher) = (UnGraph::default(), HashTable::new(), RandomState::new());
         for identifier in identifiers {
-            graph.place(&identifier);
+            let hash = hasher.hash_one(&identifier);
+            let node = graph.add_node(identifier);
+            places.insert_unique(hash, node, |node| hasher.hash_one(&graph[*node]));
         }
-        for link in links {
-            let (a, b) = (graph.place(&link.a), graph.place(&link.b));
-            graph.graph.add_edge(a, b, link);
+        for ([a, b], link) in links {
+            graph.add_edge(NodeIndex::new(a), NodeIndex::new(b), link);
         }
-        graph
+        Self { graph, places, hasher }
     }
 
-    fn place(&mut self, identifier: &Identifier) -> NodeIndex {
-        if let Some(place) = self.places.get(identifier) {
-            return *place;
-        }
-        let place = self.graph.add_node(identifier.clone());
-        self.places.insert(identifier.clone(), place);
-        place
+    fn place(&self, identifier: &Identifier) -> Option<NodeIndex> {
+        self.places.find(self.hasher.hash_one(identifier), |node| self.graph[*node] == *identifier).copied()
     }
 
-    /// The identifiers, in no particular order.
-    pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {
-        self.graph.node_weights()
+    /// How many identifiers there are.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Whether there is no identifier.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the identifier, as it is spelled here, is one of the graph's.
+    pub fn contains(&self, identifier: &Identifier) -> bool {
+        self.place(identifier).is_some()
+    }
+
+    /// The identifiers, the strongest first.
+    pub fn identifiers(&self) -> impl ExactSizeIterator<Item = &Identifier> {
+        self.graph.raw_nodes().iter().map(|node| &node.weight)
     }
 
     /// The links, in no particular order. Two identifiers have one for each source whose events bore both.
-    pub fn links(&self) -> impl Iterator<Item = &Link> {
-        self.graph.edge_weights()
+    pub fn links(&self) -> impl ExactSizeIterator<Item = &Link> {
+        self.graph.raw_edges().iter().map(|edge| &edge.weight)
     }
 
-    /// How many connected components there are: profiles, if the graph is everyone's.
-    pub fn components(&self) -> usize {
-        let mut sets = UnionFind::new(self.graph.node_bound());
-        let joins = self
-            .graph
-            .edge_references()
-            .filter(|edge| sets.union(edge.source().index(), edge.target().index()));
-        self.graph.node_count() - joins.count()
+    /// The links between two identifiers, told from `a` to `b`, the one seen first first.
+    ///
+    /// None if they are not linked, or one is not of this graph.
+    pub fn links_between(&self, a: &Identifier, b: &Identifier) -> Vec<Link> {
+        let (Some(from), Some(to)) = (self.place(a), self.place(b)) else { return Vec::new() };
+        self.between(from, to)
+    }
+
+    fn between(&self, from: NodeIndex, to: NodeIndex) -> Vec<Link> {
+        let links = self.graph.edges_connecting(from, to).map(|edge| edge.weight().clone());
+        let mut links: Vec<Link> = links.map(|link| link.told_from(&self.graph[from])).collect();
+        links.sort_by(|one, other| one.seen().cmp(&other.seen()));
+        links
+    }
+
+    /// The identifiers that this one is linked with, each once, the strongest first. None if it is not of this
+    /// graph.
+    pub fn neighbours(&self, identifier: &Identifier) -> impl ExactSizeIterator<Item = &Identifier> {
+        let mut nodes: Vec<NodeIndex> =
+            self.place(identifier).into_iter().flat_map(|node| self.graph.neighbors(node)).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.into_iter().map(|node| &self.graph[node])
+    }
+
+    /// How many identifiers this one is linked with, 0 if it is not of this graph. Links of several sources to the
+    /// same identifier count once.
+    pub fn degree(&self, identifier: &Identifier) -> usize {
+        self.neighbours(identifier).len()
+    }
+
+    /// The connected components, the largest first, each as its identifiers: profiles, if the graph is everyone's.
+    ///
+    /// Among components of one size, the one with the strongest identifier is first.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// cdp.ingest([Event::page().user_id("u1"), Event::page().user_id("u2").anonymous_id("device-7")])?;
+    /// let graph = cdp.graph()?;
+    /// assert_eq!(graph.component_sizes(), [2, 1]);
+    /// for person in graph.components() {
+    ///     println!("{} identifiers, of which the first is {:?}", person.len(), person.collect::<Vec<_>>()[0]);
+    /// }
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    pub fn components(&self) -> impl ExactSizeIterator<Item = impl ExactSizeIterator<Item = &Identifier>> {
+        let components = self.grouped().into_iter();
+        components.map(|nodes| nodes.into_iter().map(|node| &self.graph[node]))
+    }
+
+    /// The numbers of identifiers of the components, the largest first.
+    pub fn component_sizes(&self) -> Vec<usize> {
+        self.grouped().iter().map(Vec::len).collect()
+    }
+
+    /// The nodes of each component.
+    fn grouped(&self) -> Vec<Vec<NodeIndex>> {
+        let mut sets = UnionFind::<NodeIndex>::new(self.len());
+        for edge in self.graph.raw_edges() {
+            sets.union(edge.source(), edge.target());
+        }
+        let mut components: Vec<Vec<NodeIndex>> = Vec::new();
+        let mut numbers: Vec<Option<usize>> = vec![None; self.len()];
+        for node in self.graph.node_indices() {
+            let number = *numbers[sets.find_mut(node).index()].get_or_insert_with(|| {
+                components.push(Vec::new());
+                components.len() - 1
+            });
+            components[number].push(node);
+        }
+        components.sort_by_key(|nodes| Reverse(nodes.len()));
+        components
     }
 
     /// A shortest chain of evidence from `a` to `b`, each link told in the direction of the walk. Empty if both
@@ -120,14 +216,9 @@ impl IdentityGraph {
     ///
     /// Of several links between two neighbours, the one seen first tells.
     pub fn path(&self, a: &Identifier, b: &Identifier) -> Option<Vec<Link>> {
-        let (start, goal) = (*self.places.get(a)?, *self.places.get(b)?);
+        let (start, goal) = (self.place(a)?, self.place(b)?);
         let (_, walk) = astar(&self.graph, start, |node| node == goal, |_| 1_u32, |_| 0)?;
-        let between = |pair: &[NodeIndex]| {
-            let links = self.graph.edges_connecting(pair[0], pair[1]).map(|edge| edge.weight());
-            let first = links.min_by_key(|link| (link.first_seen, &link.message_id))?;
-            Some(if self.graph[pair[0]] == first.a { first.clone() } else { first.turned() })
-        };
-        walk.windows(2).map(between).collect()
+        walk.windows(2).map(|pair| self.between(pair[0], pair[1]).into_iter().next()).collect()
     }
 }
 
@@ -135,59 +226,11 @@ impl fmt::Debug for IdentityGraph {
     /// Counts only: identifiers are personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdentityGraph")
-            .field("identifiers", &self.graph.node_count())
-            .field("links", &self.graph.edge_count())
+            .field("identifiers", &self.len())
+            .field("links", &self.links().len())
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn link(a: &str, b: &str, message_id: &str, at: i64) -> Link {
-        Link {
-            a: Identifier::new("user_id", a),
-            b: Identifier::new("user_id", b),
-            message_id: message_id.into(),
-            source: "default".into(),
-            first_seen: Timestamp::from_millis(at),
-            last_seen: Timestamp::from_millis(at),
-            count: 1,
-        }
-    }
-
-    #[test]
-    fn a_path_is_a_shortest_one_told_in_its_direction() {
-        let links = [
-            link("a", "b", "m1", 1),
-            link("b", "c", "m2", 2),
-            link("d", "c", "m3", 3),
-            link("d", "a", "m4", 4),
-        ];
-        let graph = IdentityGraph::new([Identifier::new("user_id", "alone")], links);
-        let id = |value: &str| Identifier::new("user_id", value);
-        let path = graph.path(&id("c"), &id("a")).unwrap();
-        assert_eq!(path.len(), 2);
-        assert_eq!((&path[0].a, &path[1].b), (&id("c"), &id("a")));
-        assert_eq!(path[0].b, path[1].a);
-        assert_eq!(graph.path(&id("a"), &id("a")), Some(Vec::new()));
-        assert_eq!(graph.path(&id("a"), &id("alone")), None);
-        assert_eq!(graph.path(&id("a"), &id("nobody")), None);
-        assert_eq!(graph.components(), 2);
-    }
-
-    #[test]
-    fn of_parallel_links_the_one_seen_first_tells() {
-        let graph = IdentityGraph::new([], [link("a", "b", "late", 9), link("b", "a", "early", 1)]);
-        let path = graph.path(&Identifier::new("user_id", "a"), &Identifier::new("user_id", "b")).unwrap();
-        assert_eq!(path[0].message_id, "early");
-        assert_eq!(path[0].a.value(), "a");
-    }
-
-    #[test]
-    fn debug_shows_no_identifier() {
-        let graph = IdentityGraph::new([Identifier::new("email", "x@example.com")], []);
-        assert_eq!(format!("{graph:?}"), "IdentityGraph { identifiers: 1, links: 0, .. }");
-    }
-}
+mod tests;
