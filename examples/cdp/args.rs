@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use customerdb::{Durability, Party, Timestamp};
 
 use crate::config::durability_of;
+use crate::graph::LIMIT;
 use crate::request::ENTRIES;
 
 /// An embedded customer data platform from a shell: events in, people out, in one file.
@@ -161,6 +162,20 @@ pub(crate) enum Ask {
     },
     /// Replay all evidence in event-time order.
     Restitch,
+    /// Show which identifiers and which joins hold most together, of everyone or of one person.
+    Graph {
+        /// An identifier or a profile id; everyone by default.
+        id: Option<String>,
+        /// How many components, hubs and bridges to show at most.
+        #[arg(long, value_name = "N", default_value_t = LIMIT)]
+        limit: usize,
+        /// Print the graph as a picture in DOT, the language of Graphviz, instead.
+        #[arg(long)]
+        dot: bool,
+        /// Show identifiers in the picture in full.
+        #[arg(long, requires = "dot")]
+        unmasked: bool,
+    },
     /// Define a segment, in place of one of that name.
     #[command(visible_alias = "define")]
     Segment {
@@ -241,6 +256,8 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db journal --after 100
   echo '{"limits": {"user_id": {"max": null}}}' | cdp --db shop.db simulate -
   cdp --db shop.db restitch
+  cdp --db shop.db graph
+  cdp --db shop.db graph user_id:u1 --dot | dot -Tsvg > u1.svg
   echo '{"event": "Order Completed", "count": {"gte": 3}}' | cdp --db shop.db segment loyal -
   cdp --db shop.db undefine loyal
   cdp --db shop.db segments

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::args::Ask;
 use crate::command::Command;
 use crate::failure::Failure;
+use crate::graph::Wanted;
 
 impl Ask {
     /// The command that is meant, with the files read that it names.
@@ -31,6 +32,9 @@ impl Ask {
             Self::Journal { after, limit } => Command::Journal { after, limit },
             Self::Simulate { changes } => Command::Simulate { changes: json_in(&changes)? },
             Self::Restitch => Command::Restitch,
+            Self::Graph { id, limit, dot, unmasked } => {
+                Command::Graph(Wanted { id, limit, unmasked, only_dot: dot })
+            }
             Self::Segment { name, definition } => {
                 Command::Define { segment: segment_in(&definition, &name)? }
             }

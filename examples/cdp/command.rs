@@ -12,6 +12,7 @@ use crate::answer::{
 };
 use crate::clock::SettableClock;
 use crate::failure::Failure;
+use crate::graph::Wanted;
 
 /// How many names a preview gives.
 const EXAMPLES: usize = 1_000;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     TakeBack { decision: i64 },
     Refusals { after: i64, limit: usize },
     Journal { after: i64, limit: usize },
+    Graph(Wanted),
     Rules { changes: Value },
     ShowRules,
     Simulate { changes: Value },
@@ -74,6 +76,7 @@ impl Command {
                 | Self::Journal { .. }
                 | Self::ShowRules
                 | Self::Simulate { .. }
+                | Self::Graph(_)
                 | Self::Segments
                 | Self::Members { .. }
                 | Self::Preview { .. }
@@ -118,6 +121,7 @@ impl Command {
             Self::TakeBack { decision } => Box::new(Decided::from(cdp.take_back(decision)?)),
             Self::Refusals { after, limit } => Box::new(Refusals::new(cdp.refusals(after, limit)?, after)),
             Self::Journal { after, limit } => Box::new(Journal::new(cdp.journal(after, limit)?, after)),
+            Self::Graph(wanted) => wanted.answer(cdp)?,
             Self::Rules { changes } => {
                 let rules = cdp.rules().changed(&changes)?;
                 Box::new(RulesSet(cdp.set_rules(rules)?))

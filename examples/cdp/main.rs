@@ -14,6 +14,7 @@ mod clock;
 mod command;
 mod config;
 mod failure;
+mod graph;
 mod ingest;
 mod members;
 mod request;

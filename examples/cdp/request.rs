@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::command::Command;
 use crate::failure::Failure;
+use crate::graph::{LIMIT, Wanted};
 use crate::members::Members;
 
 /// How many refused events, refusals and entries of journals are listed if nobody says how many.
@@ -70,6 +71,12 @@ impl Command {
             },
             "simulate" => Self::Simulate { changes: given.value("rules")? },
             "restitch" => Self::Restitch,
+            "graph" => Self::Graph(Wanted {
+                id: given.optional("id", "a string")?,
+                limit: limit(given, LIMIT)?,
+                unmasked: flag(given, "unmasked")?,
+                only_dot: false,
+            }),
             "define" => Self::Define { segment: segment(given.value("segment")?)? },
             "undefine" => Self::Undefine { name: given.string("name")? },
             "segments" => Self::Segments,
