@@ -2,13 +2,16 @@
 //!
 //! The reference is told dense numbers and keeps nothing but the sets; the second one also has to give names their
 //! numbers. `customerdb` reads events, keeps each of them and its evidence, and commits, in memory.
+//! Then it explains, from a file, why two identifiers of a large person are one.
 
 mod common;
 
 use std::collections::HashMap;
 
-use common::{Dice, Outcome, Way, now, print, size, timed};
-use customerdb::{Cdp, Event, ManualClock, Rules};
+use common::{Dice, Folder, Outcome, Way, now, print, size, timed};
+use customerdb::{Cdp, Event, Identifier, ManualClock, Rules};
+use petgraph::algo::astar;
+use petgraph::graph::UnGraph;
 use petgraph::unionfind::UnionFind;
 
 const BATCH: usize = 10_000;
@@ -20,7 +23,9 @@ fn main() -> Outcome {
     let (events, rounds) = (size(300_000, 50_000), size(5, 3));
     println!("stitch: {events} events that bear two identifiers each, {rounds} rounds, medians");
     stitch("People with about four identifiers each", &people(events), rounds)?;
-    stitch("One person, to whom every event adds an identifier", &hub(events), rounds)
+    stitch("One person, to whom every event adds an identifier", &hub(events), rounds)?;
+    explain("Why two of 1,000 identifiers around one are one person", &star(), rounds)?;
+    explain("Why two of 1,000 identifiers in a chain are one person", &chain(), rounds)
 }
 
 /// Users with two devices of their own, one in fifty events on a device of somebody else.
@@ -102,4 +107,72 @@ fn named(pairs: &[(String, String)]) -> usize {
         joins += usize::from(sets.union(user, device));
     }
     numbers.len() - joins
+}
+
+/// One user and 999 devices: users have even numbers here, and devices odd ones.
+fn star() -> Vec<Pair> {
+    (0..999).map(|number| (0, 2 * number + 1)).collect()
+}
+
+/// User after device after user, 1,000 in all.
+fn chain() -> Vec<Pair> {
+    (1..1_000).map(|number| (number - 1, number)).collect()
+}
+
+/// Explains joins within one person, beside petgraph's search for the same path over numbers that are in memory
+/// already, and beside loading the person's graph to search it.
+fn explain(title: &str, pairs: &[Pair], rounds: usize) -> Outcome {
+    let questions = size(1_000, 50);
+    let mut dice = Dice::new(11);
+    let mut end = move || {
+        let (a, b) = pairs[usize::try_from(dice.below(pairs.len() as u64)).unwrap_or(0)];
+        if dice.below(2) == 0 { a } else { b }
+    };
+    let asked: Vec<Pair> = (0..questions).map(|_| (end(), end())).collect();
+    let name = |number: u32| {
+        Identifier::new(["user_id", "anonymous_id"][number as usize % 2], format!("number-{number}"))
+    };
+    let folder = Folder::new("explain")?;
+    let builder = Cdp::builder().clock(ManualClock::at(now())).rules(Rules::unlimited());
+    let cdp = builder.open(folder.file("explain.db"))?;
+    let event = |(a, b): &Pair| {
+        let (user, device) = if a % 2 == 0 { (*a, *b) } else { (*b, *a) };
+        Event::page().user_id(name(user).value()).anonymous_id(name(device).value()).at(now())
+    };
+    cdp.ingest(pairs.iter().map(event))?;
+    let graph = UnGraph::<(), ()>::from_edges(pairs);
+
+    let mut ways = [
+        Way::new("petgraph astar over numbers in memory", questions),
+        Way::new("customerdb: graph_of, and its path", questions),
+        Way::new("customerdb: explain", questions),
+    ];
+    let mut links = [0; 3];
+    for _ in 0..rounds {
+        let (time, found) = timed(|| {
+            let cost = |(a, b): &Pair| astar(&graph, (*a).into(), |node| node == (*b).into(), |_| 1, |_| 0);
+            asked.iter().filter_map(cost).map(|(length, _)| length).sum()
+        });
+        links[0] = found;
+        ways[0].add(time);
+        let (time, found) = timed(|| {
+            let length = |(a, b): &Pair| {
+                let graph = cdp.graph_of(name(*a))?;
+                Ok::<_, customerdb::Error>(graph.path(&name(*a), &name(*b)).map_or(0, |path| path.len()))
+            };
+            asked.iter().map(length).sum::<Result<usize, _>>()
+        });
+        links[1] = found?;
+        ways[1].add(time);
+        let (time, found) = timed(|| {
+            let length =
+                |(a, b): &Pair| Ok::<_, customerdb::Error>(cdp.explain(name(*a), name(*b))?.path.len());
+            asked.iter().map(length).sum::<Result<usize, _>>()
+        });
+        links[2] = found?;
+        ways[2].add(time);
+    }
+    assert!(links.iter().all(|found| *found == links[0]), "different paths: {links:?}");
+    print(title, "questions", &ways);
+    Ok(())
 }
