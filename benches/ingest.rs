@@ -8,6 +8,7 @@ mod common;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::thread;
 
 use common::{Folder, Outcome, Row, Way, print, size, timed, workload};
 use customerdb::{Cdp, Durability, Source};
@@ -35,7 +36,18 @@ fn main() -> Outcome {
         Way::new("SQLite rows: UNIQUE (message_id), a row a commit", singles),
         Way::new("customerdb: ingest, an event a call", singles),
     ];
+    let safe = size(8_000, 1_600);
+    let mut threads =
+        [Way::new("customerdb: 1 thread", safe), Way::new("customerdb: 8 threads, who share commits", safe)];
     for _ in 0..rounds {
+        for (way, many) in threads.iter_mut().zip([1, 8]) {
+            folder.clear("people.db");
+            let cdp = Cdp::open(folder.file("people.db"))?;
+            let (time, stored) = timed(|| each_alone(&cdp, &rows[..safe], many));
+            stored?;
+            assert_eq!(cdp.stats()?.events, safe as u64);
+            way.add(time);
+        }
         for (way, unique) in bulk.iter_mut().zip([false, true]) {
             let conn = plain(&folder, unique, "full")?;
             let (time, stored) = timed(|| store(&conn, &file, &rows));
@@ -67,7 +79,22 @@ fn main() -> Outcome {
     }
     print("In bulk, durability full", "events", &bulk);
     print("One by one, durability normal", "events", &single);
+    print("One by one, durability full", "events", &threads);
     Ok(())
+}
+
+/// Takes events in by calls of one event each, from several threads.
+fn each_alone(cdp: &Cdp, rows: &[Row], threads: usize) -> Outcome {
+    let calls = |rows: &[Row]| rows.iter().try_for_each(|row| cdp.ingest([row.json.as_str()]).map(|_| ()));
+    let done: Result<(), customerdb::Error> = thread::scope(|scope| {
+        let parts = rows.chunks(rows.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|part| scope.spawn(move || calls(part))).collect();
+        running.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    });
+    Ok(done?)
 }
 
 /// A new database with one table of events.

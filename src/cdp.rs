@@ -3,6 +3,7 @@
 mod answers;
 mod batch;
 mod decide;
+mod group;
 mod identity;
 mod named;
 mod read;
@@ -18,6 +19,7 @@ pub use self::answers::{
     RefusedIdentifier, SegmentSize,
 };
 pub use self::batch::Batch;
+use self::group::Queue;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::EventLimits;
@@ -107,6 +109,8 @@ struct Inner {
     readers: Mutex<Vec<Db>>,
     /// The thread that writes now, if any.
     holder: Mutex<Option<ThreadId>>,
+    /// The calls that wait to be committed together.
+    queue: Queue,
     /// `None` if the handle is read-only.
     writer: Option<Mutex<Writer>>,
 }
@@ -159,6 +163,7 @@ impl Cdp {
             state: RwLock::new(state),
             readers: Mutex::default(),
             holder: Mutex::default(),
+            queue: Queue::default(),
             writer: writer.map(Mutex::new),
         };
         Self { inner: Arc::new(inner) }

@@ -55,7 +55,12 @@ impl Cdp {
 
     /// Begins a batch that counts profiles together with others of the same call.
     pub(super) fn begin_counting(&self, tally: Tally) -> Result<Batch<'_>> {
-        let turn = self.turn()?;
+        self.begin_in(self.next_turn()?, tally)
+    }
+
+    /// Begins a batch in a turn that has no transaction yet.
+    pub(super) fn begin_in<'c>(&'c self, mut turn: Turn<'c>, tally: Tally) -> Result<Batch<'c>> {
+        turn.begin()?;
         let intake = Some(Intake::new(&self.state(), self.now()));
         Ok(Batch { cdp: self, turn, intake, tally, position: 0 })
     }
@@ -88,6 +93,23 @@ impl Batch<'_> {
             self.position += 1;
         }
         Ok(())
+    }
+
+    /// Takes events in that are read already.
+    pub(super) fn take_all(&mut self, source: &Source, readings: &[Reading]) -> Result<()> {
+        for reading in readings {
+            self.take(source, self.position, reading)?;
+            self.position += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends one of several calls that the batch is made of: gives what came of it, counted by itself. An error if that
+    /// cannot be told apart from the others.
+    pub(super) fn end_call(&mut self) -> Result<IngestReport> {
+        let intake = self.intake.as_mut().ok_or(Error::Abandoned)?;
+        self.position = 0;
+        intake.end_call().ok_or(Error::Abandoned)
     }
 
     /// Takes one event in, which stands at `position`.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Desk, State, VERSION};
 use crate::store::{Db, Place};
 
-/// The right to write, and a transaction under way. What is not published when it is dropped, however that comes
+/// The right to write, and once it is begun a transaction. What is not published when it is dropped, however that comes
 /// about, is taken back.
 pub(super) struct Turn<'c> {
     cdp: &'c Cdp,
@@ -22,13 +22,19 @@ impl Cdp {
     /// Waits for the right to write, and begins a transaction. A thread that has its turn already, a batch of its own,
     /// would wait for ever, and is told so.
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
+        let mut turn = self.next_turn()?;
+        turn.begin()?;
+        Ok(turn)
+    }
+
+    /// Waits for the right to write. No transaction is begun.
+    pub(super) fn next_turn(&self) -> Result<Turn<'_>> {
         if self.has_turn() {
             return Err(Error::Busy);
         }
         let writer = self.writer()?;
-        writer.db.begin_write()?;
         *self.holder() = Some(thread::current().id());
-        Ok(Turn { cdp: self, writer, open: true })
+        Ok(Turn { cdp: self, writer, open: false })
     }
 
     /// Waits until nobody writes, and lends the writer's connection to a reader: a database in memory has but one.
@@ -42,7 +48,7 @@ impl Cdp {
     }
 
     /// Whether it is this thread's turn.
-    fn has_turn(&self) -> bool {
+    pub(super) fn has_turn(&self) -> bool {
         *self.holder() == Some(thread::current().id())
     }
 
@@ -53,6 +59,13 @@ impl Cdp {
 }
 
 impl Turn<'_> {
+    /// Begins the transaction.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.writer.db.begin_write()?;
+        self.open = true;
+        Ok(())
+    }
+
     /// The connection to write with.
     pub(super) fn db(&self) -> &Db {
         &self.writer.db

@@ -53,7 +53,8 @@ impl Cdp {
         self.ingest_from(&Source::default(), events)
     }
 
-    /// Takes events in from a source, as one transaction.
+    /// Takes events in from a source, as one transaction. Small calls that wait for each other share one, so that many
+    /// threads which each ingest a few events need not wait for the disk once each.
     ///
     /// # Errors
     ///
@@ -63,9 +64,7 @@ impl Cdp {
         source: &Source,
         events: impl IntoIterator<Item = impl Into<Input>>,
     ) -> Result<IngestReport> {
-        let mut batch = self.begin()?;
-        batch.ingest_from(source, events)?;
-        batch.commit()
+        self.take_in(source, events)
     }
 
     /// Takes in a file of events: JSON, one event a line, or a JSON array, as it is or packed with gzip or zstd.

@@ -198,6 +198,12 @@ impl Draft {
         })
     }
 
+    /// The numbers of the profiles that came to be, and of those that were absorbed, since so many were.
+    pub(crate) fn since(&self, (next, absorbed): (u32, usize)) -> (std::ops::Range<u32>, Vec<u32>) {
+        let gone = self.pending.absorbed.iter().skip(absorbed).map(|absorbed| absorbed.profile.0);
+        (next..self.next_profile, gone.collect())
+    }
+
     /// The numbers of the profiles that came to be.
     pub(crate) fn founded(&self, base: &Identities) -> std::ops::Range<u32> {
         base.next_profile..self.next_profile

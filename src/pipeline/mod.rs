@@ -15,6 +15,8 @@ pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod scope;
 
+use std::mem;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
@@ -108,6 +110,8 @@ pub(crate) struct Intake {
     retold: Vec<Node>,
     /// Aliases among them that are nobody's.
     retold_orphans: Vec<i64>,
+    /// The number that the next profile had, and how many had been absorbed, when the last call of the batch ended.
+    counted: (u32, usize),
     report: IngestReport,
 }
 
@@ -134,6 +138,7 @@ impl Intake {
             touched: FxHashSet::default(),
             retold: Vec::new(),
             retold_orphans: Vec::new(),
+            counted: (state.identities.next_profile, 0),
             report: IngestReport::default(),
         }
     }
@@ -146,6 +151,21 @@ impl Intake {
     /// What came of the batch so far, but for the counts of profiles.
     pub(crate) fn report(&self) -> &IngestReport {
         &self.report
+    }
+
+    /// Ends one of several calls that the batch is made of, and gives what came of it. `None` if a part of the log is to
+    /// be told anew, which mixes what the calls did to profiles.
+    pub(crate) fn end_call(&mut self) -> Option<IngestReport> {
+        if !self.retold.is_empty() {
+            return None;
+        }
+        let mut report = mem::take(&mut self.report);
+        let (founded, absorbed) = self.draft.since(self.counted);
+        let mut tally = Tally::default();
+        tally.count(founded.clone(), absorbed);
+        tally.report(&mut report);
+        self.counted = (founded.end, self.draft.pending.absorbed.len());
+        Some(report)
     }
 
     /// Takes one event in: keeps it, resolves whose it is, and records what it says; or puts it into quarantine.
@@ -255,7 +275,7 @@ impl Intake {
         tally: &mut Tally,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<(Change, IngestReport)> {
-        let Self { mut draft, now, touched, retold, retold_orphans, mut report } = self;
+        let Self { mut draft, now, touched, retold, retold_orphans, mut report, .. } = self;
         let base = &state.identities;
         let founded = draft.founded(base);
         let absorbed: Vec<u32> = draft.pending.absorbed.iter().map(|absorbed| absorbed.profile.0).collect();

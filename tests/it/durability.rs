@@ -691,6 +691,58 @@ fn threads_agree_on_a_database_in_memory_too() {
     sound(&cdp);
 }
 
+/// Calls that wait for their turn share a commit. Each still gets the report that it would have got by itself, in some
+/// order of the calls.
+#[test]
+fn small_calls_of_many_threads_are_counted_each_by_itself() {
+    const THREADS: usize = 8;
+    const CALLS: usize = 60;
+    let (_folder, path) = place();
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).open(&path).unwrap();
+    // Every event is sent by two threads; logins join devices to users, so that calls join what others have founded.
+    let event = |number: usize| {
+        let page = Event::page().anonymous_id(format!("a{}", number % 17)).message_id(format!("m{number}"));
+        if number.is_multiple_of(5) { page.user_id(format!("u{}", number % 17)) } else { page }
+    };
+    let reports: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (cdp, event) = (&cdp, &event);
+                scope.spawn(move || {
+                    let mut reports = Vec::new();
+                    for call in 0..CALLS {
+                        let number = (thread / 2) * CALLS + call;
+                        // One in seven is refused, and bothers none of the others.
+                        let refused = (call % 7 == 0).then(|| Event::track("").user_id("u"));
+                        let report = cdp.ingest([event(number)].into_iter().chain(refused)).unwrap();
+                        assert_eq!(report.accepted + report.duplicates, 1);
+                        let positions: Vec<u64> =
+                            report.rejected.iter().map(|event| event.position).collect();
+                        assert_eq!(positions, if call % 7 == 0 { vec![1] } else { vec![] });
+                        // What is acknowledged is there.
+                        assert!(cdp.profile(format!("anonymous_id:a{}", number % 17)).unwrap().is_some());
+                        reports.push(report);
+                    }
+                    reports
+                })
+            })
+            .collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let sum = |count: fn(&customerdb::IngestReport) -> u64| reports.iter().map(count).sum::<u64>();
+    let distinct = (THREADS / 2 * CALLS) as u64;
+    assert_eq!(sum(|report| report.accepted), distinct);
+    assert_eq!(sum(|report| report.duplicates), distinct);
+    assert_eq!(cdp.stats().unwrap().events, distinct);
+    let people = cdp.profiles().unwrap().len() as u64;
+    assert_eq!(sum(|report| report.profiles_created) - sum(|report| report.merges), people);
+    sound(&cdp);
+    let after = view(&cdp);
+    drop(cdp);
+    assert_eq!(view(&open(&path)), after);
+}
+
 // ---- another process ----
 
 const ROLE: &str = "CUSTOMERDB_TEST_ROLE";
