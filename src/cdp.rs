@@ -7,6 +7,7 @@ mod group;
 mod identity;
 mod named;
 mod read;
+mod suggest;
 mod turn;
 mod write;
 
@@ -20,6 +21,7 @@ pub use self::answers::{
 };
 pub use self::batch::Batch;
 use self::group::Queue;
+pub use self::suggest::{Suggestion, Suggestions};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, Result};
 use crate::event::EventLimits;

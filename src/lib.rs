@@ -16,7 +16,7 @@ mod value;
 pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
     Batch, Cdp, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation, Person,
-    QuarantineEntry, RefusedIdentifier, SegmentSize,
+    QuarantineEntry, RefusedIdentifier, SegmentSize, Suggestion, Suggestions,
 };
 pub use crate::clock::{
     Clock, ManualClock, NotASpan, NotATime, Span, SystemClock, Timestamp, days, hours, millis, minutes,
@@ -26,8 +26,8 @@ pub use crate::error::{DefinitionError, Error, Result, StorageError};
 pub use crate::event::{Event, EventIds, EventKind, EventTimes, NotAParty, Party, Refusal, Source};
 pub use crate::id::{Identifier, Namespace, NotAnIdentifier, ProfileId, mask};
 pub use crate::identity::{
-    Bridge, DecisionKind, Dot, Hub, IdentityGraph, Link, Period, Rule, Rules, RulesExample, RulesReport,
-    SharedDevice,
+    BlockingKey, Bridge, ComparisonLevel, DecisionKind, Dot, Hub, IdentityGraph, Link, Matching, Period,
+    Rule, Rules, RulesExample, RulesReport, SharedDevice, SkippedBlock, SuggestionRow, TraitComparison,
 };
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};

@@ -19,6 +19,7 @@ pub(crate) mod path;
 pub(crate) mod replay;
 pub(crate) mod resolve;
 pub(crate) mod rules;
+pub(crate) mod suggest;
 
 pub use counts::Rule;
 pub(crate) use draft::{Basis, Draft, NAMESPACES};
@@ -35,3 +36,4 @@ pub use replay::{RulesExample, RulesReport};
 pub(crate) use resolve::{Occasion, Refused, Resolution, hand_message_id};
 pub(crate) use rules::Day;
 pub use rules::{Period, Rules, SharedDevice};
+pub use suggest::{BlockingKey, ComparisonLevel, Matching, SkippedBlock, SuggestionRow, TraitComparison};

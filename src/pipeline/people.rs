@@ -7,6 +7,7 @@ use crate::identity::{Identities, Person, Rules, by_strength};
 use crate::profile::{Account, History, PastEvent, Profile, standing};
 use crate::segment::Needs;
 use crate::store::{Db, Result};
+use crate::value::{Object, nfc};
 
 /// What conditions with these needs have to see of a person. Events later than `until` are
 /// left out, with what they asserted.
@@ -40,6 +41,15 @@ pub(crate) fn history(db: &Db, person: &Person, needs: &Needs, until: Option<Tim
     history.events.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
     history.traits = standing(asserted).into_iter().map(|(name, held)| (name, held.value)).collect();
     Ok(history)
+}
+
+/// The traits of a person that stand, of those whose names are wanted.
+pub(crate) fn traits(db: &Db, person: &Person, wanted: impl Fn(&str) -> bool) -> Result<Object> {
+    let mut asserted = Vec::new();
+    for &node in &person.nodes {
+        asserted.extend(db.traits_of(node)?.into_iter().filter(|(name, _)| wanted(&nfc(name))));
+    }
+    Ok(standing(asserted).into_iter().map(|(name, held)| (name, held.value)).collect())
 }
 
 /// The profile of a person. Its segments are the caller's to fill in.

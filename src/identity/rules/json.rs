@@ -206,19 +206,19 @@ pub(super) fn compile(path: &str, pattern: &str) -> Result<Blocked, DefinitionEr
     regex.map(Blocked::Pattern).map_err(|error| DefinitionError::new(path, format!("not a pattern: {error}")))
 }
 
-fn unknown(path: &str, name: &str, expected: &str) -> DefinitionError {
+pub(crate) fn unknown(path: &str, name: &str, expected: &str) -> DefinitionError {
     DefinitionError::new(path, format!("unknown member {name:?}, expected one of {expected}"))
 }
 
-fn object<'v>(path: &str, value: &'v Value) -> Result<&'v Object, DefinitionError> {
+pub(crate) fn object<'v>(path: &str, value: &'v Value) -> Result<&'v Object, DefinitionError> {
     value.as_object().ok_or_else(|| expected(path, "an object", value))
 }
 
-fn array<'v>(path: &str, value: &'v Value) -> Result<&'v Vec<Value>, DefinitionError> {
+pub(crate) fn array<'v>(path: &str, value: &'v Value) -> Result<&'v Vec<Value>, DefinitionError> {
     value.as_array().ok_or_else(|| expected(path, "an array", value))
 }
 
-fn string<'v>(path: &str, value: &'v Value) -> Result<&'v str, DefinitionError> {
+pub(crate) fn string<'v>(path: &str, value: &'v Value) -> Result<&'v str, DefinitionError> {
     value.as_str().ok_or_else(|| expected(path, "a string", value))
 }
 
@@ -235,6 +235,6 @@ fn read_max(path: &str, value: &Value) -> Result<Option<u32>, DefinitionError> {
     }
 }
 
-fn expected(path: &str, what: &str, found: &Value) -> DefinitionError {
+pub(crate) fn expected(path: &str, what: &str, found: &Value) -> DefinitionError {
     DefinitionError::new(path, format!("expected {what}, found {}", kind_of(found)))
 }

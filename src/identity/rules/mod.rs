@@ -1,6 +1,6 @@
 //! What may be joined: the rules of identity.
 
-mod json;
+pub(super) mod json;
 mod limits;
 
 use std::borrow::Cow;

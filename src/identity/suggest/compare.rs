@@ -1,0 +1,130 @@
+//! Two people, compared: which level holds of each trait.
+
+use rustc_hash::FxHashMap;
+use strsim::{damerau_levenshtein, jaro_winkler};
+
+use super::matching::{Matching, Test};
+use super::table::{Column, Held, Table};
+
+/// How many traits can be compared, at four bits each.
+pub(super) const COMPARISONS: usize = 16;
+
+/// How many levels a comparison can have, `else` among them.
+pub(super) const LEVELS: usize = 15;
+
+/// The level of a trait that one of the two does not have.
+pub(super) const MISSING: usize = 15;
+
+/// How many pairs of values a comparison remembers at most, at 16 bytes each.
+const REMEMBERED: usize = 1 << 21;
+
+/// The number of the level that holds of each trait, or [`MISSING`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Pattern(u64);
+
+impl Pattern {
+    /// This pattern with a level of one more comparison.
+    pub(super) fn with(self, comparison: usize, level: usize) -> Self {
+        Self(self.0 | (level as u64 & 0xF) << (4 * comparison))
+    }
+
+    /// The level of a comparison.
+    pub(super) fn level(self, comparison: usize) -> usize {
+        (self.0 >> (4 * comparison) & 0xF) as usize
+    }
+}
+
+/// A trait's values and the levels by which they are compared.
+pub(super) struct Compared<'t> {
+    pub(super) column: &'t Column,
+    /// All levels but the last, which holds of anything.
+    pub(super) tests: Vec<Test>,
+    /// The levels of pairs of values that were compared before.
+    known: FxHashMap<(u32, u32), u8>,
+}
+
+impl Compared<'_> {
+    /// The level that holds of two people.
+    fn level(&mut self, a: u32, b: u32) -> usize {
+        let (Some(a), Some(b)) = (self.column.cell(a), self.column.cell(b)) else { return MISSING };
+        let pair = (a.min(b), a.max(b));
+        if let Some(level) = self.known.get(&pair) {
+            return usize::from(*level);
+        }
+        let (a, b) = (self.column.held(a), self.column.held(b));
+        let level = self.tests.iter().position(|test| holds(*test, a, b)).unwrap_or(self.tests.len());
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(pair, u8::try_from(level).unwrap_or(u8::MAX));
+        level
+    }
+}
+
+/// Compares people by all traits of a model.
+pub(super) struct Comparer<'t> {
+    pub(super) traits: Vec<Compared<'t>>,
+}
+
+impl<'t> Comparer<'t> {
+    pub(super) fn new(matching: &Matching, table: &'t Table) -> Self {
+        let compared = |comparison: &super::TraitComparison| Compared {
+            column: table.column(&comparison.path),
+            tests: comparison
+                .levels
+                .iter()
+                .map(|level| level.test)
+                .filter(|test| *test != Test::Else)
+                .collect(),
+            known: FxHashMap::default(),
+        };
+        Self { traits: matching.comparisons.iter().map(compared).collect() }
+    }
+
+    /// What holds of two people.
+    pub(super) fn pattern(&mut self, a: u32, b: u32) -> Pattern {
+        let traits = self.traits.iter_mut().enumerate();
+        traits
+            .fold(Pattern::default(), |pattern, (index, compared)| pattern.with(index, compared.level(a, b)))
+    }
+}
+
+fn holds(test: Test, a: &Held, b: &Held) -> bool {
+    let texts = a.is_text && b.is_text;
+    match test {
+        Test::Exact => a.equal == b.equal,
+        Test::JaroWinkler(least) => texts && jaro_winkler(&a.text, &b.text) >= least,
+        Test::DamerauLevenshtein(most) => texts && within_edits(&a.text, &b.text, most as usize),
+        Test::First(characters) => texts && begin_alike(&a.text, &b.text, characters as usize),
+        Test::Within(most) => match (a.number, b.number) {
+            (Some(a), Some(b)) => (a - b).abs() <= most,
+            _ => false,
+        },
+        Test::WithinSpan(most) => match (a.time, b.time) {
+            (Some(a), Some(b)) => a.max(b) <= a.min(b).after(most),
+            _ => false,
+        },
+        Test::Else => true,
+    }
+}
+
+fn within_edits(a: &str, b: &str, most: usize) -> bool {
+    // An edit changes the length by one letter at most.
+    a.chars().count().abs_diff(b.chars().count()) <= most && damerau_levenshtein(a, b) <= most
+}
+
+fn begin_alike(a: &str, b: &str, characters: usize) -> bool {
+    let start = |text: &str| {
+        let last = text.char_indices().nth(characters.checked_sub(1)?);
+        last.map(|(at, last)| at + last.len_utf8())
+    };
+    match (start(a), start(b)) {
+        (Some(end), Some(other)) => a[..end] == b[..other],
+        _ => false,
+    }
+}
+
+/// How alike the texts of two values are, `None` for arrays and objects.
+pub(super) fn similarity(a: &Held, b: &Held) -> Option<f64> {
+    (a.is_text && b.is_text).then(|| jaro_winkler(&a.text, &b.text))
+}
