@@ -11,4 +11,5 @@ mod model;
 mod real_data;
 mod segments;
 mod spellings;
+mod suggestions;
 mod support;

@@ -1,5 +1,7 @@
 //! Two people, compared: which level holds of each trait.
 
+use std::cell::OnceCell;
+
 use rustc_hash::FxHashMap;
 use strsim::{damerau_levenshtein, jaro_winkler};
 
@@ -52,7 +54,8 @@ impl Compared<'_> {
             return usize::from(*level);
         }
         let (a, b) = (self.column.held(a), self.column.held(b));
-        let level = self.tests.iter().position(|test| holds(*test, a, b)).unwrap_or(self.tests.len());
+        let likeness = Likeness::new(a, b);
+        let level = self.tests.iter().position(|test| likeness.holds(*test)).unwrap_or(self.tests.len());
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
@@ -89,28 +92,48 @@ impl<'t> Comparer<'t> {
     }
 }
 
-fn holds(test: Test, a: &Held, b: &Held) -> bool {
-    let texts = a.is_text && b.is_text;
-    match test {
-        Test::Exact => a.equal == b.equal,
-        Test::JaroWinkler(least) => texts && jaro_winkler(&a.text, &b.text) >= least,
-        Test::DamerauLevenshtein(most) => texts && within_edits(&a.text, &b.text, most as usize),
-        Test::First(characters) => texts && begin_alike(&a.text, &b.text, characters as usize),
-        Test::Within(most) => match (a.number, b.number) {
-            (Some(a), Some(b)) => (a - b).abs() <= most,
-            _ => false,
-        },
-        Test::WithinSpan(most) => match (a.time, b.time) {
-            (Some(a), Some(b)) => a.max(b) <= a.min(b).after(most),
-            _ => false,
-        },
-        Test::Else => true,
-    }
+/// Two values, and how alike they are: worked out when a level asks, once for all levels.
+struct Likeness<'h> {
+    a: &'h Held,
+    b: &'h Held,
+    texts: bool,
+    jaro_winkler: OnceCell<f64>,
+    edits: OnceCell<usize>,
 }
 
-fn within_edits(a: &str, b: &str, most: usize) -> bool {
-    // An edit changes the length by one letter at most.
-    a.chars().count().abs_diff(b.chars().count()) <= most && damerau_levenshtein(a, b) <= most
+impl<'h> Likeness<'h> {
+    fn new(a: &'h Held, b: &'h Held) -> Self {
+        Self { a, b, texts: a.is_text && b.is_text, jaro_winkler: OnceCell::new(), edits: OnceCell::new() }
+    }
+
+    fn holds(&self, test: Test) -> bool {
+        let Self { a, b, .. } = self;
+        match test {
+            Test::Exact => a.equal == b.equal,
+            Test::JaroWinkler(least) => self.texts && self.jaro_winkler() >= least,
+            Test::DamerauLevenshtein(most) => self.texts && self.is_within(most as usize),
+            Test::First(characters) => self.texts && begin_alike(&a.text, &b.text, characters as usize),
+            Test::Within(most) => match (a.number, b.number) {
+                (Some(a), Some(b)) => (a - b).abs() <= most,
+                _ => false,
+            },
+            Test::WithinSpan(most) => match (a.time, b.time) {
+                (Some(a), Some(b)) => a.max(b) <= a.min(b).after(most),
+                _ => false,
+            },
+            Test::Else => true,
+        }
+    }
+
+    fn jaro_winkler(&self) -> f64 {
+        *self.jaro_winkler.get_or_init(|| jaro_winkler(&self.a.text, &self.b.text))
+    }
+
+    fn is_within(&self, edits: usize) -> bool {
+        // An edit changes the length by one character at most.
+        self.a.characters.abs_diff(self.b.characters) <= edits
+            && *self.edits.get_or_init(|| damerau_levenshtein(&self.a.text, &self.b.text)) <= edits
+    }
 }
 
 fn begin_alike(a: &str, b: &str, characters: usize) -> bool {

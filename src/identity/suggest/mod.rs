@@ -17,3 +17,6 @@ pub use matching::{BlockingKey, ComparisonLevel, Matching, TraitComparison};
 pub use score::SuggestionRow;
 pub(crate) use score::{Candidate, suggest};
 pub(crate) use table::Table;
+
+#[cfg(test)]
+mod tests;

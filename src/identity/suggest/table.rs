@@ -72,6 +72,8 @@ pub(super) struct Held {
     pub(super) value: Value,
     /// Text folded; anything else as JSON.
     pub(super) text: String,
+    /// How many characters the text has.
+    pub(super) characters: usize,
     /// Whether the text may be looked into; arrays and objects are equal or not.
     pub(super) is_text: bool,
     /// Values of one number are equal.
@@ -115,7 +117,8 @@ impl Column {
         let is_text = !matches!(value, Value::Array(_) | Value::Object(_));
         let (number, time) = (number.map(Num::as_f64), time(&text));
         let place = self::next(self.values.len());
-        self.values.push(Held { value: value.clone(), text, is_text, equal, number, time });
+        let characters = text.chars().count();
+        self.values.push(Held { value: value.clone(), text, characters, is_text, equal, number, time });
         self.spelled.insert(json, place);
         place
     }
