@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
+use crate::suggest::Suggested;
 
 /// What a command is answered with: JSON for programs, `Display` for people.
 pub(crate) trait Answer: fmt::Display {
@@ -41,6 +42,7 @@ macro_rules! answers {
 answers! {
     Done, Report, ProfileOf, Profiles, Events, Values, Explained, Decided, Decisions, Refusals, Journal, RulesInForce, RulesSet,
     Restitched, Defined, Segments, Names, Entries, Purged, StatsOf,
+    Suggested,
     Problems alarms if any, Summary alarms if too_bad,
 }
 

@@ -176,6 +176,15 @@ pub(crate) enum Ask {
         #[arg(long, requires = "dot")]
         unmasked: bool,
     },
+    /// List pairs of profiles that may be one person, each with its reasons; nobody is joined.
+    Suggest {
+        /// A file that holds what to compare and how; `-` is standard input.
+        #[arg(value_name = "MATCHING.json")]
+        matching: PathBuf,
+        /// How many pairs at most, the strongest; as the file says by default.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
     /// Define a segment, in place of one of that name.
     #[command(visible_alias = "define")]
     Segment {
@@ -258,6 +267,7 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db restitch
   cdp --db shop.db graph
   cdp --db shop.db graph user_id:u1 --dot | dot -Tsvg > u1.svg
+  cdp --db shop.db suggest matching.json --limit 20
   echo '{"event": "Order Completed", "count": {"gte": 3}}' | cdp --db shop.db segment loyal -
   cdp --db shop.db undefine loyal
   cdp --db shop.db segments

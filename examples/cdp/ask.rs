@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use customerdb::{Condition, DefinitionError, Segment};
+use customerdb::{Condition, DefinitionError, Matching, Segment};
 use serde_json::{Value, json};
 
 use crate::args::Ask;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::graph::Wanted;
+use crate::request::limited;
 
 impl Ask {
     /// The command that is meant, with the files read that it names.
@@ -34,6 +35,11 @@ impl Ask {
             Self::Restitch => Command::Restitch,
             Self::Graph { id, limit, dot, unmasked } => {
                 Command::Graph(Wanted { id, limit, unmasked, only_dot: dot })
+            }
+            Self::Suggest { matching, limit } => {
+                let read = Matching::from_json(&text_in(&matching)?);
+                let read = read.map_err(|error| Failure::from(error).at(matching.display()))?;
+                Command::Suggest { matching: limited(read, limit) }
             }
             Self::Segment { name, definition } => {
                 Command::Define { segment: segment_in(&definition, &name)? }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use customerdb::{Cdp, Condition, Error, Input, Segment, Source, Timestamp};
+use customerdb::{Cdp, Condition, Error, Input, Matching, Segment, Source, Timestamp};
 use serde_json::Value;
 
 use crate::answer::{
@@ -13,6 +13,7 @@ use crate::answer::{
 use crate::clock::SettableClock;
 use crate::failure::Failure;
 use crate::graph::Wanted;
+use crate::suggest::Suggested;
 
 /// How many names a preview gives.
 const EXAMPLES: usize = 1_000;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Refusals { after: i64, limit: usize },
     Journal { after: i64, limit: usize },
     Graph(Wanted),
+    Suggest { matching: Matching },
     Rules { changes: Value },
     ShowRules,
     Simulate { changes: Value },
@@ -77,6 +79,7 @@ impl Command {
                 | Self::ShowRules
                 | Self::Simulate { .. }
                 | Self::Graph(_)
+                | Self::Suggest { .. }
                 | Self::Segments
                 | Self::Members { .. }
                 | Self::Preview { .. }
@@ -122,6 +125,7 @@ impl Command {
             Self::Refusals { after, limit } => Box::new(Refusals::new(cdp.refusals(after, limit)?, after)),
             Self::Journal { after, limit } => Box::new(Journal::new(cdp.journal(after, limit)?, after)),
             Self::Graph(wanted) => wanted.answer(cdp)?,
+            Self::Suggest { matching } => Box::new(Suggested::from(cdp.suggestions(&matching)?)),
             Self::Rules { changes } => {
                 let rules = cdp.rules().changed(&changes)?;
                 Box::new(RulesSet(cdp.set_rules(rules)?))

@@ -20,6 +20,7 @@ mod members;
 mod request;
 mod run;
 mod show;
+mod suggest;
 mod table;
 
 use std::io::{self, Write};

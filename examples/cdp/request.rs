@@ -1,6 +1,6 @@
 //! Commands as programs write them: one JSON object each.
 
-use customerdb::{Condition, Input, Party, Segment, Source, Timestamp};
+use customerdb::{Condition, Input, Matching, Party, Segment, Source, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -77,6 +77,10 @@ impl Command {
                 unmasked: flag(given, "unmasked")?,
                 only_dot: false,
             }),
+            "suggest" => {
+                let matching = Matching::from_value(&given.value("matching")?)?;
+                Self::Suggest { matching: limited(matching, given.optional("limit", "a whole number")?) }
+            }
             "define" => Self::Define { segment: segment(given.value("segment")?)? },
             "undefine" => Self::Undefine { name: given.string("name")? },
             "segments" => Self::Segments,
@@ -125,6 +129,14 @@ fn split(members: &mut Members<'_>) -> Result<Command, Failure> {
         (Some(id), None) => Ok(Command::Split { id }),
         (None, Some(source)) => Ok(Command::SplitSource { source }),
         _ => Err(Failure::bad_request("id, source: one of them")),
+    }
+}
+
+/// A model with another limit, if one is asked for.
+pub(crate) fn limited(matching: Matching, limit: Option<usize>) -> Matching {
+    match limit {
+        Some(limit) => matching.limit(limit),
+        None => matching,
     }
 }
 

@@ -148,6 +148,38 @@ fn explain_gives_the_evidence_or_the_refusal() {
 }
 
 #[test]
+fn suggest_gives_pairs_with_their_waterfalls() {
+    let mut session = Session::new();
+    let known = |user: &str, name: &str| json!({"type": "identify", "userId": user, "traits": {"name": name, "born": 1980}});
+    session.ok(&json!({"do": "ingest", "events": [known("u1", "Martha"), known("u2", "Marhta"), known("u3", "Zoe")]}));
+    let matching = json!({
+        "compare": [{"trait": "name", "levels": [
+            {"exact": true, "m": 0.5, "u": 0.25}, {"jaro_winkler": 0.9, "m": 0.375, "u": 0.125},
+            {"else": true, "m": 0.125, "u": 0.625}]}],
+        "block": [["born"]], "prior": 0.2, "threshold": 0.0,
+    });
+    let answer = session.ok(&json!({"do": "suggest", "matching": matching, "limit": 1}));
+    assert_eq!(
+        (&answer["probable"], &answer["compared"], &answer["skipped"]),
+        (&json!(3), &json!(3), &json!([]))
+    );
+    let found = answer["suggestions"].as_array().unwrap();
+    assert_eq!(found.len(), 1, "{answer}");
+    assert_eq!((&found[0]["a"], &found[0]["b"]), (&json!("user_id:u1"), &json!("user_id:u2")));
+    let row = &found[0]["rows"][0];
+    assert_eq!((&row["trait"], &row["level"]), (&json!("name"), &json!("jaro_winkler ≥ 0.9")));
+    assert_eq!(
+        (&row["a"], &row["b"], &row["m"], &row["u"]),
+        (&json!("Martha"), &json!("Marhta"), &json!(0.375), &json!(0.125))
+    );
+    assert_eq!((&found[0]["prior"], &row["weight"]), (&json!(-2.0), &json!(3.0_f64.log2())));
+    let probability = found[0]["probability"].as_f64().unwrap();
+    assert!((probability - 3.0 / 7.0).abs() < 1e-9, "{probability}");
+    let (kind, message) = session.error(r#"{"do":"suggest","matching":{"compare":[]}}"#);
+    assert_eq!((kind.as_str(), message.as_str()), ("definition", "compare: no trait is compared"));
+}
+
+#[test]
 fn new_rules_change_the_past_and_say_how() {
     let mut session = Session::with_two_people();
     let same = session.ok(&json!({"do": "rules", "rules": {}}));

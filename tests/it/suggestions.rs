@@ -128,12 +128,12 @@ fn a_model_that_makes_no_sense_is_refused_with_its_place() {
     }
 }
 
-/// 400 people of whom every fourth has a second profile with a slip in its name.
+/// 200 people of whom every fourth has a second profile with a slip in its name.
 fn crowd() -> Vec<Event> {
     let syllables = ["ka", "lo", "mi", "ne", "ru", "sa", "ti", "vo"];
     let name = |n: usize| format!("{}{}{}", syllables[n % 8], syllables[n / 8 % 8], syllables[n / 64 % 8]);
     let mut events = Vec::new();
-    for n in 0..400 {
+    for n in 0..200 {
         let born = format!("19{:02}-0{}-1{}", n % 90 + 10, n % 9 + 1, n % 7);
         let city = ["Lima", "Oslo", "Wuhan", "Leipzig", "Ushuaia"][n * 7 % 5];
         let event = |user: String, name: &str| known(&user, name, &born).with_trait("city", city);
@@ -166,8 +166,7 @@ fn the_same_people_give_the_same_suggestions_whatever_the_order_they_came_in_and
     cdp.ingest(crowd()).unwrap();
     let found = cdp.suggestions(&estimated()).unwrap();
     let own: BTreeSet<_> = pairs(&found.suggestions).into_iter().filter(|(a, b)| a[1..] == b[1..]).collect();
-    assert_eq!(own.len(), 100, "{} of {}", own.len(), found.suggestions.len());
-    assert_eq!(found.suggestions.len(), 100);
+    assert_eq!((own.len(), found.suggestions.len()), (50, 50));
     assert_eq!(cdp.suggestions(&estimated()).unwrap(), found);
 
     let (_folder, path) = place();

@@ -116,12 +116,9 @@ fn keys(rule: &[BlockingKey], table: &Table) -> Vec<u32> {
     for key in rule {
         let column = table.column(&key.path);
         let mut starts: FxHashMap<&str, u32> = FxHashMap::default();
-        let mut number = |held: &'_ Held, text| match key.first {
-            None => held.equal,
-            Some(_) => {
-                let next = next(starts.len());
-                *starts.entry(text).or_insert(next)
-            }
+        let mut number = |held: &'_ Held, text| if key.first.is_none() { held.equal } else {
+            let next = next(starts.len());
+            *starts.entry(text).or_insert(next)
         };
         let numbers: Vec<u32> =
             column.values().iter().map(|held| number(held, start(&held.text, key.first))).collect();

@@ -270,3 +270,33 @@ fn help_shows_every_command_with_an_example() {
     assert_eq!(nothing.status, Some(2));
     assert!(nothing.err.contains("--db"), "{nothing:?}");
 }
+
+#[test]
+fn suggest_prints_a_waterfall_for_each_pair() {
+    let folder = TempDir::new().unwrap();
+    let known = |user: &str, name: &str| json!({"type": "identify", "userId": user, "messageId": user, "traits": {"name": name, "born": 1980}});
+    let events = format!("{}\n{}\n", known("u1", "Martha"), known("u2", "Marhta"));
+    assert_eq!(pipe_in(folder.path(), &["ingest", "-"], events.as_bytes()).status, Some(0));
+    let matching = r#"{
+        "compare": [{"trait": "name", "levels": [{"jaro_winkler": 0.9, "m": 0.75, "u": 0.125}, {"else": true, "m": 0.25, "u": 0.875}]},
+            {"trait": "city", "levels": [{"exact": true, "m": 0.5, "u": 0.5}, {"else": true, "m": 0.5, "u": 0.5}]}],
+        "block": [["born"]], "prior": 0.5}"#;
+    std::fs::write(folder.path().join("matching.json"), matching).unwrap();
+    let said = run_in(folder.path(), &["suggest", "matching.json", "--limit", "5"]);
+    let expected = "\
+1 of 1 pairs compared may be one person, 1 shown
+
+user_id:u1 and user_id:u2
+  prior                                                        +0.00
+  name            jaro_winkler ≥ 0.9  Martha  Marhta           +2.58
+  city            missing                                      +0.00
+  weight in bits  probability 0.8571                           +2.58
+";
+    let squeezed = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!((said.status, squeezed(&said.out)), (Some(0), squeezed(expected)), "{said:?}");
+    let wrong = pipe_in(folder.path(), &["suggest", "-"], br#"{"block": []}"#);
+    assert_eq!(wrong.status, Some(2), "{wrong:?}");
+    assert!(wrong.err.contains("-: compare: no trait is compared"), "{wrong:?}");
+}
