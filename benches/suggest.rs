@@ -179,10 +179,10 @@ fn made(records: usize) -> Vec<Record> {
     let mut made = Vec::new();
     for person in 0.. {
         let mut word = |parts: u64| (0..parts).map(|_| dice.pick(&syllables)).collect::<String>();
-        let (first_name, surname, place, work) = (word(2), word(3), word(2), word(1));
+        let (first_name, surname, place, trade) = (word(2), word(3), word(2), word(1));
         let dob = format!("{}-{:02}-{:02}", 1_700 + dice.below(200), 1 + dice.below(12), 1 + dice.below(28));
         let postcode = format!("{}{} {}", dice.pick(&syllables), dice.below(20), dice.below(1_000));
-        let whole = [first_name, surname, dob, place, postcode, work];
+        let whole = [first_name, surname, dob, place, postcode, trade];
         for number in 0..=dice.below(9) {
             if made.len() == records {
                 return made;

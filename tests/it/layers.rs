@@ -35,9 +35,10 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 }
 
 /// A crate, or a name, and the only places where it may stand.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("rusqlite", &["store", "error"]),
     ("petgraph", &["identity"]),
+    ("strsim", &["identity"]),
     ("SystemTime", &["clock"]),
     ("Instant::now", &["clock"]),
     ("Utc::now", &["clock"]),

@@ -69,7 +69,7 @@ fn people_who_agree_are_suggested_with_reasons_and_nobody_is_joined() {
     // The weaker pairs are there for whoever wants them, ties by name.
     let all = cdp.suggestions(&given().threshold(0.0)).unwrap();
     assert_eq!(pairs(&all.suggestions), [("u1", "u3"), ("u1", "u2"), ("u2", "u3")]);
-    assert_eq!(all.suggestions[1].weight, all.suggestions[2].weight);
+    assert!((all.suggestions[1].weight - all.suggestions[2].weight).abs() < 1e-12);
     let first = cdp.suggestions(&given().threshold(0.0).limit(1)).unwrap();
     assert_eq!((first.suggestions, first.probable), (all.suggestions[..1].to_vec(), 3));
 }
@@ -196,7 +196,7 @@ mod real {
         std::env::var_os("CUSTOMERDB_DATA").expect("CUSTOMERDB_DATA names the folder of the data").into()
     }
 
-    /// Of a set of records, whose each is: the last of the columns named.
+    /// Whose each record of a file is, by the name of its profile: what that column says.
     fn truth(file: &str, prefix: &str, column: usize) -> BTreeMap<String, String> {
         let text = std::fs::read_to_string(folder().join(file)).unwrap();
         let rows = text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
@@ -204,6 +204,7 @@ mod real {
     }
 
     /// Precision and recall of what is at least so probable.
+    #[expect(clippy::cast_precision_loss, reason = "figures to compare")]
     fn accuracy(found: &[Suggestion], truth: &BTreeMap<String, String>, threshold: f64) -> (f64, f64) {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
         for whose in truth.values() {
@@ -246,7 +247,7 @@ mod real {
         let truth = truth("fake_1000.csv", "fake", 6);
         let (precision, recall) = accuracy(&found.suggestions, &truth, 0.5);
         println!("fake_1000: precision {precision:.3}, recall {recall:.3}, {} compared", found.compared);
-        assert!(precision > 0.9 && recall > 0.6, "{precision} {recall}");
+        assert!(precision > 0.98 && recall > 0.78, "{precision} {recall}");
         assert!(found.converged);
     }
 
@@ -263,14 +264,16 @@ mod real {
                     {"trait": "birth_place", "levels": [{"exact": true}, {"jaro_winkler": 0.8}], "term_frequency": true},
                     {"trait": "occupation", "levels": [{"exact": true}], "term_frequency": true}
                 ],
-                "block": [["surname", {"trait": "dob", "first": 4}], ["surname", {"trait": "postcode_fake", "first": 2}],
-                    ["postcode_fake"], ["birth_place", {"trait": "dob", "first": 4}]],
+                "block": [["surname"], [{"trait": "first_name", "first": 1}, {"trait": "surname", "first": 3}],
+                    ["first_name", "dob"], ["postcode_fake"], ["birth_place", {"trait": "dob", "first": 4}],
+                    [{"trait": "postcode_fake", "first": 4}, "occupation"], ["birth_place", "occupation"],
+                    ["dob", {"trait": "postcode_fake", "first": 3}]],
                 "limit": 500000}"#,
         )
         .unwrap();
         let found = cdp.suggestions(&matching).unwrap();
         let truth = truth("historical_figures_50k.csv", "hist", 1);
-        for (threshold, least_precision, least_recall) in [(0.5, 0.95, 0.6), (0.99, 0.99, 0.5)] {
+        for (threshold, least_precision, least_recall) in [(0.5, 0.94, 0.78), (0.99, 0.99, 0.67)] {
             let (precision, recall) = accuracy(&found.suggestions, &truth, threshold);
             println!(
                 "historical_figures at {threshold}: precision {precision:.4}, recall {recall:.4}, {} compared",

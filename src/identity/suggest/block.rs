@@ -116,7 +116,10 @@ fn keys(rule: &[BlockingKey], table: &Table) -> Vec<u32> {
     for key in rule {
         let column = table.column(&key.path);
         let mut starts: FxHashMap<&str, u32> = FxHashMap::default();
-        let mut number = |held: &'_ Held, text| if key.first.is_none() { held.equal } else {
+        let mut number = |held: &Held, text| {
+            if key.first.is_none() {
+                return held.equal;
+            }
             let next = next(starts.len());
             *starts.entry(text).or_insert(next)
         };

@@ -257,7 +257,7 @@ fn maximise(matching: &Matching, sights: &[Sight], chances: &mut Chances) -> boo
             return true;
         }
     }
-    sights.is_empty()
+    false
 }
 
 /// The probability that two people drawn at random are one: of those who are, blocking finds nearly all.

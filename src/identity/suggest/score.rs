@@ -73,18 +73,18 @@ pub(crate) struct Candidate {
 /// Finds the pairs of a table that may be one person, by a model that was checked.
 pub(crate) fn suggest(matching: &Matching, table: &Table) -> Found {
     let blocks = Blocks::new(matching, table);
-    let mut judge = Comparer::new(matching, table);
-    let seen = Seen::of(matching, &blocks, &mut judge, table.people());
+    let mut comparer = Comparer::new(matching, table);
+    let seen = Seen::of(matching, &blocks, &mut comparer, table.people());
     let (chances, converged) = learn(matching, &seen);
     let scale = Scale::new(matching, &chances);
     let mut best = Best::new(matching.limit);
-    let mut compared = 0;
+    let mut count = 0;
     for rule in 0..blocks.rules() {
         blocks.pairs(rule, |a, b| {
             if blocks.is_first(rule, a, b) {
-                compared += 1;
-                let pattern = judge.pattern(a, b);
-                let weight = scale.weight(&judge, pattern, a);
+                count += 1;
+                let pattern = comparer.pattern(a, b);
+                let weight = scale.weight(&comparer, pattern, a);
                 if weight >= scale.threshold {
                     best.add(Scored { weight, a, b, pattern });
                 }
@@ -92,9 +92,9 @@ pub(crate) fn suggest(matching: &Matching, table: &Table) -> Found {
         });
     }
     let probable = best.seen;
-    let candidates = best.sorted().iter().map(|scored| scale.told(matching, &judge, scored)).collect();
+    let candidates = best.sorted().iter().map(|scored| scale.told(matching, &comparer, scored)).collect();
     let matching = filled(matching, &chances);
-    Found { candidates, probable, compared, skipped: blocks.skipped, matching, converged }
+    Found { candidates, probable, compared: count, skipped: blocks.skipped, matching, converged }
 }
 
 /// What everything weighs.
@@ -125,8 +125,8 @@ impl<'c> Scale<'c> {
     }
 
     /// The weight of a pair of this pattern; `a` is one of the two.
-    fn weight(&self, judge: &Comparer<'_>, pattern: Pattern, a: u32) -> f64 {
-        let traits = judge.traits.iter().enumerate();
+    fn weight(&self, comparer: &Comparer<'_>, pattern: Pattern, a: u32) -> f64 {
+        let traits = comparer.traits.iter().enumerate();
         self.prior + traits.map(|(index, compared)| self.weight_in(index, compared, pattern, a)).sum::<f64>()
     }
 
@@ -153,7 +153,7 @@ impl<'c> Scale<'c> {
     }
 
     /// A pair with the reasons.
-    fn told(&self, matching: &Matching, judge: &Comparer<'_>, scored: &Scored) -> Candidate {
+    fn told(&self, matching: &Matching, comparer: &Comparer<'_>, scored: &Scored) -> Candidate {
         let Scored { a, b, pattern, weight } = *scored;
         let row = |(index, compared): (usize, &Compared<'_>)| {
             let level = pattern.level(index);
@@ -174,7 +174,7 @@ impl<'c> Scale<'c> {
                 weight: self.weight_in(index, compared, pattern, a),
             }
         };
-        let rows = judge.traits.iter().enumerate().map(row).collect();
+        let rows = comparer.traits.iter().enumerate().map(row).collect();
         let probability = 1.0 / (1.0 + (-weight).exp2());
         Candidate { a: a as usize, b: b as usize, prior: self.prior, rows, weight, probability }
     }
