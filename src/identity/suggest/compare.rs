@@ -110,7 +110,9 @@ impl<'h> Likeness<'h> {
         let Self { a, b, .. } = self;
         match test {
             Test::Exact => a.equal == b.equal,
-            Test::JaroWinkler(least) => self.texts && self.jaro_winkler() >= least,
+            Test::JaroWinkler(least) => {
+                self.texts && self.most_alike() >= least && self.jaro_winkler() >= least
+            }
             Test::DamerauLevenshtein(most) => self.texts && self.is_within(most as usize),
             Test::First(characters) => self.texts && begin_alike(&a.text, &b.text, characters as usize),
             Test::Within(most) => match (a.number, b.number) {
@@ -125,15 +127,44 @@ impl<'h> Likeness<'h> {
         }
     }
 
+    /// How many characters of each text the other does not have: so many at least.
+    fn strange(&self) -> [usize; 2] {
+        [self.a.letters & !self.b.letters, self.b.letters & !self.a.letters]
+            .map(|own| own.count_ones() as usize)
+    }
+
+    /// What the Jaro-Winkler similarity cannot exceed, told without looking for common characters: of most pairs that
+    /// is answer enough.
+    fn most_alike(&self) -> f64 {
+        let [of_a, of_b] = [self.a.characters, self.b.characters];
+        if of_a == 0 || of_b == 0 {
+            return 1.0;
+        }
+        let [strange_a, strange_b] = self.strange();
+        let common = float(of_a.saturating_sub(strange_a).min(of_b.saturating_sub(strange_b)));
+        let jaro = (common / float(of_a) + common / float(of_b) + 1.0) / 3.0;
+        let letters = self.a.text.chars().zip(self.b.text.chars());
+        let prefix = float(letters.take(4).take_while(|(a, b)| a == b).count());
+        // A little more, for the rounding.
+        jaro + 0.1 * prefix * (1.0 - jaro) + 1e-9
+    }
+
     fn jaro_winkler(&self) -> f64 {
         *self.jaro_winkler.get_or_init(|| jaro_winkler(&self.a.text, &self.b.text))
     }
 
     fn is_within(&self, edits: usize) -> bool {
-        // An edit changes the length by one character at most.
+        // An edit changes the length by one character at most, and takes or gives one at most.
         self.a.characters.abs_diff(self.b.characters) <= edits
+            && self.strange().into_iter().all(|strange| strange <= edits)
             && *self.edits.get_or_init(|| damerau_levenshtein(&self.a.text, &self.b.text)) <= edits
     }
+}
+
+/// A number of characters as a float.
+#[expect(clippy::cast_precision_loss, reason = "no text has 2^52 characters")]
+fn float(characters: usize) -> f64 {
+    characters as f64
 }
 
 fn begin_alike(a: &str, b: &str, characters: usize) -> bool {

@@ -74,6 +74,8 @@ pub(super) struct Held {
     pub(super) text: String,
     /// How many characters the text has.
     pub(super) characters: usize,
+    /// Which characters it has, a bit each; some share a bit.
+    pub(super) letters: u64,
     /// Whether the text may be looked into; arrays and objects are equal or not.
     pub(super) is_text: bool,
     /// Values of one number are equal.
@@ -118,7 +120,17 @@ impl Column {
         let (number, time) = (number.map(Num::as_f64), time(&text));
         let place = self::next(self.values.len());
         let characters = text.chars().count();
-        self.values.push(Held { value: value.clone(), text, characters, is_text, equal, number, time });
+        let letters = text.chars().fold(0, |letters, letter| letters | 1 << (u32::from(letter) % 64));
+        self.values.push(Held {
+            value: value.clone(),
+            text,
+            characters,
+            letters,
+            is_text,
+            equal,
+            number,
+            time,
+        });
         self.spelled.insert(json, place);
         place
     }

@@ -376,6 +376,24 @@ fn naive(people: &[Object], rules: &[Vec<(&str, usize)>], largest: usize) -> BTr
 
 proptest! {
     #[test]
+    fn short_cuts_find_the_levels_that_the_whole_way_finds(
+        a in "[a-eé1-3 日]{1,9}", b in "[a-eé1-3 日]{1,9}", least in 0.3_f64..1.0, edits in 1_u32..5,
+    ) {
+        prop_assume!(!a.trim().is_empty() && !b.trim().is_empty());
+        let levels = json!([{"jaro_winkler": least}, {"damerau_levenshtein": edits}]);
+        let (x, y) = (a.trim(), b.trim());
+        let expected = if strsim::jaro_winkler(x, y) >= least {
+            "jaro"
+        } else if strsim::damerau_levenshtein(x, y) <= edits as usize {
+            "damerau"
+        } else {
+            "else"
+        };
+        let found = level(&levels, &json!(a), &json!(b));
+        prop_assert!(found.starts_with(expected), "{}: {} and {}", found, a, b);
+    }
+
+    #[test]
     fn blocks_find_the_pairs_that_comparing_everybody_finds_and_each_once(
         people in prop::collection::vec(
             prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]), "[xyX ü]{0,3}", 0..=3),
