@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use super::read::list;
 use super::{Cdp, Person};
 use crate::error::Result;
+use crate::id::ProfileId;
 use crate::identity::suggest::{Candidate, Table, suggest};
 use crate::identity::{Matching, SkippedBlock, SuggestionRow};
 use crate::pipeline::people;
@@ -64,7 +66,8 @@ pub struct Suggestions {
 
 impl Cdp {
     /// Pairs of profiles that may be one person, by the traits that stand, each with its reasons. Nothing is joined:
-    /// that is for whoever reads them, by `Cdp::link`.
+    /// that is for whoever reads them, by [`Cdp::link`]. Pairs that were kept apart by hand ([`Cdp::never`], or a cut) are
+    /// not told of.
     ///
     /// ```
     /// use customerdb::{Cdp, ComparisonLevel, Event, Matching, TraitComparison};
@@ -100,7 +103,7 @@ impl Cdp {
     /// [`Error::Definition`](crate::Error::Definition) if the model makes no sense, or what the storage says.
     pub fn suggestions(&self, matching: &Matching) -> Result<Suggestions> {
         let matching = matching.checked()?;
-        let (people, table) = self.read(|db, state| {
+        let (people, table, apart) = self.read(|db, state| {
             // By name, so that the order in which people came makes no difference.
             let people = list(db, state, state.identities.partition.roots())?;
             let mut table = Table::new(&matching);
@@ -113,9 +116,23 @@ impl Cdp {
                 };
                 table.push(&traits);
             }
-            Ok((people, table))
+            let numbers: FxHashMap<&ProfileId, u32> =
+                (0..).zip(&people).map(|(number, person)| (&person.id, number)).collect();
+            let mut apart: FxHashSet<(u32, u32)> = FxHashSet::default();
+            for (a, b) in state.hand.banned_pairs() {
+                let mut ends = Vec::new();
+                for profile in [a, b].into_iter().filter_map(|node| state.identities.partition.profile(node))
+                {
+                    ends.extend(numbers.get(&db.profile_id(profile)?).copied());
+                }
+                if let [a, b] = ends[..] {
+                    apart.insert((a.min(b), a.max(b)));
+                }
+            }
+            drop(numbers);
+            Ok((people, table, apart))
         })?;
-        let found = suggest(&matching, &table);
+        let found = suggest(&matching, &table, |a, b| apart.contains(&(a.min(b), a.max(b))));
         let suggestion = |candidate: Candidate| {
             let Candidate { a, b, prior, rows, weight, probability } = candidate;
             Suggestion { a: people[a].clone(), b: people[b].clone(), prior, rows, weight, probability }

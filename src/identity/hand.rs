@@ -155,6 +155,12 @@ impl Hand {
         self.bans.keys().copied()
     }
 
+    /// The pairs that must be kept apart, each once.
+    pub(crate) fn banned_pairs(&self) -> impl Iterator<Item = (Node, Node)> + '_ {
+        let each = self.bans.iter().flat_map(|(node, bans)| bans.iter().map(|ban| (*node, ban.other)));
+        each.filter(|(node, other)| node < other)
+    }
+
     /// Those from whom a node is banned: whom, by what, and since when.
     pub(crate) fn bans(&self, node: Node) -> impl Iterator<Item = (Node, DecisionKind, Timestamp)> + '_ {
         self.bans.get(&node).into_iter().flatten().map(|ban| (ban.other, ban.kind, ban.at))

@@ -75,6 +75,18 @@ fn people_who_agree_are_suggested_with_reasons_and_nobody_is_joined() {
 }
 
 #[test]
+fn who_was_kept_apart_by_hand_is_not_suggested_again() {
+    let cdp = memory(Rules::default());
+    cdp.ingest([known("u1", "Ann Miller", "1980-02-01"), known("u2", "Ann Miller", "1980-02-01")]).unwrap();
+    assert_eq!(cdp.suggestions(&given()).unwrap().suggestions.len(), 1);
+    cdp.never("user_id:u2", "user_id:u1").unwrap();
+    assert_eq!(cdp.suggestions(&given()).unwrap().suggestions.len(), 0);
+    let decision = cdp.decisions().unwrap()[0].number;
+    cdp.take_back(decision).unwrap();
+    assert_eq!(cdp.suggestions(&given()).unwrap().suggestions.len(), 1);
+}
+
+#[test]
 fn what_stands_is_compared_and_what_is_missing_weighs_nothing() {
     let cdp = memory(Rules::default());
     cdp.ingest([

@@ -70,8 +70,9 @@ pub(crate) struct Candidate {
     pub(crate) probability: f64,
 }
 
-/// Finds the pairs of a table that may be one person, by a model that was checked.
-pub(crate) fn suggest(matching: &Matching, table: &Table) -> Found {
+/// Finds the pairs of a table that may be one person, by a model that was checked. `apart` tells of two people who were
+/// kept apart by hand: they teach what others are like, and are not told of.
+pub(crate) fn suggest(matching: &Matching, table: &Table, apart: impl Fn(u32, u32) -> bool) -> Found {
     let blocks = Blocks::new(matching, table);
     let mut comparer = Comparer::new(matching, table);
     let seen = Seen::of(matching, &blocks, &mut comparer, table.people());
@@ -85,7 +86,7 @@ pub(crate) fn suggest(matching: &Matching, table: &Table) -> Found {
                 count += 1;
                 let pattern = comparer.pattern(a, b);
                 let weight = scale.weight(&comparer, pattern, a);
-                if weight >= scale.threshold {
+                if weight >= scale.threshold && !apart(a, b) {
                     best.add(Scored { weight, a, b, pattern });
                 }
             }

@@ -6,9 +6,14 @@ use serde_json::json;
 use super::block::Blocks;
 use super::compare::{Comparer, MISSING, Pattern};
 use super::estimate::{Chance, Chances, Dice, Histogram, Seen, Sight, learn};
+use super::score::Found;
 use super::*;
 use crate::clock::days;
 use crate::value::{Object, Value};
+
+fn suggested(matching: &Matching, table: &Table) -> Found {
+    suggest(matching, table, |_, _| false)
+}
 
 fn table(matching: &Matching, people: &[Value]) -> Table {
     let mut table = Table::new(matching);
@@ -26,7 +31,7 @@ fn read(value: &Value) -> Matching {
 fn level(levels: &Value, a: &Value, b: &Value) -> String {
     let model = json!({"compare": [{"trait": "t", "levels": levels}], "block": [["k"]], "threshold": 0});
     let found =
-        suggest(&read(&model), &table(&read(&model), &[json!({"t": a, "k": 1}), json!({"t": b, "k": 1})]));
+        suggested(&read(&model), &table(&read(&model), &[json!({"t": a, "k": 1}), json!({"t": b, "k": 1})]));
     found.candidates[0].rows[0].level.clone()
 }
 
@@ -89,7 +94,7 @@ fn weights_are_the_sums_that_a_hand_comes_to() {
         json!({"name": "Martha", "born": 1981}),
         json!({"name": "Ann", "born": 1999}),
     ];
-    let found = suggest(&matching, &table(&matching, &people));
+    let found = suggested(&matching, &table(&matching, &people));
     assert_eq!((found.compared, found.probable, found.converged), (2, 2, true));
     let [first, second] = &found.candidates[..] else { panic!("two pairs") };
     // log₂(0.2 / 0.8); a name spelled otherwise: log₂(0.375 / 0.125); born: log₂(0.75 / 0.0625); a city: log₂ 1.
@@ -125,12 +130,12 @@ fn the_limit_keeps_the_strongest_and_counts_the_rest() {
     let mut people: Vec<Value> =
         (0..3_000).map(|n| json!({"name": format!("n{n}"), "born": n / 3})).collect();
     people.extend((0..4).map(|_| json!({"name": "Dwayne", "born": -1})));
-    let found = suggest(&matching, &table(&matching, &people));
+    let found = suggested(&matching, &table(&matching, &people));
     let pairs: Vec<_> = found.candidates.iter().map(|found| (found.a, found.b)).collect();
     assert_eq!(pairs, [(3_000, 3_001), (3_000, 3_002), (3_000, 3_003)]);
     assert_eq!(found.probable, 3_006);
     let threshold = matching.threshold(found.candidates[2].probability * 0.999);
-    assert_eq!(suggest(&threshold, &table(&threshold, &people)).probable, 6);
+    assert_eq!(suggested(&threshold, &table(&threshold, &people)).probable, 6);
 }
 
 #[test]
@@ -139,7 +144,7 @@ fn a_block_that_is_too_large_is_skipped_and_told() {
     let mut people: Vec<Value> =
         (0..4).map(|n| json!({"name": format!("n{n}"), "born": "1900-01-01"})).collect();
     people[3]["name"] = json!("N2");
-    let found = suggest(&matching, &table(&matching, &people));
+    let found = suggested(&matching, &table(&matching, &people));
     assert_eq!(found.skipped.len(), 1);
     let skipped = &found.skipped[0];
     assert_eq!((skipped.rule, skipped.people, &skipped.key[..]), (0, 4, &["1900-01-01".to_owned()][..]));
@@ -180,10 +185,10 @@ fn models_survive_json_and_what_is_learnt_does_too() {
 
     let people =
         [json!({"name": "a", "born": 1}), json!({"name": "b", "born": 1}), json!({"name": "b", "born": 2})];
-    let learnt = suggest(&matching, &table(&matching, &people)).matching;
+    let learnt = suggested(&matching, &table(&matching, &people)).matching;
     assert_eq!(Matching::from_value(&learnt.to_value()).unwrap(), learnt);
     // With nothing left to learn, the same weights.
-    let again = suggest(&learnt, &table(&learnt, &people));
+    let again = suggested(&learnt, &table(&learnt, &people));
     assert_eq!(again.matching, learnt);
 }
 
@@ -344,7 +349,7 @@ fn what_pairs_were_drawn_by_is_learnt_from_them() {
 fn nobody_and_a_person_alone_give_nothing() {
     let matching = read(&json!({"compare": [{"trait": "a", "levels": [{"exact": true}]}], "block": [["b"]]}));
     for people in [&[][..], &[json!({"a": 1, "b": 1})], &[json!({}), json!({"b": null}), json!({"a": 1})]] {
-        let found = suggest(&matching, &table(&matching, people));
+        let found = suggested(&matching, &table(&matching, people));
         assert_eq!((found.candidates.len(), found.compared), (0, 0));
         assert!(found.matching.check().is_ok(), "{:?}", found.matching);
     }
