@@ -74,7 +74,7 @@ const INVARIANTS: [Invariant; 15] = [
     },
     Invariant {
         table: "links",
-        broken: "links that no event or more events than there are bear witness to",
+        broken: "links that nothing, or more than there is, bears witness to",
         count: "SELECT count(*) FROM links WHERE count < 1 OR last_seen < first_seen
                 OR count > (SELECT count(*) FROM events) + (SELECT count(*) FROM decisions)",
     },
