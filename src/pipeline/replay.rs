@@ -62,8 +62,8 @@ pub(crate) fn restitch(
 pub(crate) fn simulate(db: &Db, state: &State, rules: &Rules) -> Result<RulesReport> {
     let basis = Basis { rules, ..state.basis() };
     let mut draft = Draft::on(basis.identities);
-    let past = past(db, basis, &draft, &Scope::All)?;
-    resolve(db, basis, &mut draft, &Scope::All, 0, &mut ())?;
+    let mut past = past(db, basis, &draft, &Scope::All)?;
+    resolve(db, basis, &mut draft, &Scope::All, 0, &mut Moves(&mut past.moved))?;
     let succession = draft.succeed(basis.identities, rules, Scope::All.each(&draft), &past);
     Ok(succession.report)
 }
@@ -130,6 +130,24 @@ struct Shares(Vec<Node>);
 impl Listener for Shares {
     fn event(&mut self, told: Told<'_>) -> Result<()> {
         self.0.extend(told.resolution.into_iter().flat_map(|resolution| resolution.shares));
+        Ok(())
+    }
+
+    fn refused_link(&mut self, _: Ruling, _: &Refused) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where the events of identifiers go that lose them: what a replay learns by writing, for who only wants to know.
+struct Moves<'m>(&'m mut FxHashMap<Node, Node>);
+
+impl Listener for Moves<'_> {
+    fn event(&mut self, told: Told<'_>) -> Result<()> {
+        if let (Some(before), Some(resolution)) = (told.stored.node, told.resolution)
+            && before != resolution.owner
+        {
+            self.0.entry(before).or_insert(resolution.owner);
+        }
         Ok(())
     }
 

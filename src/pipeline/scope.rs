@@ -110,17 +110,6 @@ pub(crate) trait Listener {
     fn refused_link(&mut self, join: Ruling, refused: &Refused) -> Result<()>;
 }
 
-/// Nobody listens: only what becomes of the draft matters.
-impl Listener for () {
-    fn event(&mut self, _: Told<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn refused_link(&mut self, _: Ruling, _: &Refused) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// The sources whose evidence does not count, by number, each with the time of the decision.
 pub(crate) fn cut_sources(db: &Db, hand: &Hand) -> Result<FxHashMap<u32, Timestamp>> {
     if !hand.has_cut_sources() {

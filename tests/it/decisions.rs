@@ -21,3 +21,20 @@ fn a_link_before_the_first_event_is_sound() {
     assert_eq!(partition(&cdp), [["anonymous_id:a1", "user_id:u1"]]);
     settled(&cdp);
 }
+
+/// A profile that lost all its identifiers, and whose events went to another, was absorbed where rules were set, and
+/// merely gone where they were tried out.
+#[test]
+fn trying_rules_out_tells_what_setting_them_does() {
+    let cdp = memory(Rules::default().block("email", "e@x.io"));
+    cdp.ingest([
+        Event::identify().user_id("u1").with_trait("email", "e@x.io"),
+        Event::identify().anonymous_id("a1").with_trait("email", "e@x.io"),
+    ])
+    .unwrap();
+    let rules = Rules::default().block("anonymous_id", "a1");
+    let expected = cdp.simulate(rules.clone()).unwrap();
+    assert_eq!((expected.profiles_before, expected.profiles_after, expected.joined), (2, 1, 1));
+    assert_eq!(cdp.set_rules(rules).unwrap(), expected);
+    settled(&cdp);
+}
