@@ -128,9 +128,11 @@ impl<'d> Deed<'d> {
     /// Takes all evidence of a source away.
     pub(crate) fn split_source(mut self, name: &str) -> Result<Outcome> {
         let pairs = self.db.linked_by(name)?;
+        // What its events bear does not count either where something else had kept it out.
+        let refused = self.db.refused_by(name)?;
         let number = self.db.decide_source(self.now, name)?;
         self.hand.cut_source(name, self.now);
-        self.part(&pairs, Cause::Split, Some(number))?;
+        self.part(&pairs, refused, Cause::Split, Some(number))?;
         let concerned = pairs.into_iter().flat_map(|(a, b)| [a, b]).collect();
         Ok(self.outcome(concerned, None))
     }
@@ -160,19 +162,25 @@ impl<'d> Deed<'d> {
                 self.decide(DecisionKind::Cut, a, b)?;
             }
         }
-        self.part(pairs, cause, None)
+        self.part(pairs, Vec::new(), cause, None)
     }
 
-    /// Stitches the people of pairs anew, and bans those pairs that fell apart: because of the cut of a source, if that
-    /// is what parted them.
-    fn part(&mut self, pairs: &[(Node, Node)], cause: Cause, source: Option<i64>) -> Result<()> {
+    /// Stitches the people of pairs, and some others, anew, and bans those pairs that fell apart: because of the cut of a
+    /// source, if that is what parted them.
+    fn part(
+        &mut self,
+        pairs: &[(Node, Node)],
+        others: Vec<Node>,
+        cause: Cause,
+        source: Option<i64>,
+    ) -> Result<()> {
         let base = &self.state.identities;
         let together = |draft: &Draft, a: Node, b: Node| {
             draft.held_root(base, a).is_some_and(|root| draft.held_root(base, b) == Some(root))
         };
         let mut fallen: Vec<(Node, Node)> =
             pairs.iter().copied().filter(|(a, b)| together(&self.draft, *a, *b)).collect();
-        self.replay(pairs.iter().flat_map(|(a, b)| [*a, *b]), cause)?;
+        self.replay(pairs.iter().flat_map(|(a, b)| [*a, *b]).chain(others), cause)?;
         fallen.retain(|(a, b)| !together(&self.draft, *a, *b));
         for (a, b) in fallen {
             if self.hand.bans(a).all(|(other, ..)| other != b) {

@@ -92,6 +92,16 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The owners of the events of a source of which an identifier was left out.
+    pub(crate) fn refused_by(&self, source: &str) -> Result<Vec<Node>> {
+        let mut select = self.conn.prepare(
+            "SELECT DISTINCT r.owner FROM refusals r JOIN events e USING (message_id) JOIN sources s USING (source)
+             WHERE s.name = ?1 AND r.node IS NOT NULL",
+        )?;
+        let rows = select.query_map([source], |row| row.get(0).map(Node))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The nodes that are linked with a node.
     pub(crate) fn linked_with(&self, node: Node) -> Result<Vec<Node>> {
         let mut select = self

@@ -38,3 +38,16 @@ fn trying_rules_out_tells_what_setting_them_does() {
     assert_eq!(cdp.set_rules(rules).unwrap(), expected);
     settled(&cdp);
 }
+
+/// Events of the source that bear no link, because a limit left their identifiers out, kept their old refusals until
+/// everything was stitched anew.
+#[test]
+fn a_source_is_cut_off_from_what_a_limit_had_kept_out_too() {
+    let cdp = memory(Rules::default());
+    let crm = Source::new("crm");
+    cdp.ingest_from(&crm, [Event::alias("u2").user_id("u1")]).unwrap();
+    cdp.split_source("crm").unwrap();
+    let refused = cdp.refusals(0, 10).unwrap();
+    assert_eq!((refused.len(), refused[0].rule), (1, customerdb::Rule::Cut));
+    settled(&cdp);
+}
