@@ -162,11 +162,14 @@ impl Draft {
                 changed.push(place);
             }
         }
+        // Whoever is there keeps the id: one that has lost all its identifiers comes back only where nobody is.
+        let mut vacant: FxHashMap<Node, Vec<ProfileNo>> = FxHashMap::default();
         for (profile, node) in &past.vacant {
-            if let Some(root) = self.held_root(base, *node) {
-                claims.entry(root).or_default().push(*profile);
+            if let Some(root) = self.held_root(base, *node).filter(|root| !claims.contains_key(root)) {
+                vacant.entry(root).or_default().push(*profile);
             }
         }
+        claims.extend(vacant);
         let mut sets: Vec<(Node, Vec<Node>)> = sets.into_iter().collect();
         // In the order of their first nodes, so that new profiles are numbered alike wherever this is done.
         sets.sort_unstable_by_key(|(_, nodes)| nodes.first().copied());

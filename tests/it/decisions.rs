@@ -51,3 +51,22 @@ fn a_source_is_cut_off_from_what_a_limit_had_kept_out_too() {
     assert_eq!((refused.len(), refused[0].rule), (1, customerdb::Rule::Cut));
     settled(&cdp);
 }
+
+/// A person of whom a replay left nothing, and who came again, had a new id until everything was stitched anew: then the
+/// old one came back and absorbed it.
+#[test]
+fn whoever_comes_again_keeps_the_new_id() {
+    let cdp = memory(Rules::default());
+    cdp.ingest([Event::track("Call").user_id("u1")]).unwrap();
+    cdp.never("user_id:u1", "user_id:u2").unwrap();
+    cdp.ingest([Event::alias("u2").user_id("u1")]).unwrap();
+    let old = cdp.profile("user_id:u2").unwrap().unwrap().id;
+    let decision = cdp.decisions().unwrap()[0].number;
+    cdp.take_back(decision).unwrap();
+    assert!(cdp.profile("user_id:u2").unwrap().is_none(), "a limit keeps u2 out, and nobody else bears it");
+    cdp.ingest([Event::track("Call").user_id("u2").at(NOW.after(minutes(1)))]).unwrap();
+    let new = cdp.profile("user_id:u2").unwrap().unwrap().id;
+    settled(&cdp);
+    assert_eq!(cdp.profile("user_id:u2").unwrap().unwrap().id, new);
+    assert_eq!(cdp.profile(old).unwrap().unwrap().id, new, "the old id leads there too");
+}
