@@ -94,6 +94,8 @@ pub(crate) struct Draft {
     pub(super) days: FxHashMap<Node, Day>,
     /// Devices that are or are no longer shared.
     pub(super) shared: FxHashMap<Node, bool>,
+    /// `anonymous_id`s that no event has borne as `anonymousId`, and such that one now has.
+    pub(super) unborne: FxHashMap<Node, bool>,
     pub(super) next_profile: u32,
     first_node: usize,
     parents: FxHashMap<Node, Node>,
@@ -171,8 +173,36 @@ impl Draft {
         if let Some(node) = base.interner.find(kind, value) {
             return Some(node);
         }
-        let fresh = self.fresh.find(kind, value).unwrap_or_else(|| self.fresh.push(kind, value));
-        Some(self.numbered(fresh))
+        if let Some(fresh) = self.fresh.find(kind, value) {
+            return Some(self.numbered(fresh));
+        }
+        let fresh = self.fresh.push(kind, value);
+        let node = self.numbered(fresh);
+        if *namespace == Namespace::ANONYMOUS_ID {
+            self.unborne.insert(node, true);
+        }
+        Some(node)
+    }
+
+    /// Whether any event has borne a value as `anonymousId`. A hand, another member of an event and the rules can name an
+    /// `anonymous_id` that none has.
+    pub(crate) fn is_anonymous_id(&self, base: &Identities, value: &str) -> bool {
+        let unborne = |node| self.unborne.get(&node).copied().unwrap_or_else(|| base.unborne.contains(&node));
+        self.find(base, &Namespace::ANONYMOUS_ID, value).is_some_and(|node| !unborne(node))
+    }
+
+    /// Notes that an event bears a value as `anonymousId`.
+    pub(super) fn bear_anonymous_id(&mut self, base: &Identities, value: &str) {
+        let Some(node) = self.intern(base, &Namespace::ANONYMOUS_ID, value) else { return };
+        self.unborne.remove(&node);
+        if base.unborne.contains(&node) {
+            self.unborne.insert(node, false);
+        }
+    }
+
+    /// The `anonymous_id`s that no event has borne as `anonymousId` or that one now has, since the base.
+    pub(crate) fn unborne_changes(&self) -> impl Iterator<Item = (Node, bool)> {
+        self.unborne.iter().map(|(node, unborne)| (*node, *unborne))
     }
 
     /// The final number of one of this draft's own nodes.

@@ -115,9 +115,9 @@ impl Hand {
         lifted
     }
 
-    /// Takes all evidence of a source away.
+    /// Takes all evidence of a source away. If it was taken away before, that stands.
     pub(crate) fn cut_source(&mut self, name: &str, at: Timestamp) {
-        self.sources.insert(name.to_owned(), at);
+        self.sources.entry(name.to_owned()).or_insert(at);
     }
 
     /// Whether the evidence of any source was taken away.

@@ -24,6 +24,8 @@ pub(crate) struct Identities {
     pub(crate) days: Vec<Day>,
     /// The devices that belong to nobody because several users share them, under the rule that says so.
     pub(crate) shared: FxHashSet<Node>,
+    /// The `anonymous_id`s that no event has borne as `anonymousId`: an alias means none of them by its `previousId`.
+    pub(crate) unborne: FxHashSet<Node>,
     /// What large sets hold, by their roots, as far as it was counted under the rules in force.
     pub(crate) large: FxHashMap<Node, Counts>,
 }
@@ -88,7 +90,7 @@ impl Identities {
 
     /// Does to these identities what was drafted and is now committed.
     pub(crate) fn apply(&mut self, draft: Draft) {
-        let Draft { namespaces, fresh, steps, sets, days, next_profile, shared, .. } = draft;
+        let Draft { namespaces, fresh, steps, sets, days, next_profile, shared, unborne, .. } = draft;
         for namespace in namespaces {
             self.interner.add_namespace(namespace);
         }
@@ -119,6 +121,13 @@ impl Identities {
                 self.shared.insert(node)
             } else {
                 self.shared.remove(&node)
+            };
+        }
+        for (node, is_unborne) in unborne {
+            if is_unborne {
+                self.unborne.insert(node)
+            } else {
+                self.unborne.remove(&node)
             };
         }
         self.next_profile = next_profile;

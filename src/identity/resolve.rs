@@ -8,7 +8,7 @@ use super::identities::Identities;
 use super::interner::Node;
 use super::rules::{Day, SharedDevice};
 use crate::clock::Timestamp;
-use crate::id::{Identifier, Namespace};
+use crate::id::Identifier;
 
 /// An identifier that was left out of an event's resolution.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Draft {
         let mut refused: Vec<Refused> = malformed.collect();
         // That it was borne as `anonymousId` decides what an alias means by it, blocked or not.
         if let Some(id) = &borne.anonymous_id {
-            self.intern(base, &Namespace::ANONYMOUS_ID, id);
+            self.bear_anonymous_id(base, id);
         }
         // Every identifier gets its node, a refused one too.
         let mut nodes = Vec::with_capacity(borne.identifiers.len());

@@ -211,7 +211,7 @@ impl Intake {
             return Ok(Err(refusal));
         }
         let draft = &self.draft;
-        let borne = identifiers(event, rules, |id| draft.find(base, &Namespace::ANONYMOUS_ID, id).is_some());
+        let borne = identifiers(event, rules, |id| draft.is_anonymous_id(base, id));
         if borne.identifiers.is_empty() {
             return Ok(Err(borne.refusal()));
         }
@@ -255,8 +255,7 @@ impl Intake {
     fn find_betrayed_alias(&mut self, counter: &mut Counter<'_>, borne: &Borne<'_>) -> Result<()> {
         let Some(id) = &borne.anonymous_id else { return Ok(()) };
         let (db, base) = (counter.db, &counter.state.identities);
-        if !counter.desk.has_assumptions(db)? || self.draft.find(base, &Namespace::ANONYMOUS_ID, id).is_some()
-        {
+        if !counter.desk.has_assumptions(db)? || self.draft.is_anonymous_id(base, id) {
             return Ok(());
         }
         for (event, owner) in db.aliases_assuming(id)? {

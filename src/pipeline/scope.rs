@@ -5,7 +5,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::id::Namespace;
 use crate::identity::{
     Basis, Borne, DecisionKind, Draft, Hand, Node, Occasion, Refused, Resolution, Ruling, identifiers,
 };
@@ -165,7 +164,7 @@ pub(crate) fn resolve_log(
         let stored = db.event(number)?;
         let event = Event::from_json(&stored.json)
             .map_err(|refusal| Error::Damaged(format!("event {number} of the log: {refusal}")))?;
-        let is_anonymous = |value: &str| draft.find(base, &Namespace::ANONYMOUS_ID, value).is_some();
+        let is_anonymous = |value: &str| draft.is_anonymous_id(base, value);
         let borne = identifiers(&event, basis.rules, is_anonymous);
         let occasion = Occasion {
             at,

@@ -167,30 +167,33 @@ impl Db {
     /// Where the file and what is in memory of it differ.
     pub(crate) fn differences(&self, held: &Identities, hand: &Hand) -> Result<Vec<Problem>> {
         let kept = self.identities()?;
-        let alike = |node| {
-            kept.interner.kind(node) == held.interner.kind(node)
-                && kept.interner.value(node) == held.interner.value(node)
-                && kept.partition.profile(node) == held.partition.profile(node)
-                && kept.day(node) == held.day(node)
-        };
         let same = kept.interner.len() == held.interner.len()
             && kept.next_profile == held.next_profile
-            && kept.shared == held.shared
-            && kept.interner.nodes().all(alike);
-        let mut problems = Vec::new();
-        let mut add =
-            |table: &str, what: &str| problems.push(Problem { table: table.into(), what: what.into() });
-        if !same {
-            add("identifiers", "memory and file hold different identities");
-        }
-        if self.hand()? != *hand {
-            add("decisions", "memory and file hold different decisions");
-        }
+            && kept.interner.nodes().all(|node| {
+                kept.interner.kind(node) == held.interner.kind(node)
+                    && kept.interner.value(node) == held.interner.value(node)
+                    && kept.partition.profile(node) == held.partition.profile(node)
+            });
+        let days = kept.interner.nodes().all(|node| kept.day(node) == held.day(node));
+        let compared = [
+            ("identifiers", same, "identities"),
+            ("identifiers", days, "days on which identifiers were first seen"),
+            ("unborne", kept.unborne == held.unborne, "identifiers that no event has borne as anonymousId"),
+            ("shared_devices", kept.shared == held.shared, "shared devices"),
+            ("decisions", self.hand()? == *hand, "decisions"),
+        ];
+        let problem = |(table, _, what): (&str, bool, &str)| Problem {
+            table: table.into(),
+            what: format!("memory and file hold different {what}"),
+        };
+        let mut problems: Vec<Problem> =
+            compared.into_iter().filter(|(_, same, _)| !same).map(problem).collect();
         let people: FxHashSet<ProfileNo> =
             kept.partition.roots().filter_map(|root| kept.partition.profile(root)).collect();
         for (profile, founder) in self.standing_profiles()? {
             if people.contains(&profile) && kept.partition.profile(founder) != Some(profile) {
-                add("profiles", "a profile whose founder is somebody else's");
+                let what = "a profile whose founder is somebody else's".to_owned();
+                problems.push(Problem { table: "profiles".into(), what });
             }
         }
         Ok(problems)

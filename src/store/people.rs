@@ -52,6 +52,10 @@ impl Db {
         for node in shared.query_map([], |row| row.get(0).map(Node))? {
             identities.shared.insert(node?);
         }
+        let mut unborne = self.conn.prepare("SELECT node FROM unborne")?;
+        for node in unborne.query_map([], |row| row.get(0).map(Node))? {
+            identities.unborne.insert(node?);
+        }
         Ok(identities)
     }
 
@@ -98,6 +102,14 @@ impl Db {
         )?;
         for (node, kind, value, day) in draft.new_identifiers() {
             insert.execute(params![node.0, kind, value, day.map(|day| day.0)])?;
+        }
+        for (node, unborne) in draft.unborne_changes() {
+            let sql = if unborne {
+                "INSERT OR IGNORE INTO unborne VALUES (?1)"
+            } else {
+                "DELETE FROM unborne WHERE node = ?1"
+            };
+            self.conn.prepare_cached(sql)?.execute([node.0])?;
         }
         let mut update = self.conn.prepare_cached("UPDATE identifiers SET first_day = ?2 WHERE node = ?1")?;
         for (node, day) in &draft.pending.days {

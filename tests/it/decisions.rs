@@ -1,8 +1,8 @@
 //! What a hand decides: it holds, it is sound at once, and stitching everything anew changes nothing about it.
 
-use customerdb::{Cdp, Event, Rules, Source, minutes};
+use customerdb::{Cdp, Event, ManualClock, Rules, Source, minutes};
 
-use crate::support::{NOW, ids, memory, partition, sound};
+use crate::support::{NOW, builder, ids, memory, partition, sound};
 
 /// Stitching everything anew changes nobody, and nobody's id.
 fn settled(cdp: &Cdp) {
@@ -69,4 +69,48 @@ fn whoever_comes_again_keeps_the_new_id() {
     settled(&cdp);
     assert_eq!(cdp.profile("user_id:u2").unwrap().unwrap().id, new);
     assert_eq!(cdp.profile(old).unwrap().unwrap().id, new, "the old id leads there too");
+}
+
+/// What made an alias mean an `anonymous_id` was that the identifier was known, from wherever. A link by hand made it
+/// known without telling the alias anew, so the next decision resolved the alias to somebody whom it had not let go of,
+/// and the file came to hold other people than memory.
+#[test]
+fn an_alias_means_what_events_bear_and_not_what_a_hand_named() {
+    let cdp = memory(Rules::default().limit("user_id", None));
+    cdp.ingest([Event::alias("x").user_id("b")]).unwrap();
+    cdp.link("user_id:q", "anonymous_id:x").unwrap();
+    cdp.never("user_id:b", "user_id:r").unwrap();
+    assert_eq!(partition(&cdp), [["anonymous_id:x", "user_id:q"], ["user_id:b", "user_id:x"]]);
+    settled(&cdp);
+    // Now an event bears it.
+    cdp.ingest([Event::track("Visit").anonymous_id("x")]).unwrap();
+    assert_eq!(partition(&cdp), [["anonymous_id:x", "user_id:b", "user_id:q"]]);
+    settled(&cdp);
+}
+
+#[test]
+fn an_alias_does_not_mean_what_another_member_bears() {
+    let cdp = memory(Rules::default().limit("user_id", None));
+    cdp.ingest([
+        Event::alias("x").user_id("b"),
+        Event::identify().user_id("q").external_id("anonymous_id", "x"),
+    ])
+    .unwrap();
+    assert_eq!(partition(&cdp), [["anonymous_id:x", "user_id:q"], ["user_id:b", "user_id:x"]]);
+    settled(&cdp);
+    cdp.ingest([Event::track("Visit").anonymous_id("x")]).unwrap();
+    assert_eq!(partition(&cdp), [["anonymous_id:x", "user_id:b", "user_id:q"]]);
+    settled(&cdp);
+}
+
+/// Memory took the time of the second cut, the file kept that of the first.
+#[test]
+fn a_source_that_is_cut_off_twice_was_cut_off_the_first_time() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).in_memory().unwrap();
+    cdp.split_source("crm").unwrap();
+    clock.set(NOW.after(minutes(1)));
+    cdp.split_source("crm").unwrap();
+    assert_eq!(cdp.decisions().unwrap()[0].at, NOW);
+    settled(&cdp);
 }

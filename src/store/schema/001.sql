@@ -41,6 +41,12 @@ CREATE TABLE identifiers (
     first_day INTEGER
 ) STRICT;
 
+-- Identifiers of the namespace anonymous_id that no event has borne as anonymousId: other members of events bear them, or
+-- a hand named them. An alias does not mean them by its previousId.
+CREATE TABLE unborne (
+    node INTEGER PRIMARY KEY
+) STRICT;
+
 -- The evidence: which two identifiers (a < b) events of which source bore together.
 CREATE TABLE links (
     a          INTEGER NOT NULL,
