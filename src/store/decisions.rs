@@ -99,7 +99,9 @@ impl Db {
             .prepare_cached("DELETE FROM decisions WHERE decision = ?1 OR cut = ?1")?
             .execute([number])?;
         if let (DecisionKind::Cut, Of::Pair(a, b)) = (decided.kind, &decided.of) {
-            self.lift(*a, *b, DecisionKind::Apart)?;
+            // What the cut of a source parted is that decision's to give back.
+            let sql = "DELETE FROM decisions WHERE a = ?1 AND b = ?2 AND kind = 'apart' AND cut IS NULL";
+            self.conn.prepare_cached(sql)?.execute((a.min(b).0, a.max(b).0))?;
         }
         Ok(())
     }

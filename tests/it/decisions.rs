@@ -114,3 +114,18 @@ fn a_source_that_is_cut_off_twice_was_cut_off_the_first_time() {
     assert_eq!(cdp.decisions().unwrap()[0].at, NOW);
     settled(&cdp);
 }
+
+/// Taking the cut between the two back lifted the ban that the cut of the source had left.
+#[test]
+fn what_a_source_parted_stays_apart_when_a_cut_of_the_two_is_taken_back() {
+    let cdp = memory(Rules::default());
+    let login = || Event::identify().user_id("u1").anonymous_id("a1");
+    cdp.ingest_from(&Source::new("crm"), [login().message_id("1")]).unwrap();
+    cdp.split_source("crm").unwrap();
+    cdp.unlink("user_id:u1", "anonymous_id:a1").unwrap();
+    let cut = cdp.decisions().unwrap().pop().unwrap().number;
+    cdp.take_back(cut).unwrap();
+    cdp.ingest([login().message_id("2")]).unwrap();
+    assert_eq!(partition(&cdp), [["anonymous_id:a1"], ["user_id:u1"]]);
+    settled(&cdp);
+}
