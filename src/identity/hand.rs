@@ -135,6 +135,12 @@ impl Hand {
         if self.cuts.is_empty() { None } else { self.cuts.get(&pair(a, b)).copied() }
     }
 
+    /// Whether a cut took the evidence between two nodes away, or parted just these two.
+    pub(crate) fn parts(&self, a: Node, b: Node) -> bool {
+        let apart = |(other, kind, _)| other == b && kind == DecisionKind::Apart;
+        self.cut(a, b).is_some() || self.bans(a).any(apart)
+    }
+
     /// The links, in the order in which they were decided.
     pub(crate) fn joins(&self) -> &[Ruling] {
         &self.joins

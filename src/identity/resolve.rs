@@ -98,7 +98,9 @@ impl Draft {
         let (mut joins, mut shares, mut apart) = (Vec::new(), Vec::new(), Vec::new());
         for &(node, is_device) in others {
             let admitted = self.admit(basis, owner, node, occasion);
-            let cut = matches!(admitted, Err((Rule::Cut, _)));
+            // Only evidence between the two themselves: where a cut keeps others of their people apart, the one was still
+            // seen on the other.
+            let cut = occasion.source_cut.is_some() || basis.hand.parts(owner, node);
             if is_device && !cut {
                 devices.push(node);
             }

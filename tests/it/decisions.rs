@@ -1,6 +1,6 @@
 //! What a hand decides: it holds, it is sound at once, and stitching everything anew changes nothing about it.
 
-use customerdb::{Cdp, Event, ManualClock, Rules, Source, minutes};
+use customerdb::{Cdp, Event, ManualClock, Rules, SharedDevice, Source, minutes};
 
 use crate::support::{NOW, builder, ids, memory, partition, sound};
 
@@ -127,5 +127,27 @@ fn what_a_source_parted_stays_apart_when_a_cut_of_the_two_is_taken_back() {
     cdp.take_back(cut).unwrap();
     cdp.ingest([login().message_id("2")]).unwrap();
     assert_eq!(partition(&cdp), [["anonymous_id:a1"], ["user_id:u1"]]);
+    settled(&cdp);
+}
+
+/// A second user on a device whose holder a cut had parted from that user was taken for nobody seen.
+#[test]
+fn a_user_is_seen_on_a_device_of_somebody_from_whom_a_cut_parted_them() {
+    let cdp = memory(Rules::default().shared_device(SharedDevice::Last));
+    let at = |n: u32| NOW.after(minutes(n));
+    let login = |user: &str| Event::identify().user_id(user).anonymous_id("kiosk");
+    cdp.ingest([
+        Event::identify().user_id("u1").with_trait("email", "e@x.io").at(NOW),
+        Event::identify().anonymous_id("kiosk").with_trait("email", "e@x.io").at(at(1)),
+    ])
+    .unwrap();
+    cdp.unlink("user_id:u1", "email:e@x.io").unwrap();
+    cdp.ingest([
+        login("u1").at(at(2)),
+        Event::track("Search").anonymous_id("kiosk").message_id("s").at(at(3)),
+    ])
+    .unwrap();
+    assert_eq!(partition(&cdp), [vec!["anonymous_id:kiosk", "email:e@x.io"], vec!["user_id:u1"]]);
+    assert_eq!(cdp.events("user_id:u1", 1).unwrap()[0].message_id, "s");
     settled(&cdp);
 }
