@@ -20,8 +20,8 @@ enum OnPair {
 }
 
 impl Cdp {
-    /// Joins two identifiers by hand, unless a limit, a ban or a cut speaks against it. The link is remembered: it holds
-    /// as soon as rules allow it, and until somebody unlinks the two.
+    /// Joins two identifiers by hand, unless a limit or a ban speaks against it. The link is remembered: it holds as soon as
+    /// rules allow it, and until somebody unlinks the two. A cut between just these two is taken back.
     ///
     /// An id is an identifier, which need not be known yet, or a profile id, which stands for the profile's name.
     ///
@@ -66,7 +66,7 @@ impl Cdp {
     }
 
     /// Decides that two identifiers are never one person, whatever evidence says: now, before and later. If they are,
-    /// their evidence is resolved anew. A link of the two is taken back.
+    /// their evidence is resolved anew. A link of the two has no effect as long as the ban stands.
     ///
     /// ```
     /// use customerdb::{Cdp, Event};
@@ -87,7 +87,7 @@ impl Cdp {
 
     /// Takes the evidence between two identifiers away: the edge between them in the identity graph. If nothing else holds
     /// them together, they fall apart, and everything is as if that evidence had never come. The cut is remembered, so
-    /// later evidence does not join them again, unless it is [forced](Self::force_link).
+    /// later evidence does not join them again, until somebody links them. A link of the two is taken back.
     ///
     /// ```
     /// use customerdb::{Cdp, Event};
@@ -120,7 +120,7 @@ impl Cdp {
         self.decide(|db, state, deed| match named.node(db, state)? {
             Some(_) => {
                 let mut deed = deed;
-                let node = named.intern(db, state, &mut deed.draft, "id")?;
+                let node = named.intern(db, state, &mut deed.draft, ("id", false))?;
                 deed.split(node).map(Some)
             }
             None => Ok(None),
@@ -193,8 +193,9 @@ impl Cdp {
     fn on_pair(&self, a: &str, b: &str, act: OnPair) -> Result<DecisionReport> {
         let (a, b) = (Named::read(a)?, Named::read(b)?);
         self.decide(|db, state, mut deed| {
-            let a = a.intern(db, state, &mut deed.draft, "a")?;
-            let b = b.intern(db, state, &mut deed.draft, "b")?;
+            let to_link = matches!(act, OnPair::Link | OnPair::Force);
+            let a = a.intern(db, state, &mut deed.draft, ("a", to_link))?;
+            let b = b.intern(db, state, &mut deed.draft, ("b", to_link))?;
             if a == b {
                 return Err(DefinitionError::new("b", "the same identifier as the other").into());
             }

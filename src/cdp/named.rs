@@ -29,9 +29,15 @@ impl Named {
         })
     }
 
-    /// The identifier that is named, which need not be known yet: of a profile its strongest. `member` is what an error
-    /// is to call it.
-    pub(super) fn intern(&self, db: &Db, state: &State, draft: &mut Draft, member: &str) -> Result<Node> {
+    /// The identifier that is named, which need not be known yet: of a profile its strongest. One that is known may be
+    /// blocked by now, unless it is to be linked. `member` is what an error is to call it.
+    pub(super) fn intern(
+        &self,
+        db: &Db,
+        state: &State,
+        draft: &mut Draft,
+        (member, to_link): (&str, bool),
+    ) -> Result<Node> {
         let identities = &state.identities;
         let wrong = |reason: String| Error::from(DefinitionError::new(member, reason));
         match self {
@@ -42,6 +48,9 @@ impl Named {
                 found.ok_or_else(|| wrong(format!("nobody has the profile id {id}")))
             }
             Self::Identifier(identifier) => {
+                if let Some(known) = identities.find(&state.rules, identifier).filter(|_| !to_link) {
+                    return Ok(known);
+                }
                 let value = state.rules.normalised(identifier).map_err(wrong)?;
                 let node = draft.intern(identities, identifier.namespace(), &value);
                 node.ok_or_else(|| wrong("there is no room for another namespace".to_owned()))

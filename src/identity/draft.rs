@@ -228,6 +228,34 @@ impl Draft {
         })
     }
 
+    /// A number for a new profile.
+    pub(super) fn next_number(&mut self) -> ProfileNo {
+        self.next_profile += 1;
+        ProfileNo(self.next_profile - 1)
+    }
+
+    /// Takes out of what has yet to be written what concerns some nodes, whose part of the log is to be told anew. Gives
+    /// the numbers of profiles that were founded among them, in order.
+    pub(crate) fn withdraw(&mut self, base: &Identities, nodes: &[Node]) -> Vec<(ProfileNo, Node)> {
+        let nodes: FxHashSet<Node> = nodes.iter().copied().collect();
+        let profiles: FxHashSet<ProfileNo> =
+            nodes.iter().filter_map(|node| self.profile(base, self.root(base, *node))).collect();
+        let Pending { founded, absorbed, links, held, .. } = &mut self.pending;
+        let free = founded.extract_if(.., |founded| nodes.contains(&founded.founder));
+        let free = free.map(|founded| (founded.profile, founded.founder)).collect();
+        // Who was absorbed within the same set goes with its survivor, over any number of steps.
+        let mut gone = profiles;
+        for absorbed in absorbed.iter().rev() {
+            if gone.contains(&absorbed.by) {
+                gone.insert(absorbed.profile);
+            }
+        }
+        absorbed.retain(|absorbed| !gone.contains(&absorbed.by));
+        links.retain(|(a, ..), _| !nodes.contains(a));
+        held.retain(|node, _| !nodes.contains(node));
+        free
+    }
+
     /// The numbers of the profiles that came to be, and of those that were absorbed, since so many were.
     pub(crate) fn since(&self, (next, absorbed): (u32, usize)) -> (std::ops::Range<u32>, Vec<u32>) {
         let gone = self.pending.absorbed.iter().skip(absorbed).map(|absorbed| absorbed.profile.0);
@@ -458,8 +486,7 @@ impl Draft {
         let profile = if let Some(profile) = self.profile(base, root) {
             profile
         } else {
-            let profile = ProfileNo(self.next_profile);
-            self.next_profile += 1;
+            let profile = self.next_number();
             self.pending.founded.push(Founded { profile, founder: first });
             if let Some(set) = self.sets.get_mut(&root) {
                 set.profile = Some(profile);

@@ -60,6 +60,9 @@ pub(crate) struct Past {
     pub(crate) vacant: Vec<(ProfileNo, Node)>,
     /// Of nodes whose events went to others: to whom the first of them went.
     pub(crate) moved: FxHashMap<Node, Node>,
+    /// Numbers that nobody got to know, of profiles that the same batch had founded before it turned out that a part of
+    /// the log is to be told anew; each with a node of theirs. New profiles get them first.
+    pub(crate) free: Vec<(ProfileNo, Node)>,
 }
 
 /// Which profile each set is after a replay, and what became of those of before.
@@ -69,6 +72,8 @@ pub(crate) struct Succession {
     pub(crate) sets: Vec<(Node, ProfileNo, Vec<Node>)>,
     /// Profiles that came to be, with a node of theirs.
     pub(crate) founded: Vec<(ProfileNo, Node)>,
+    /// Free numbers that no new profile took. Profiles are numbered without gaps, so they stand for nobody.
+    pub(crate) unused: Vec<(ProfileNo, Node)>,
     /// Profiles of before that another absorbed: (absorbed, by).
     pub(crate) absorbed: Vec<(ProfileNo, ProfileNo)>,
     /// Identifiers that went from one profile to another that both are there: (from, to), each pair once.
@@ -170,6 +175,7 @@ impl Draft {
             }
         }
         claims.extend(vacant);
+        let mut free = past.free.iter().copied();
         let mut sets: Vec<(Node, Vec<Node>)> = sets.into_iter().collect();
         // In the order of their first nodes, so that new profiles are numbered alike wherever this is done.
         sets.sort_unstable_by_key(|(_, nodes)| nodes.first().copied());
@@ -180,14 +186,14 @@ impl Draft {
                 succession.absorbed.extend(others.map(|other| (other, oldest)));
                 oldest
             } else {
-                let new = ProfileNo(self.next_profile);
-                self.next_profile += 1;
+                let new = free.next().map_or_else(|| self.next_number(), |(number, _)| number);
                 succession.founded.push((new, nodes[0]));
                 new
             };
             self.assign(root, profile);
             succession.sets.push((root, profile, nodes));
         }
+        succession.unused = free.collect();
         self.tell(base, rules, past, &changed, &mut succession);
         succession
     }

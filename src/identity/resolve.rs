@@ -96,6 +96,7 @@ impl Draft {
         let mut accepted = vec![owner];
         let mut devices: Vec<Node> = anonymous.then_some(owner).into_iter().collect();
         let (mut joins, mut shares, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+        let none = basis.rules.shared_device_policy() == SharedDevice::None;
         for &(node, is_device) in others {
             let admitted = self.admit(basis, owner, node, occasion);
             // Only evidence between the two themselves: where a cut keeps others of their people apart, the one was still
@@ -112,7 +113,7 @@ impl Draft {
                 }
                 Err(broken) => broken,
             };
-            if is_device && !anonymous && !cut && rule != Rule::SharedDevice {
+            if none && is_device && !anonymous && !cut && self.has_user(base, node) {
                 shares.push(node);
             }
             if rule.sets_apart() {
@@ -127,9 +128,6 @@ impl Draft {
         }
         for node in apart {
             self.hold(basis, &[node]);
-        }
-        if basis.rules.shared_device_policy() != SharedDevice::None {
-            shares.clear();
         }
         Some(Resolution { owner, refused, devices, anonymous, shares })
     }
@@ -224,14 +222,11 @@ impl Draft {
         if ours != theirs {
             let forced = join.kind == DecisionKind::Force;
             let shared = self.is_shared(base, a) != self.is_shared(base, b);
-            let cut = basis.hand.cut(a, b).filter(|_| !forced);
-            let cut = cut.map(|at| (Rule::Cut, by_hand(CUT, at)));
-            let broken =
-                cut.or_else(|| self.banned(basis, ours, theirs)).or_else(|| match (forced, shared) {
-                    (true, _) => None,
-                    (false, true) => Some((Rule::SharedDevice, SHARED.to_owned())),
-                    (false, false) => self.broken_limit(basis, ours, theirs),
-                });
+            let broken = self.banned(basis, ours, theirs).or_else(|| match (forced, shared) {
+                (true, _) => None,
+                (false, true) => Some((Rule::SharedDevice, SHARED.to_owned())),
+                (false, false) => self.broken_limit(basis, ours, theirs),
+            });
             if let Some((rule, reason)) = broken {
                 self.hold(basis, &[a]);
                 self.hold(basis, &[b]);
@@ -243,6 +238,13 @@ impl Draft {
         self.steps.push(Step::Join(a, b));
         self.link(a, b, source, join.at, &message_id);
         Ok(())
+    }
+
+    /// Whether whoever holds a device is known by more than devices.
+    fn has_user(&self, base: &Identities, device: Node) -> bool {
+        let Some(root) = self.held_root(base, device) else { return false };
+        let known = |node: &Node| !self.namespace_of(base, self.kind(base, *node)).is_anonymous();
+        self.members(base, root).iter().any(known)
     }
 
     /// Whether a node is in no set.

@@ -4,7 +4,8 @@ use rustc_hash::FxHashSet;
 
 use super::State;
 use super::membership::Live;
-use super::scope::{Listener, Scope, Told, resolve_log};
+use super::replay::resolve;
+use super::scope::{Listener, Scope, Told};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Identifier;
@@ -66,10 +67,9 @@ pub(crate) fn profile_at(db: &Db, state: &State, node: Node, at: Timestamp) -> R
     let base = basis.identities;
     let mut draft = Draft::on(base);
     let scope = Scope::around(db, basis, &draft, [node])?;
-    draft.release(draft.mark(), scope.nodes());
     let sources = db.sources()?.into_iter().map(|(number, source)| (number, source.name)).collect();
     let mut collector = Collector { sources: &sources, happened: Vec::new() };
-    resolve_log(db, basis, &mut draft, &scope, Some(at), 0, &mut collector)?;
+    resolve(db, basis, &mut draft, &scope, Some(at), 0, &mut collector)?;
     let Some(person) = draft.person(base, node) else { return Ok(None) };
     let nodes = by_strength(base, basis.rules, person.nodes.iter().copied());
     let own: FxHashSet<Node> = nodes.iter().copied().collect();

@@ -10,9 +10,13 @@ use crate::error::Result;
 use crate::event::Source;
 use crate::id::ProfileId;
 use crate::identity::{
-    Basis, DecisionKind, Draft, HAND, Hand, Node, Refused, Ruling, Succession, hand_message_id,
+    Basis, DecisionKind, Draft, HAND, Hand, Node, ProfileNo, Refused, Ruling, Succession, hand_message_id,
 };
 use crate::store::{Cause, Db, Of};
+
+/// What a link takes back of the same pair.
+const LIFTED_BY_LINK: [DecisionKind; 4] =
+    [DecisionKind::Link, DecisionKind::Force, DecisionKind::Cut, DecisionKind::Apart];
 
 /// What a decision is on its way to be: the draft in which its identifiers have their numbers, and all decisions with it.
 pub(crate) struct Deed<'d> {
@@ -44,10 +48,12 @@ impl<'d> Deed<'d> {
         let (a, b) = (a.min(b), a.max(b));
         let base = &self.state.identities;
         let kind = if force { DecisionKind::Force } else { DecisionKind::Link };
-        let mut lifted = self.lift(a, b, &[DecisionKind::Link, DecisionKind::Force])?;
+        let mut lifted = self.lift(a, b, &LIFTED_BY_LINK)?;
         if force {
-            lifted |= self.lift(a, b, &[DecisionKind::Cut, DecisionKind::Never, DecisionKind::Apart])?;
-            lifted |= self.lift_cuts_between(a, b)?;
+            self.lift(a, b, &[DecisionKind::Never])?;
+            self.lift_cuts_between(a, b)?;
+            // Evidence that a limit had refused may count now.
+            lifted = true;
         }
         let number = self.decide(kind, a, b)?;
         let mut refused = None;
@@ -77,7 +83,7 @@ impl<'d> Deed<'d> {
     }
 
     /// Takes back every cut between the people of two nodes.
-    fn lift_cuts_between(&mut self, a: Node, b: Node) -> Result<bool> {
+    fn lift_cuts_between(&mut self, a: Node, b: Node) -> Result<()> {
         let base = &self.state.identities;
         let other = self.draft.root(base, b);
         let mut cuts = Vec::new();
@@ -88,21 +94,26 @@ impl<'d> Deed<'d> {
                 cuts.extend(crossing.map(|(banned, ..)| (node, banned)));
             }
         }
-        for (a, b) in &cuts {
-            self.lift(*a, *b, &[DecisionKind::Apart])?;
+        for (a, b) in cuts {
+            self.lift(a, b, &[DecisionKind::Apart])?;
         }
-        Ok(!cuts.is_empty())
+        Ok(())
     }
 
     /// Keeps two identifiers apart for ever.
     pub(crate) fn never(mut self, a: Node, b: Node) -> Result<Outcome> {
-        self.lift(
-            a,
-            b,
-            &[DecisionKind::Link, DecisionKind::Force, DecisionKind::Never, DecisionKind::Apart],
-        )?;
+        self.lift(a, b, &[DecisionKind::Never, DecisionKind::Apart])?;
         self.decide(DecisionKind::Never, a, b)?;
-        self.replay([a, b], Cause::Never)?;
+        let base = &self.state.identities;
+        let settled = |node: Node| -> Result<bool> {
+            Ok(!self.draft.is_dormant(base, node) || self.db.refused_with(node)?.is_empty())
+        };
+        // A ban on two who are two already changes nothing, but for identifiers that were refused wherever they came.
+        if self.draft.root(base, a) == self.draft.root(base, b) || !settled(a)? || !settled(b)? {
+            self.replay([a, b], Cause::Never)?;
+        } else {
+            self.write(&Cause::Never)?;
+        }
         Ok(self.outcome(vec![a, b], None))
     }
 
@@ -214,14 +225,14 @@ impl<'d> Deed<'d> {
 
     fn replay_all(&mut self, cause: Cause) -> Result<Vec<Node>> {
         let succession = self.run(&Scope::All, cause)?;
-        Ok(succession
+        let changed: FxHashSet<ProfileNo> = succession
             .parted
             .iter()
             .chain(&succession.absorbed)
-            .filter_map(|(profile, _)| {
-                succession.sets.iter().find(|(_, own, _)| own == profile).map(|(root, ..)| *root)
-            })
-            .collect())
+            .flat_map(|(own, other)| [*own, *other])
+            .collect();
+        let sets = succession.sets.into_iter().filter(|(_, profile, _)| changed.contains(profile));
+        Ok(sets.map(|(root, ..)| root).collect())
     }
 
     fn run(&mut self, scope: &Scope, cause: Cause) -> Result<Succession> {

@@ -32,7 +32,7 @@ use crate::error::Result;
 use crate::event::{Event, EventLimits, Refusal, Source};
 use crate::id::{Namespace, ProfileId};
 use crate::identity::{
-    Basis, Borne, Draft, Hand, Identities, NAMESPACES, Node, Occasion, Rules, Succession, identifiers,
+    Basis, Borne, Draft, Hand, Identities, NAMESPACES, Node, Occasion, Past, Rules, Succession, identifiers,
 };
 use crate::store::{Cause, Db, NewEvent};
 use crate::value::nfc;
@@ -276,19 +276,27 @@ impl Intake {
     ) -> Result<(Change, IngestReport)> {
         let Self { mut draft, now, touched, retold, retold_orphans, mut report, .. } = self;
         let base = &state.identities;
+        let mut replayed = None;
+        if !retold.is_empty() {
+            // Whose the identifiers concerned are, the replay alone is to say.
+            let scope = Scope::around(db, state.basis(), &draft, retold)?.with(retold_orphans);
+            let past = replay::past(db, state.basis(), &Draft::on(base), &scope)?;
+            let free = draft.withdraw(base, scope.nodes().unwrap_or_default());
+            replayed = Some((scope, Past { free, ..past }));
+        }
         let founded = draft.founded(base);
+        let held: Vec<Node> = draft.pending.held.keys().copied().collect();
         let absorbed: Vec<u32> = draft.pending.absorbed.iter().map(|absorbed| absorbed.profile.0).collect();
         db.write_draft(base, &mut draft, now, None, &mut id)?;
-        if retold.is_empty() {
-            tally.count(founded, absorbed);
-        } else {
+        if let Some((scope, past)) = replayed {
             let basis = state.basis();
-            let scope = Scope::around(db, basis, &draft, retold)?.with(retold_orphans);
             let replay = Replay { db, basis, segments: &state.segments, now, cause: Cause::Evidence };
-            let succession = replay.run(&mut draft, &scope, id)?;
-            let created = created(base, &draft, &touched, &succession);
+            let succession = replay.run_after(&mut draft, &scope, past, id)?;
+            let created = created(base, &draft, &held, &succession);
             let absorbed = absorbed.into_iter().chain(succession.absorbed.iter().map(|(gone, _)| gone.0));
             tally.count_replayed(draft.founded(base), created, absorbed);
+        } else {
+            tally.count(founded, absorbed);
         }
         if !state.segments.is_empty() {
             let roots: FxHashSet<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();
@@ -301,9 +309,10 @@ impl Intake {
     }
 }
 
-/// How many people there are after a batch, of those whom it or its replay concerns, of whom nothing was known before.
-fn created(base: &Identities, draft: &Draft, touched: &FxHashSet<Node>, succession: &Succession) -> u64 {
-    let owners = touched.iter().map(|owner| draft.root(base, *owner));
+/// How many people there are after a batch, of those whose identifiers it held for the first time or its replay concerns,
+/// of whom nothing was known before.
+fn created(base: &Identities, draft: &Draft, held: &[Node], succession: &Succession) -> u64 {
+    let owners = held.iter().map(|owner| draft.root(base, *owner));
     let roots: FxHashSet<Node> = owners.chain(succession.sets.iter().map(|(root, ..)| *root)).collect();
     let unknown = |root: &&Node| {
         draft.members(base, **root).into_iter().all(|node| base.partition.root(node).is_none())

@@ -1,6 +1,6 @@
 //! A part of the log, or all of it, written anew: rules and decisions change the past too.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::devices::attribute;
 use super::membership::{self, Live};
@@ -63,13 +63,13 @@ pub(crate) fn simulate(db: &Db, state: &State, rules: &Rules) -> Result<RulesRep
     let basis = Basis { rules, ..state.basis() };
     let mut draft = Draft::on(basis.identities);
     let mut past = past(db, basis, &draft, &Scope::All)?;
-    resolve(db, basis, &mut draft, &Scope::All, 0, &mut Moves(&mut past.moved))?;
+    resolve(db, basis, &mut draft, &Scope::All, None, 0, &mut Moves(&mut past.moved))?;
     let succession = draft.succeed(basis.identities, rules, Scope::All.each(&draft), &past);
     Ok(succession.report)
 }
 
 /// The profiles that a replay concerns, as they are before it.
-fn past(db: &Db, basis: Basis<'_>, draft: &Draft, scope: &Scope) -> Result<Past> {
+pub(crate) fn past(db: &Db, basis: Basis<'_>, draft: &Draft, scope: &Scope) -> Result<Past> {
     let base = basis.identities;
     let mut formers: Vec<Former> = Vec::new();
     let mut places: FxHashMap<Node, usize> = FxHashMap::default();
@@ -85,40 +85,42 @@ fn past(db: &Db, basis: Basis<'_>, draft: &Draft, scope: &Scope) -> Result<Past>
     let mut vacant = Vec::new();
     // Only a rule can take a profile its every identifier, and rules are replayed from end to end.
     if matches!(scope, Scope::All) {
-        let held: rustc_hash::FxHashSet<ProfileNo> = formers.iter().map(|former| former.profile).collect();
+        let held: FxHashSet<ProfileNo> = formers.iter().map(|former| former.profile).collect();
         vacant = db.standing_profiles()?;
         vacant.retain(|(profile, _)| !held.contains(profile));
     }
-    Ok(Past { formers, vacant, moved: FxHashMap::default() })
+    Ok(Past { formers, vacant, ..Past::default() })
 }
 
-/// Lets go of a part of the log, and resolves it again. Devices that turn out to be shared are nobody's from the start,
+/// Lets go of a part of the log, and resolves it again, with `until` up to an instant. Devices that turn out to be shared are nobody's from the start,
 /// so the log is gone through until no more of them turn up.
-fn resolve(
+pub(super) fn resolve(
     db: &Db,
     basis: Basis<'_>,
     draft: &mut Draft,
     scope: &Scope,
+    until: Option<Timestamp>,
     hand_source: u32,
     listener: &mut impl Listener,
 ) -> Result<()> {
     let mark = draft.mark();
+    let inside: Option<FxHashSet<Node>> = scope.nodes().map(|nodes| nodes.iter().copied().collect());
     for node in draft.shared_devices(basis.identities) {
-        if scope.nodes().is_none_or(|nodes| nodes.contains(&node)) {
+        if inside.as_ref().is_none_or(|inside| inside.contains(&node)) {
             draft.set_shared(node, false);
         }
     }
     while basis.rules.shared_device_policy() == SharedDevice::None {
         let mut shares = Shares::default();
         draft.release(mark, scope.nodes());
-        resolve_log(db, basis, draft, scope, None, hand_source, &mut shares)?;
+        resolve_log(db, basis, draft, scope, until, hand_source, &mut shares)?;
         if shares.0.is_empty() {
             break;
         }
         shares.0.into_iter().for_each(|device| draft.set_shared(device, true));
     }
     draft.release(mark, scope.nodes());
-    resolve_log(db, basis, draft, scope, None, hand_source, listener)?;
+    resolve_log(db, basis, draft, scope, until, hand_source, listener)?;
     draft.forget_profiles(mark);
     Ok(())
 }
@@ -162,17 +164,28 @@ impl Replay<'_> {
         &self,
         draft: &mut Draft,
         scope: &Scope,
+        id: impl FnMut() -> ProfileId,
+    ) -> Result<Succession> {
+        let past = past(self.db, self.basis, draft, scope)?;
+        self.run_after(draft, scope, past, id)
+    }
+
+    /// The same, where the profiles of before are others than those of the draft.
+    pub(crate) fn run_after(
+        &self,
+        draft: &mut Draft,
+        scope: &Scope,
+        mut past: Past,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<Succession> {
         let Self { db, basis, segments, now, .. } = *self;
         let base = basis.identities;
-        let mut past = past(db, basis, draft, scope)?;
         db.clear_derived(scope.nodes())?;
         let hand_source = db.source(&Source::new(HAND))?;
         let mut writer = Writer { db, rules: basis.rules, moved: &mut past.moved };
-        resolve(db, basis, draft, scope, hand_source, &mut writer)?;
+        resolve(db, basis, draft, scope, None, hand_source, &mut writer)?;
         let succession = draft.succeed(base, basis.rules, scope.each(draft), &past);
-        for (profile, founder) in &succession.founded {
+        for (profile, founder) in succession.founded.iter().chain(&succession.unused) {
             db.add_profile(*profile, id(), *founder, now)?;
         }
         db.write_interned(base, draft)?;

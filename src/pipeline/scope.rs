@@ -135,8 +135,12 @@ pub(crate) fn resolve_log(
     let base = basis.identities;
     let inside: FxHashSet<Node> = scope.nodes().into_iter().flatten().copied().collect();
     let past = |at: Timestamp| until.is_none_or(|until| at <= until);
+    // What the rules block links nothing, by hand neither.
+    let blocked = |draft: &Draft, node: Node| basis.rules.normalised(&draft.identifier(base, node)).is_err();
     let all = basis.hand.joins().iter().copied();
-    let concerned: Vec<Ruling> = all.filter(|join| past(join.at) && scope.has(join.a, &inside)).collect();
+    let concerned = all.filter(|join| past(join.at) && scope.has(join.a, &inside));
+    let concerned: Vec<Ruling> =
+        concerned.filter(|join| !blocked(draft, join.a) && !blocked(draft, join.b)).collect();
     let (forced, mut asked): (Vec<Ruling>, Vec<Ruling>) =
         concerned.into_iter().partition(|join| join.kind == DecisionKind::Force);
     let link = |draft: &mut Draft, listener: &mut _, join: Ruling| match draft.join_by_hand(

@@ -151,3 +151,100 @@ fn a_user_is_seen_on_a_device_of_somebody_from_whom_a_cut_parted_them() {
     assert_eq!(cdp.events("user_id:u1", 1).unwrap()[0].message_id, "s");
     settled(&cdp);
 }
+
+/// A batch may show within itself that an alias meant an anonymous id. People of before keep their ids.
+#[test]
+fn an_alias_that_its_own_batch_betrays_costs_nobody_an_id() {
+    let cdp = memory(Rules::default().limit("user_id", None));
+    cdp.ingest([Event::page().user_id("x"), Event::page().user_id("u1")]).unwrap();
+    let id = |name: &str| cdp.profile(name).unwrap().map(|profile| profile.id);
+    let before = (id("user_id:x"), id("user_id:u1"));
+    let report = cdp
+        .ingest([
+            Event::alias("x").user_id("u1"),
+            Event::page().anonymous_id("x"),
+            Event::page().anonymous_id("other"),
+        ])
+        .unwrap();
+    assert_eq!((report.profiles_created, report.merges), (1, 0));
+    assert_eq!((id("user_id:x"), id("user_id:u1")), before);
+    assert_eq!(id("anonymous_id:x"), before.1);
+    assert_eq!(cdp.journal(0, 10).unwrap(), []);
+    sound(&cdp);
+    // One that founds people which the next event takes apart leaves no gap in their numbers.
+    cdp.ingest([
+        Event::alias("y").user_id("u2"),
+        Event::alias("z").user_id("u2"),
+        Event::page().anonymous_id("y"),
+        Event::page().anonymous_id("z").user_id("u3"),
+    ])
+    .unwrap();
+    assert_eq!(id("anonymous_id:y"), id("user_id:u2"));
+    sound(&cdp);
+    assert_eq!(cdp.restitch().unwrap().changed, 0);
+}
+
+#[test]
+fn a_ban_stands_before_a_link_and_gives_way_when_it_is_taken_back() {
+    let cdp = memory(Rules::default());
+    cdp.link("user_id:u1", "anonymous_id:a1").unwrap();
+    cdp.never("user_id:u1", "anonymous_id:a1").unwrap();
+    assert!(!cdp.explain("user_id:u1", "anonymous_id:a1").unwrap().same);
+    let ban = cdp.decisions().unwrap().pop().unwrap();
+    cdp.take_back(ban.number).unwrap();
+    assert!(cdp.explain("user_id:u1", "anonymous_id:a1").unwrap().same);
+    sound(&cdp);
+}
+
+#[test]
+fn a_link_joins_again_what_a_cut_of_the_two_has_parted() {
+    let cdp = memory(Rules::default());
+    let login = |id: &str| Event::page().user_id("u1").anonymous_id("a1").message_id(id);
+    cdp.ingest([login("m1")]).unwrap();
+    assert_eq!(cdp.unlink("user_id:u1", "anonymous_id:a1").unwrap().profiles.len(), 2);
+    cdp.ingest([login("m2")]).unwrap();
+    assert_eq!(cdp.profiles().unwrap().len(), 2);
+    assert_eq!(cdp.link("user_id:u1", "anonymous_id:a1").unwrap().profiles.len(), 1);
+    sound(&cdp);
+    assert_eq!(cdp.restitch().unwrap().changed, 0);
+}
+
+#[test]
+fn what_a_later_rule_blocks_is_linked_with_nobody_and_can_still_be_unlinked() {
+    let cdp = memory(Rules::default());
+    cdp.ingest([Event::page().user_id("u1")]).unwrap();
+    cdp.link("user_id:u1", "email:x@example.com").unwrap();
+    cdp.set_rules(Rules::default().block("email", "x@example.com")).unwrap();
+    assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().identifiers.len(), 1);
+    assert!(cdp.link("user_id:u2", "email:x@example.com").is_err());
+    cdp.unlink("user_id:u1", "email:x@example.com").unwrap();
+    cdp.set_rules(Rules::default()).unwrap();
+    assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().identifiers.len(), 1);
+    sound(&cdp);
+}
+
+#[test]
+fn a_device_is_shared_once_a_second_user_shows_and_not_for_another_rule() {
+    let none = || Rules::default().shared_device(SharedDevice::None);
+    let cdp = memory(none().total(Some(2)));
+    cdp.ingest([
+        Event::page().user_id("u1").anonymous_id("d1"),
+        Event::page().user_id("u1").anonymous_id("d2"),
+    ])
+    .unwrap();
+    assert_eq!(cdp.profiles().unwrap().len(), 1);
+
+    let cdp = memory(none());
+    let at = |after: u32| NOW.before(minutes(60 - after));
+    cdp.ingest([
+        Event::page().user_id("u1").anonymous_id("d").at(at(0)),
+        Event::page().anonymous_id("d").at(at(1)),
+        Event::page().user_id("u2").anonymous_id("d").at(at(5)),
+    ])
+    .unwrap();
+    let then = cdp.profile_at("anonymous_id:d", at(2)).unwrap().unwrap();
+    assert_eq!((then.name.to_string(), then.events), ("user_id:u1".to_owned(), 2));
+    let now = cdp.profile("anonymous_id:d").unwrap().unwrap();
+    assert_eq!((now.identifiers.len(), now.events), (1, 1));
+    sound(&cdp);
+}
