@@ -1,42 +1,57 @@
 //! Every identifier once, as a dense number.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher as _, RandomState};
+use std::ops::Range;
+use std::thread;
 
 use hashbrown::HashTable;
 
+pub(crate) use super::partition::Node;
 use crate::id::{Identifier, Namespace};
-
-/// An identifier's number: dense, given in order of arrival, and never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Node(pub(crate) u32);
-
-impl Node {
-    /// The number as an index.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// The node of an index.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a file holds fewer than 2^32 identifiers: `intern` sees to it"
-    )]
-    pub(crate) fn at(index: usize) -> Self {
-        Self(index as u32)
-    }
-}
 
 /// The number of a namespace in this file.
 pub(crate) type NamespaceNo = u16;
 
-/// Nodes whose values' places are kept relative to one common start.
-const BLOCK: usize = 1 << 16;
+/// How many nodes' values lie from one start on.
+const BLOCK: usize = 1 << 10;
+
+/// How many tables the numbers are in: so many that, of millions, one fits the processor's cache.
+const TABLES: usize = 64;
+
+/// Parts of the range of hashes: the first four tables have 16 of them each, the next four 17, and so on up to 31.
+const PARTS: usize = 4 * 376;
+
+/// The table of each part.
+const TABLE_OF: [u8; PARTS] = {
+    let (mut tables, mut part, mut table, mut left) = ([0; PARTS], 0, 0, share(0));
+    while part < PARTS {
+        if left == 0 {
+            table += 1;
+            left = share(table as usize);
+        }
+        tables[part] = table;
+        left -= 1;
+        part += 1;
+    }
+    tables
+};
+
+/// How many parts a table has.
+const fn share(table: usize) -> usize {
+    16 + table / 4
+}
+
+/// How many identifiers are hashed before they are put into the tables, when there are many.
+const WAVE: usize = 1 << 18;
 
 /// Identifiers by number and numbers by identifier.
 ///
-/// Values lie one after the other in an arena, and a table of numbers finds them by hash, so an identifier takes
-/// its bytes and about 15 more. The hash is keyed, for many values are chosen by strangers.
-#[derive(Clone, Default)]
+/// Values lie one after the other in an arena, and tables of numbers find them by hash, so an identifier takes its
+/// bytes and about 15 more. The hash is keyed, for many values are chosen by strangers.
+///
+/// A table doubles when it is full. As one has twice the share of another, and the rest lie between, there is always
+/// one of them that is about to, and it is a small part of them all: memory grows evenly, and nobody waits for long.
+#[derive(Clone)]
 pub(crate) struct Interner {
     namespaces: Vec<Namespace>,
     bytes: Vec<u8>,
@@ -45,8 +60,67 @@ pub(crate) struct Interner {
     /// Where each node's value ends, counted from its block's start.
     ends: Vec<u32>,
     kinds: Vec<NamespaceNo>,
-    table: HashTable<u32>,
+    tables: Vec<HashTable<u32>>,
+    /// How many nodes are in the tables.
+    indexed: usize,
     hasher: RandomState,
+}
+
+/// Makes room for `more`, a sixteenth of what is there at least: doubling would take up to twice what is needed.
+fn make_room<T>(vec: &mut Vec<T>, more: usize) {
+    if vec.capacity() - vec.len() < more {
+        vec.reserve_exact(more.max(vec.len() / 16));
+    }
+}
+
+/// The hash of an identifier.
+fn hash_of(hasher: &RandomState, kind: NamespaceNo, value: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(value);
+    state.write_u16(kind);
+    state.finish()
+}
+
+/// Puts a number that is not there yet into its table. `hash` gives the hash of a number that is.
+fn insert(table: &mut HashTable<u32>, hashed: u64, index: u32, hash: impl Fn(&u32) -> u64) {
+    if table.len() == table.capacity() {
+        // In order of their numbers, as the values lie; the order of the old table would jump about in memory.
+        let mut indexes: Vec<u32> = std::mem::take(table).into_iter().collect();
+        indexes.sort_unstable();
+        *table = HashTable::with_capacity(indexes.len() + 1);
+        for index in indexes {
+            table.insert_unique(hash(&index), index, &hash);
+        }
+    }
+    table.insert_unique(hashed, index, hash);
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Self {
+            namespaces: Vec::new(),
+            bytes: Vec::new(),
+            blocks: Vec::new(),
+            ends: Vec::new(),
+            kinds: Vec::new(),
+            tables: vec![HashTable::new(); TABLES],
+            indexed: 0,
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+/// The value of a node, of the arena, the blocks' starts and the values' ends.
+fn value_of<'b>(bytes: &'b [u8], blocks: &[usize], ends: &[u32], index: usize) -> &'b [u8] {
+    let base = blocks[index / BLOCK];
+    let start = if index.is_multiple_of(BLOCK) { 0 } else { ends[index - 1] as usize };
+    &bytes[base + start..base + ends[index] as usize]
+}
+
+/// The place of the table that a hash belongs to. `hashbrown` looks at its lowest and at its highest bits.
+fn table_of(hash: u64) -> usize {
+    let sixteen = (hash >> 40) as usize & 0xFFFF;
+    usize::from(TABLE_OF[(sixteen * PARTS) >> 16])
 }
 
 impl Interner {
@@ -97,46 +171,111 @@ impl Interner {
     }
 
     fn value_bytes(&self, index: usize) -> &[u8] {
-        let base = self.blocks[index / BLOCK];
-        let start = if index.is_multiple_of(BLOCK) { 0 } else { self.ends[index - 1] as usize };
-        &self.bytes[base + start..base + self.ends[index] as usize]
-    }
-
-    fn hash(&self, kind: NamespaceNo, value: &[u8]) -> u64 {
-        self.hasher.hash_one((kind, value))
+        value_of(&self.bytes, &self.blocks, &self.ends, index)
     }
 
     /// The node of an identifier.
     pub(crate) fn find(&self, kind: NamespaceNo, value: &str) -> Option<Node> {
-        let hash = self.hash(kind, value.as_bytes());
+        let hash = hash_of(&self.hasher, kind, value.as_bytes());
         let is_it = |&index: &u32| {
             let index = index as usize;
             self.kinds[index] == kind && self.value_bytes(index) == value.as_bytes()
         };
-        self.table.find(hash, is_it).map(|index| Node(*index))
+        self.tables[table_of(hash)].find(hash, is_it).map(|index| Node(*index))
     }
 
     /// Gives the next number to an identifier that [`find`](Self::find) does not know.
     pub(crate) fn push(&mut self, kind: NamespaceNo, value: &str) -> Node {
-        let index = self.ends.len();
-        if index.is_multiple_of(BLOCK) {
-            self.blocks.push(self.bytes.len());
+        let node = Node::at(self.len());
+        self.append([kind].into_iter(), [value.len()].into_iter(), value.as_bytes());
+        self.index();
+        node
+    }
+
+    /// Gives the next numbers to identifiers of these namespaces, with values that end at these places in `bytes`.
+    /// They are found when they have been [indexed](Self::index).
+    pub(crate) fn append(
+        &mut self,
+        kinds: impl ExactSizeIterator<Item = NamespaceNo>,
+        ends: impl ExactSizeIterator<Item = usize>,
+        bytes: &[u8],
+    ) {
+        make_room(&mut self.kinds, kinds.len());
+        make_room(&mut self.ends, ends.len());
+        make_room(&mut self.bytes, bytes.len());
+        self.kinds.extend(kinds);
+        let (before, mut start) = (self.bytes.len(), 0);
+        for end in ends {
+            if self.ends.len().is_multiple_of(BLOCK) {
+                self.blocks.push(before + start);
+            }
+            let block = self.blocks.last().copied().unwrap_or_default();
+            // An event is far smaller than 4 MiB, so a block of 2^10 values ends below 2^32.
+            self.ends.push(Node::at(before + end - block).0);
+            start = end;
         }
-        self.bytes.extend_from_slice(value.as_bytes());
-        let end = self.bytes.len() - self.blocks[index / BLOCK];
-        // Values are at most 1,024 bytes, so a block of 2^16 of them ends below 2^32.
-        self.ends.push(Node::at(end).0);
-        self.kinds.push(kind);
-        let hash = self.hash(kind, value.as_bytes());
-        let Self { table, hasher, kinds, bytes, blocks, ends, .. } = self;
-        let rehash = |&index: &u32| {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Makes all identifiers known to [`find`](Self::find).
+    pub(crate) fn index(&mut self) {
+        let Self { bytes, blocks, ends, kinds, tables, hasher, indexed, .. } = self;
+        let hash = |&index: &u32| {
             let index = index as usize;
-            let base = blocks[index / BLOCK];
-            let start = if index.is_multiple_of(BLOCK) { 0 } else { ends[index - 1] as usize };
-            hasher.hash_one((kinds[index], &bytes[base + start..base + ends[index] as usize]))
+            hash_of(hasher, kinds[index], value_of(bytes, blocks, ends, index))
         };
-        table.insert_unique(hash, Node::at(index).0, rehash);
-        Node::at(index)
+        if ends.len() - *indexed == 1 {
+            let index = Node::at(*indexed).0;
+            let hashed = hash(&index);
+            insert(&mut tables[table_of(hashed)], hashed, index, hash);
+            *indexed += 1;
+            return;
+        }
+        for (number, table) in tables.iter_mut().enumerate().filter(|(_, table)| table.is_empty()) {
+            table.reserve((ends.len() - *indexed) * share(number) / PARTS, hash);
+        }
+        // One table after the other, as far as there is room to keep hashes: what is written lies close together. Two
+        // threads share the work, first by identifiers and then by tables.
+        let sort = |indexes: Range<usize>, sorted: &mut Sorted| {
+            for index in indexes.map(|index| Node::at(index).0) {
+                let hashed = hash(&index);
+                sorted[table_of(hashed)].push((hashed, index));
+            }
+        };
+        let fill = |tables: &mut [HashTable<u32>], sorted: [&mut [Vec<(u64, u32)>]; 2]| {
+            for sorted in sorted {
+                for (table, sorted) in tables.iter_mut().zip(sorted) {
+                    sorted.drain(..).for_each(|(hashed, index)| insert(table, hashed, index, hash));
+                }
+            }
+        };
+        let (mut low, mut high) = (vec![Vec::new(); TABLES], vec![Vec::new(); TABLES]);
+        while *indexed < ends.len() {
+            let until = ends.len().min(*indexed + WAVE);
+            let middle = if until - *indexed < WAVE { until } else { *indexed + WAVE / 2 };
+            both(until > middle, || sort(*indexed..middle, &mut low), || sort(middle..until, &mut high));
+            let (tables, others) = tables.split_at_mut(TABLES / 2);
+            let (low, other_low) = low.split_at_mut(TABLES / 2);
+            let (high, other_high) = high.split_at_mut(TABLES / 2);
+            both(until > middle, || fill(tables, [low, high]), || fill(others, [other_low, other_high]));
+            *indexed = until;
+        }
+    }
+}
+
+/// Hashes and numbers by table.
+type Sorted = Vec<Vec<(u64, u32)>>;
+
+/// Does two things, at the same time if that is worth a thread.
+fn both(is_much: bool, one: impl FnOnce(), other: impl FnOnce() + Send) {
+    if is_much {
+        thread::scope(|scope| {
+            scope.spawn(other);
+            one();
+        });
+    } else {
+        one();
+        other();
     }
 }
 
@@ -163,5 +302,30 @@ mod tests {
         }
         assert_eq!(interner.find(0, "nobody"), None);
         assert_eq!(interner.namespace(&Namespace::PHONE), None);
+    }
+
+    /// Enough for two waves, which two threads put into the tables, and some more one by one.
+    #[test]
+    fn what_is_appended_is_found_once_it_is_indexed() {
+        let values: Vec<String> = (0..WAVE + 5_000).map(|n| format!("u{n}")).collect();
+        let bytes: String = values.concat();
+        let mut end = 0;
+        let ends: Vec<usize> = values
+            .iter()
+            .map(|value| {
+                end += value.len();
+                end
+            })
+            .collect();
+        let mut interner = Interner::default();
+        interner.add_namespace(Namespace::USER_ID);
+        interner.push(0, "first");
+        interner.append(values.iter().map(|_| 0), ends.into_iter(), bytes.as_bytes());
+        interner.index();
+        assert_eq!(interner.push(0, "last").index(), values.len() + 1);
+        assert_eq!(interner.find(0, "last"), Some(Node::at(values.len() + 1)));
+        for (n, value) in values.iter().enumerate() {
+            assert_eq!(interner.find(0, value), Some(Node::at(n + 1)));
+        }
     }
 }

@@ -1,26 +1,57 @@
 //! Who is whom: union-find over nodes, with the members of each set and the profile it belongs to.
 
-use super::interner::Node;
+/// An identifier's number: dense, given in order of arrival, and never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Node(pub(crate) u32);
+
+impl Node {
+    /// The number as an index.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The node of an index.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a file holds fewer than 2^31 identifiers: they would not fit into the memory of any machine"
+    )]
+    pub(crate) fn at(index: usize) -> Self {
+        Self(index as u32)
+    }
+}
 
 /// A profile's number in this file, in order of creation, so the smaller of two is the older.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct ProfileNo(pub(crate) u32);
 
+/// Marks a root. The other bits are then the size of its set, otherwise the parent.
+const ROOT: u32 = 1 << 31;
+
 /// Marks a node that is known but in no profile: its every occurrence was refused, or a later rule blocks it.
 const DORMANT: u32 = u32::MAX;
 
+/// What is kept of a node.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The parent; of a root [`ROOT`] and the size of its set; or [`DORMANT`].
+    parent: u32,
+    /// The next member of the set. The last one leads back to the first.
+    next: u32,
+    /// Whose the set is. Of roots only.
+    profile: ProfileNo,
+}
+
 /// Disjoint sets of nodes, each with the number of its profile.
 ///
-/// Union by size with path compression (Tarjan, *Efficiency of a good but not linear set union algorithm*, JACM
-/// 1975). The members of each set form a ring, so joining two sets is swapping two links, and listing one costs
-/// its size. The root depends on the order of unions and is nobody's name: the profile's number is.
+/// Union by size with path halving (Tarjan and van Leeuwen, *Worst-case analysis of set union algorithms*, JACM 1984).
+/// The members of each set form a ring, so joining two sets is swapping two links, and listing one costs its size. The
+/// root depends on the order of unions and is nobody's name: the profile's number is.
+///
+/// Finding a root jumps about in memory, and waits for it: so everything of a node lies together, and a root's size is
+/// where its parent would be. A node takes 12 bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Partition {
-    parent: Vec<u32>,
-    ring: Vec<u32>,
-    /// Of roots only: how many nodes the set has, and whose it is.
-    size: Vec<u32>,
-    profile: Vec<ProfileNo>,
+    slots: Vec<Slot>,
     sets: usize,
     held: usize,
 }
@@ -33,14 +64,46 @@ impl Partition {
         partition
     }
 
+    /// The partition in which the nodes, in order of their numbers, belong to these profiles or to none.
+    pub(crate) fn of(profiles: impl ExactSizeIterator<Item = Option<ProfileNo>>) -> Self {
+        let mut partition = Self::default();
+        partition.slots.reserve_exact(profiles.len());
+        // The first node of each profile, which is its set's root.
+        let mut first: Vec<u32> = Vec::new();
+        for (index, profile) in profiles.enumerate() {
+            let node = Node::at(index).0;
+            let Some(profile) = profile else {
+                partition.grow(index + 1);
+                continue;
+            };
+            let place = profile.0 as usize;
+            if place >= first.len() {
+                first.resize(place + 1, DORMANT);
+            }
+            partition.held += 1;
+            let root = first[place];
+            if root == DORMANT {
+                first[place] = node;
+                partition.sets += 1;
+                partition.slots.push(Slot { parent: ROOT + 1, next: node, profile });
+            } else {
+                let set = &mut partition.slots[root as usize];
+                set.parent += 1;
+                let next = std::mem::replace(&mut set.next, node);
+                partition.slots.push(Slot { parent: root, next, profile });
+            }
+        }
+        partition
+    }
+
     /// Makes room for nodes up to `nodes`, dormant at first.
     pub(crate) fn grow(&mut self, nodes: usize) {
-        if nodes > self.parent.len() {
-            self.parent.resize(nodes, DORMANT);
-            self.ring.resize(nodes, DORMANT);
-            self.size.resize(nodes, 0);
-            self.profile.resize(nodes, ProfileNo(0));
+        let Some(more) = nodes.checked_sub(self.slots.len()) else { return };
+        if self.slots.capacity() < nodes {
+            // Doubling would take up to twice the memory that is needed.
+            self.slots.reserve_exact(more.max(self.slots.len() / 16));
         }
+        self.slots.resize(nodes, Slot { parent: DORMANT, next: DORMANT, profile: ProfileNo(0) });
     }
 
     /// How many sets there are.
@@ -59,22 +122,22 @@ impl Partition {
     pub(crate) fn root(&self, node: Node) -> Option<Node> {
         let mut at = node.0;
         loop {
-            match *self.parent.get(at as usize)? {
-                DORMANT => return None,
-                parent if parent == at => return Some(Node(at)),
-                parent => at = parent,
+            let parent = self.slots.get(at as usize)?.parent;
+            if parent & ROOT != 0 {
+                return (parent != DORMANT).then_some(Node(at));
             }
+            at = parent;
         }
     }
 
     /// The profile of a node's set.
     pub(crate) fn profile(&self, node: Node) -> Option<ProfileNo> {
-        self.root(node).map(|root| self.profile[root.index()])
+        self.root(node).map(|root| self.slots[root.index()].profile)
     }
 
     /// How many nodes the set of a root has.
     pub(crate) fn size(&self, root: Node) -> u32 {
-        self.size[root.index()]
+        self.slots[root.index()].parent & !ROOT
     }
 
     /// The members of a node's set, the node first; none for a dormant node.
@@ -82,7 +145,7 @@ impl Partition {
         let mut next = self.root(node).map(|_| node);
         std::iter::from_fn(move || {
             let current = next?;
-            let after = Node(self.ring[current.index()]);
+            let after = Node(self.slots[current.index()].next);
             next = (after != node).then_some(after);
             Some(current)
         })
@@ -90,70 +153,69 @@ impl Partition {
 
     /// All roots.
     pub(crate) fn roots(&self) -> impl Iterator<Item = Node> + '_ {
-        self.parent
-            .iter()
-            .enumerate()
-            .filter(|(node, parent)| **parent == Node::at(*node).0)
-            .map(|(n, _)| Node::at(n))
+        let is_root = |parent: u32| parent & ROOT != 0 && parent != DORMANT;
+        let nodes = self.slots.iter().enumerate();
+        nodes.filter(move |(_, slot)| is_root(slot.parent)).map(|(index, _)| Node::at(index))
     }
 
     /// Makes a dormant node a set of its own, of the profile `profile`.
     pub(crate) fn found(&mut self, node: Node, profile: ProfileNo) {
         self.grow(node.index() + 1);
         debug_assert!(self.root(node).is_none(), "only a dormant node can found a set");
-        self.parent[node.index()] = node.0;
-        self.ring[node.index()] = node.0;
-        self.size[node.index()] = 1;
-        self.profile[node.index()] = profile;
+        self.slots[node.index()] = Slot { parent: ROOT + 1, next: node.0, profile };
         self.sets += 1;
         self.held += 1;
     }
 
     /// Joins the sets of two nodes; the older profile's number survives. Dormant nodes join nothing.
     pub(crate) fn union(&mut self, a: Node, b: Node) {
-        let (Some(a), Some(b)) = (self.compress(a), self.compress(b)) else { return };
+        // Memory is asked for both before either is waited for.
+        let parents = [a, b].map(|node| self.slots.get(node.index()).map_or(DORMANT, |slot| slot.parent));
+        let (Some(a), Some(b)) = (self.halve(a.0, parents[0]), self.halve(b.0, parents[1])) else { return };
         if a == b {
             return;
         }
-        let (large, small) = if self.size(a) >= self.size(b) { (a, b) } else { (b, a) };
-        self.parent[small.index()] = large.0;
-        self.size[large.index()] += self.size[small.index()];
-        self.profile[large.index()] = self.profile[large.index()].min(self.profile[small.index()]);
-        self.ring.swap(large.index(), small.index());
+        let (one, other) = (self.slots[a as usize], self.slots[b as usize]);
+        let (large, small) = if one.parent >= other.parent { (a, b) } else { (b, a) };
+        let size = one.parent + (other.parent & !ROOT);
+        let profile = one.profile.min(other.profile);
+        let (next, others) = if large == a { (other.next, one.next) } else { (one.next, other.next) };
+        self.slots[large as usize] = Slot { parent: size, next, profile };
+        self.slots[small as usize] = Slot { parent: large, next: others, profile };
         self.sets -= 1;
     }
 
     /// Makes nodes dormant that are whole sets together.
     pub(crate) fn release(&mut self, nodes: &[Node]) {
         for &node in nodes {
-            let Some(parent) = self.parent.get_mut(node.index()).filter(|parent| **parent != DORMANT) else {
+            let Some(slot) = self.slots.get_mut(node.index()).filter(|slot| slot.parent != DORMANT) else {
                 continue;
             };
-            self.sets -= usize::from(*parent == node.0);
+            self.sets -= usize::from(slot.parent & ROOT != 0);
             self.held -= 1;
-            *parent = DORMANT;
+            slot.parent = DORMANT;
         }
     }
 
     /// Gives the set of a node to another profile.
     pub(crate) fn assign(&mut self, node: Node, profile: ProfileNo) {
         if let Some(root) = self.root(node) {
-            self.profile[root.index()] = profile;
+            self.slots[root.index()].profile = profile;
         }
     }
 
-    /// The root, with every second node on the way hung to its grandparent (path halving).
-    fn compress(&mut self, node: Node) -> Option<Node> {
-        let mut at = node.0;
-        if *self.parent.get(at as usize)? == DORMANT {
-            return None;
-        }
-        while self.parent[at as usize] != at {
-            let grandparent = self.parent[self.parent[at as usize] as usize];
-            self.parent[at as usize] = grandparent;
+    /// The root of a node that has this parent, with every second node on the way hung to its grandparent.
+    fn halve(&mut self, mut at: u32, mut parent: u32) -> Option<u32> {
+        while parent & ROOT == 0 {
+            let grandparent = self.slots[parent as usize].parent;
+            if grandparent & ROOT != 0 {
+                return Some(parent);
+            }
+            self.slots[at as usize].parent = grandparent;
             at = grandparent;
+            parent = self.slots[at as usize].parent;
         }
-        Some(Node(at))
+        (parent != DORMANT).then_some(at)
     }
 }
 
@@ -186,6 +248,14 @@ mod tests {
                 prop_assert_eq!(members, expected);
             }
             prop_assert_eq!(partition.roots().count(), partition.sets());
+            let again = Partition::of((0..40).map(|node| partition.profile(Node(node))));
+            prop_assert_eq!((again.sets(), again.held()), (partition.sets(), partition.held()));
+            for node in (0..40).map(Node) {
+                prop_assert_eq!(again.profile(node), partition.profile(node));
+                let sorted = |of: &Partition| of.members(node).collect::<std::collections::BTreeSet<_>>();
+                prop_assert_eq!(sorted(&again), sorted(&partition));
+                prop_assert_eq!(again.size(again.root(node).unwrap()), again.members(node).count() as u32);
+            }
         }
     }
 
@@ -199,5 +269,11 @@ mod tests {
         assert_eq!(partition.root(Node(9)), None);
         assert_eq!(partition.members(Node(0)).count(), 0);
         assert_eq!((partition.sets(), partition.held()), (1, 1));
+        let again = Partition::of((0..3).map(|node| partition.profile(Node(node))));
+        assert_eq!(
+            (again.root(Node(0)), again.root(Node(1)), again.root(Node(2))),
+            (None, Some(Node(1)), None)
+        );
+        assert_eq!((again.sets(), again.held()), (1, 1));
     }
 }

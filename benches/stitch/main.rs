@@ -4,7 +4,17 @@
 //! numbers. `customerdb` reads events, keeps each of them and its evidence, and commits, in memory.
 //! Then it explains, from a file, why two identifiers of a large person are one.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod identity;
+mod links;
+mod memory;
+mod opening;
+
+/// What `identity`, compiled alone, finds at this place in the crate.
+mod id {
+    pub(crate) use customerdb::{Identifier, Namespace};
+}
 
 use std::collections::HashMap;
 
@@ -20,6 +30,26 @@ const BATCH: usize = 10_000;
 type Pair = (u32, u32);
 
 fn main() -> Outcome {
+    if let Some(asked) = memory::asked() {
+        return measure(&asked);
+    }
+    resolve()?;
+    links::bench()?;
+    memory::bench()?;
+    opening::bench()
+}
+
+/// Measures what a bench has started this process for.
+fn measure(asked: &[String]) -> Outcome {
+    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["map", count] => memory::map(count.parse()?),
+        ["open", path, people] => opening::open(path, people.parse()?),
+        ["interner", count] => memory::interner(count.parse()?),
+        _ => Err(format!("nothing is known of measuring {asked:?}").into()),
+    }
+}
+
+fn resolve() -> Outcome {
     let (events, rounds) = (size(300_000, 50_000), size(5, 3));
     println!("stitch: {events} events that bear two identifiers each, {rounds} rounds, medians");
     stitch("People with about four identifiers each", &people(events), rounds)?;
