@@ -221,11 +221,9 @@ impl Draft {
     }
 
     /// The new identifiers that have yet to be written, with their final numbers.
-    pub(crate) fn new_identifiers(&self) -> impl Iterator<Item = (Node, NamespaceNo, &str, Option<Day>)> {
-        self.fresh.nodes().skip(self.pending.written.1).map(|node| {
-            let number = self.numbered(node);
-            (number, self.fresh.kind(node), self.fresh.value(node), self.days.get(&number).copied())
-        })
+    pub(crate) fn new_identifiers(&self) -> impl Iterator<Item = (Node, NamespaceNo, &str)> {
+        let new = self.fresh.nodes().skip(self.pending.written.1);
+        new.map(|node| (self.numbered(node), self.fresh.kind(node), self.fresh.value(node)))
     }
 
     /// A number for a new profile.

@@ -164,36 +164,38 @@ impl Db {
         Ok(problems)
     }
 
-    /// Where the file and what is in memory of it differ.
+    /// Where rows, their packed copies and what is in memory of them differ.
     pub(crate) fn differences(&self, held: &Identities, hand: &Hand) -> Result<Vec<Problem>> {
-        let kept = self.identities()?;
-        let same = kept.interner.len() == held.interner.len()
-            && kept.next_profile == held.next_profile
-            && kept.interner.nodes().all(|node| {
-                kept.interner.kind(node) == held.interner.kind(node)
-                    && kept.interner.value(node) == held.interner.value(node)
-                    && kept.partition.profile(node) == held.partition.profile(node)
-            });
-        let days = kept.interner.nodes().all(|node| kept.day(node) == held.day(node));
-        let compared = [
-            ("identifiers", same, "identities"),
-            ("identifiers", days, "days on which identifiers were first seen"),
-            ("unborne", kept.unborne == held.unborne, "identifiers that no event has borne as anonymousId"),
-            ("shared_devices", kept.shared == held.shared, "shared devices"),
+        let mut problems = Vec::new();
+        let mut add = |table: &str, what: String| problems.push(Problem { table: table.into(), what });
+        let (unpacked, faults) = self.identities_and_faults()?;
+        for (table, chunks) in faults {
+            if let Some(first) = chunks.first() {
+                let what = "packed copies that are missing or contradict their checksum";
+                add(table, format!("{what}: {}, the first is {first}", chunks.len()));
+            }
+        }
+        let rows = self.identities_by_rows()?;
+        if !same(&unpacked, &rows) {
+            add("packed_identifiers", "rows and their packed copies hold different identities".into());
+        }
+        let days = rows.interner.nodes().all(|node| rows.day(node) == held.day(node));
+        for (table, same, what) in [
+            ("identifiers", same(&rows, held), "identities"),
+            ("first_days", days, "days on which identifiers were first seen"),
+            ("unborne", rows.unborne == held.unborne, "identifiers that no event has borne as anonymousId"),
+            ("shared_devices", rows.shared == held.shared, "shared devices"),
             ("decisions", self.hand()? == *hand, "decisions"),
-        ];
-        let problem = |(table, _, what): (&str, bool, &str)| Problem {
-            table: table.into(),
-            what: format!("memory and file hold different {what}"),
-        };
-        let mut problems: Vec<Problem> =
-            compared.into_iter().filter(|(_, same, _)| !same).map(problem).collect();
+        ] {
+            if !same {
+                add(table, format!("memory and file hold different {what}"));
+            }
+        }
         let people: FxHashSet<ProfileNo> =
-            kept.partition.roots().filter_map(|root| kept.partition.profile(root)).collect();
+            rows.partition.roots().filter_map(|root| rows.partition.profile(root)).collect();
         for (profile, founder) in self.standing_profiles()? {
-            if people.contains(&profile) && kept.partition.profile(founder) != Some(profile) {
-                let what = "a profile whose founder is somebody else's".to_owned();
-                problems.push(Problem { table: "profiles".into(), what });
+            if people.contains(&profile) && rows.partition.profile(founder) != Some(profile) {
+                add("profiles", "a profile whose founder is somebody else's".into());
             }
         }
         Ok(problems)
@@ -215,4 +217,15 @@ impl Db {
             wal_bytes,
         })
     }
+}
+
+/// Whether two are the same identities, however their sets came about.
+fn same(a: &Identities, b: &Identities) -> bool {
+    a.interner.len() == b.interner.len()
+        && a.next_profile == b.next_profile
+        && a.interner.nodes().all(|node| {
+            a.interner.kind(node) == b.interner.kind(node)
+                && a.interner.value(node) == b.interner.value(node)
+                && a.partition.profile(node) == b.partition.profile(node)
+        })
 }

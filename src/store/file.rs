@@ -1,5 +1,6 @@
 //! Opening the file: whose it is, who may write, and how SQLite is set up to be trusted.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ impl Db {
             (Place::Memory, _) => connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?,
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
-        Ok(Self { conn })
+        Ok(Self { conn, changes: RefCell::default() })
     }
 }
 

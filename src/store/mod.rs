@@ -6,7 +6,9 @@ mod devices;
 mod events;
 mod file;
 mod graph;
+mod identities;
 mod journal;
+mod packed;
 mod people;
 mod quarantine;
 mod refusals;
@@ -23,6 +25,8 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
 pub(crate) use segments::Standing;
 pub(crate) use traits::Assertion;
+
+use std::cell::RefCell;
 
 use rusqlite::Connection;
 
@@ -51,6 +55,8 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 #[derive(Debug)]
 pub(crate) struct Db {
     conn: Connection,
+    /// What the transaction has changed in rows of which packed copies are kept.
+    changes: RefCell<packed::Changes>,
 }
 
 impl Db {
@@ -66,11 +72,13 @@ impl Db {
 
     /// Commits the transaction.
     pub(crate) fn commit(&self) -> Result<()> {
+        self.pack()?;
         self.run("COMMIT")
     }
 
     /// Ends the transaction, if one is under way, without keeping what it wrote.
     pub(crate) fn rollback(&self) {
+        self.forget_changes();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.
         if self.is_writing() {
             let _ = self.run("ROLLBACK");

@@ -4,61 +4,13 @@ use rusqlite::params;
 use uuid::Uuid;
 
 use super::journal::{Cause, Change};
+use super::packed::Touched;
 use super::{Db, Result};
 use crate::clock::Timestamp;
-use crate::id::{Namespace, ProfileId};
-use crate::identity::{Day, Draft, Identities, Node, ProfileNo};
+use crate::id::ProfileId;
+use crate::identity::{Draft, Identities, Node, ProfileNo};
 
 impl Db {
-    /// All identities of the file, as the last commit left them.
-    pub(crate) fn identities(&self) -> Result<Identities> {
-        let mut identities = Identities::default();
-        let mut namespaces = self.conn.prepare("SELECT name FROM namespaces ORDER BY namespace")?;
-        for name in namespaces.query_map([], |row| row.get::<_, String>(0))? {
-            identities.interner.add_namespace(Namespace::new(name?));
-        }
-        // Profiles are numbered from 0 without gaps, and merge into older ones, so one pass resolves every chain.
-        let mut standing: Vec<u32> = Vec::new();
-        let mut profiles = self.conn.prepare("SELECT merged_into FROM profiles ORDER BY profile")?;
-        let mut rows = profiles.query([])?;
-        while let Some(row) = rows.next()? {
-            let own = u32::try_from(standing.len()).unwrap_or(u32::MAX);
-            let merged: Option<u32> = row.get(0)?;
-            standing.push(merged.and_then(|into| standing.get(into as usize).copied()).unwrap_or(own));
-        }
-        identities.next_profile = u32::try_from(standing.len()).unwrap_or(u32::MAX);
-        let mut first: Vec<Option<Node>> = vec![None; standing.len()];
-        let mut nodes = self
-            .conn
-            .prepare("SELECT namespace, value, profile, first_day FROM identifiers ORDER BY node")?;
-        let mut rows = nodes.query([])?;
-        while let Some(row) = rows.next()? {
-            let node = identities
-                .interner
-                .push(row.get(0)?, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
-            identities.partition.grow(node.index() + 1);
-            if let Some(day) = row.get(3)? {
-                identities.set_day(node, Day(day));
-            }
-            let given: Option<usize> = row.get(2)?;
-            let Some(profile) = given.and_then(|given| standing.get(given).copied()) else { continue };
-            identities.partition.found(node, ProfileNo(profile));
-            match &mut first[profile as usize] {
-                Some(other) => identities.partition.union(*other, node),
-                nobody => *nobody = Some(node),
-            }
-        }
-        let mut shared = self.conn.prepare("SELECT node FROM shared_devices")?;
-        for node in shared.query_map([], |row| row.get(0).map(Node))? {
-            identities.shared.insert(node?);
-        }
-        let mut unborne = self.conn.prepare("SELECT node FROM unborne")?;
-        for node in unborne.query_map([], |row| row.get(0).map(Node))? {
-            identities.unborne.insert(node?);
-        }
-        Ok(identities)
-    }
-
     /// Writes what a draft changes in identifiers, profiles and links since it was last written, for a cause other than
     /// events, if there is one. `id` makes the ids of new profiles.
     pub(crate) fn write_draft(
@@ -97,11 +49,12 @@ impl Db {
         for (number, namespace) in draft.new_namespaces(base) {
             insert.execute(params![number, namespace.as_str()])?;
         }
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO identifiers (node, namespace, value, first_day) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        for (node, kind, value, day) in draft.new_identifiers() {
-            insert.execute(params![node.0, kind, value, day.map(|day| day.0)])?;
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT INTO identifiers (node, namespace, value) VALUES (?1, ?2, ?3)")?;
+        for (node, kind, value) in draft.new_identifiers() {
+            insert.execute(params![node.0, kind, value])?;
+            self.note(Touched::NewIdentifiers);
         }
         for (node, unborne) in draft.unborne_changes() {
             let sql = if unborne {
@@ -111,9 +64,9 @@ impl Db {
             };
             self.conn.prepare_cached(sql)?.execute([node.0])?;
         }
-        let mut update = self.conn.prepare_cached("UPDATE identifiers SET first_day = ?2 WHERE node = ?1")?;
+        let mut upsert = self.conn.prepare_cached("INSERT OR REPLACE INTO first_days VALUES (?1, ?2)")?;
         for (node, day) in &draft.pending.days {
-            update.execute((node.0, day.0))?;
+            upsert.execute((node.0, day.0))?;
         }
         Ok(())
     }
@@ -129,6 +82,7 @@ impl Db {
         let sql = "INSERT INTO profiles (profile, id, founder, created_at) VALUES (?1, ?2, ?3, ?4)";
         let mut insert = self.conn.prepare_cached(sql)?;
         insert.execute(params![profile.0, id.as_uuid().as_bytes(), founder.0, now.as_micros()])?;
+        self.note(Touched::NewProfile);
         Ok(())
     }
 
@@ -137,6 +91,7 @@ impl Db {
         let mut update =
             self.conn.prepare_cached("UPDATE profiles SET merged_into = ?2 WHERE profile = ?1")?;
         update.execute((profile.0, by.0))?;
+        self.note(Touched::Redirect(profile.0));
         let mut delete = self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?;
         delete.execute([profile.0])?;
         Ok(())
@@ -146,6 +101,7 @@ impl Db {
     pub(crate) fn give_identifier(&self, node: Node, profile: Option<ProfileNo>) -> Result<()> {
         let mut update = self.conn.prepare_cached("UPDATE identifiers SET profile = ?2 WHERE node = ?1")?;
         update.execute((node.0, profile.map(|profile| profile.0)))?;
+        self.note(Touched::Holder(node.0));
         Ok(())
     }
 

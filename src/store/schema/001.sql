@@ -31,14 +31,18 @@ CREATE TABLE profiles (
 
 -- Numbered in order of arrival. No index on the value: the application keeps one in memory, and a B-tree with
 -- random keys would cost every new identifier a page. An identifier without a profile was refused wherever it
--- came, or is blocked by a later rule. The day (since 1970) of the first event that bears it is kept while a limit is
--- for periods.
+-- came, or is blocked by a later rule.
 CREATE TABLE identifiers (
     node      INTEGER PRIMARY KEY,
     namespace INTEGER NOT NULL REFERENCES namespaces,
     value     TEXT NOT NULL,
-    profile   INTEGER REFERENCES profiles,
-    first_day INTEGER
+    profile   INTEGER REFERENCES profiles
+) STRICT;
+
+-- The day (since 1970-01-01) of the earliest event that bears an identifier: noted while a limit is for periods.
+CREATE TABLE first_days (
+    node INTEGER PRIMARY KEY,
+    day  INTEGER NOT NULL
 ) STRICT;
 
 -- Identifiers of the namespace anonymous_id that no event has borne as anonymousId: other members of events bear them, or
@@ -219,4 +223,25 @@ CREATE TABLE quarantine (
     reason TEXT NOT NULL,
     raw    BLOB NOT NULL,
     UNIQUE (digest, source)
+) STRICT;
+
+-- Packed copies, of a thousand rows each, from which a file is opened quickly: `identifiers` without and with whose they
+-- are, and `merged_into` of `profiles`. They are remade in the transaction that changes their rows. `crc` is the CRC-32
+-- of the table's name, the chunk's number (4 bytes, little-endian) and the bytes. docs/format.md says what is in them.
+CREATE TABLE packed_identifiers (
+    chunk INTEGER PRIMARY KEY,
+    crc   INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE packed_holders (
+    chunk INTEGER PRIMARY KEY,
+    crc   INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE packed_redirects (
+    chunk INTEGER PRIMARY KEY,
+    crc   INTEGER NOT NULL,
+    bytes BLOB NOT NULL
 ) STRICT;
