@@ -2,13 +2,13 @@
 
 use petgraph::unionfind::UnionFind;
 
-use crate::common::{Dice, Outcome, Way, print, size, timed};
+use crate::common::{Dice, Way, print, size, timed};
 use crate::identity::partition::{Node, Partition, ProfileNo};
 
 /// Two linked identifiers, by number.
 type Link = (u32, u32);
 
-pub(crate) fn bench() -> Outcome {
+pub(crate) fn bench() {
     let (nodes, links, rounds) = (size(5_000_000, 500_000), size(10_000_000, 1_000_000), size(7, 5));
     println!("\nstitch: {links} links over {nodes} identifiers in memory, {rounds} rounds, medians");
     stitch(
@@ -18,7 +18,6 @@ pub(crate) fn bench() -> Outcome {
         rounds,
     );
     stitch("Links between any two identifiers, which end as one crowd", nodes, &crowd(nodes, links), rounds);
-    Ok(())
 }
 
 /// Each link joins two of the four identifiers of somebody. A person's identifiers are numbered near each other, as

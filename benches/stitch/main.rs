@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod identity;
+mod join;
 mod links;
 mod memory;
 mod opening;
@@ -34,9 +35,10 @@ fn main() -> Outcome {
         return measure(&asked);
     }
     resolve()?;
-    links::bench()?;
+    links::bench();
     memory::bench()?;
-    opening::bench()
+    opening::bench()?;
+    join::bench()
 }
 
 /// Measures what a bench has started this process for.

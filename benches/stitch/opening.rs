@@ -33,7 +33,7 @@ fn story(person: usize) -> impl Iterator<Item = Event> {
     let visit = Event::track("Search").anonymous_id(of(person, 3)).message_id(format!("v{person}")).at(now());
     let up = Event::identify().user_id(of(person, 0)).with_trait("email", of(person, 1));
     let up = up.anonymous_id(of(person, 2)).message_id(format!("u{person}")).at(now());
-    let back = (person % 2 == 0).then(|| {
+    let back = (person.is_multiple_of(2)).then(|| {
         let back = Event::track("Signed In").user_id(of(person, 0)).anonymous_id(of(person, 3));
         back.message_id(format!("b{person}")).at(now())
     });
