@@ -6,6 +6,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod giant;
 mod identity;
 mod join;
 mod links;
@@ -38,7 +39,8 @@ fn main() -> Outcome {
     links::bench();
     memory::bench()?;
     opening::bench()?;
-    join::bench()
+    join::bench()?;
+    giant::bench()
 }
 
 /// Measures what a bench has started this process for.

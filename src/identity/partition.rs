@@ -136,6 +136,7 @@ impl Partition {
     }
 
     /// How many nodes the set of a root has.
+    #[cfg(test)]
     pub(crate) fn size(&self, root: Node) -> u32 {
         self.slots[root.index()].parent & !ROOT
     }
