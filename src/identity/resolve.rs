@@ -43,6 +43,8 @@ pub(crate) struct Resolution {
     pub(crate) anonymous: bool,
     /// Devices that a second user has shown on, if the rules make that a reason to part them from the first.
     pub(crate) shares: Vec<Node>,
+    /// The identifiers left out that stand for somebody else: each is held, by itself if nobody held it before.
+    pub(crate) apart: Vec<Node>,
 }
 
 /// The reason of a cut, in words.
@@ -126,10 +128,10 @@ impl Draft {
         for &node in &accepted[1..] {
             self.link(owner, node, occasion.source, occasion.at, occasion.message_id);
         }
-        for node in apart {
+        for &node in &apart {
             self.hold(basis, &[node]);
         }
-        Some(Resolution { owner, refused, devices, anonymous, shares })
+        Some(Resolution { owner, refused, devices, anonymous, shares, apart })
     }
 
     /// Joins the set of a node to that of the owner of an event, unless a rule or a decision speaks against it. False if
@@ -171,7 +173,10 @@ impl Draft {
         if !basis.hand.has_bans() {
             return None;
         }
-        let (_, kind, at) = self.crossing_bans(basis, a, b).next()?;
+        // Of several the same one is told, in whatever order they came.
+        let (_, kind, at) = self
+            .crossing_bans(basis, a, b)
+            .min_by_key(|(_, kind, at)| (*kind == DecisionKind::Apart, *at))?;
         let rule = if kind == DecisionKind::Apart { Rule::Cut } else { Rule::Never };
         let what = if rule == Rule::Cut { "parted and not to be joined again" } else { "never to be joined" };
         Some((rule, by_hand(what, at)))

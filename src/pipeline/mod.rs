@@ -103,7 +103,8 @@ pub(crate) struct Counter<'c> {
 pub(crate) struct Intake {
     draft: Draft,
     now: Timestamp,
-    /// Owners of new events, and of events that changed hands: the people whose segments are to be settled.
+    /// Owners of new events, of events that changed hands, and identifiers that were set apart: the people whose segments
+    /// are to be settled.
     touched: FxHashSet<Node>,
     /// Of whom the log must be told anew, and whoever evidence connects with them: of an alias whose `previousId` turned
     /// out to be an `anonymous_id`, of a device that turned out to be shared and nobody's.
@@ -247,6 +248,8 @@ impl Intake {
         self.report.accepted += 1;
         self.touched.insert(owner);
         self.touched.extend(touched);
+        // They may be people by now, of whom no event is told.
+        self.touched.extend(resolution.apart);
         self.retold.extend(resolution.shares);
         Ok(Ok(()))
     }
