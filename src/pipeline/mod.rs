@@ -247,6 +247,8 @@ impl Intake {
         self.report.refusals += resolution.refused.len() as u64;
         self.report.accepted += 1;
         self.touched.insert(owner);
+        // It may have joined people, and yet be another's.
+        self.touched.insert(resolution.owner);
         self.touched.extend(touched);
         // They may be people by now, of whom no event is told.
         self.touched.extend(resolution.apart);
