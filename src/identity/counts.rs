@@ -195,12 +195,10 @@ impl Counts {
         };
         rules.pairs().iter().find_map(|pair| {
             let (from, to) = (number(&pair.from)?, number(&pair.to)?);
-            // What counts of a set that holds none of `from` is nothing.
-            let counts = |set: &Self| if set.of(from) > 0 { set.of(to) } else { 0 };
             let joined = self.of(to) + other.of(to);
             (joined > pair.max
-                && joined > counts(self)
-                && joined > counts(other)
+                && joined > self.of(to)
+                && joined > other.of(to)
                 && self.of(from) + other.of(from) > 0)
                 .then(|| {
                     let (from, to, max) = (&pair.from, &pair.to, pair.max);

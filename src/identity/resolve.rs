@@ -115,7 +115,13 @@ impl Draft {
                 }
                 Err(broken) => broken,
             };
-            if none && is_device && !anonymous && !cut && self.has_user(base, node) {
+            if none
+                && is_device
+                && !anonymous
+                && !cut
+                && !self.is_shared(base, node)
+                && self.has_user(base, node)
+            {
                 shares.push(node);
             }
             if rule.sets_apart() {
