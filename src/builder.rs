@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cdp::{Cdp, Durability, Settings};
-use crate::clock::{Clock, Span};
+use crate::clock::{Clock, Span, Zone};
 use crate::error::Result;
 use crate::identity::Rules;
 use crate::store::{Place, create, find};
@@ -38,6 +38,20 @@ impl CdpBuilder {
     /// Takes "now" from this clock. Default: [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Lets days, weeks and months begin as they do in that time zone. Default: UTC.
+    ///
+    /// ```
+    /// use customerdb::Cdp;
+    ///
+    /// let cdp = Cdp::builder().zone("Asia/Shanghai".parse()?).in_memory()?;
+    /// assert_eq!(cdp.zone().to_string(), "Asia/Shanghai");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn zone(mut self, zone: Zone) -> Self {
+        self.settings.zone = zone;
         self
     }
 

@@ -1,5 +1,6 @@
 //! The handle.
 
+mod analytics;
 mod answers;
 mod batch;
 mod decide;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::ThreadId;
 
+pub use self::analytics::Comparison;
 pub use self::answers::{
     Decision, DecisionReport, DecisionSubject, EventRecord, Explanation, Person, QuarantineEntry,
     RefusedIdentifier, SegmentSize,
@@ -22,7 +24,7 @@ pub use self::answers::{
 pub use self::batch::Batch;
 use self::group::Queue;
 pub use self::suggest::{Suggestion, Suggestions};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp, Zone};
 use crate::error::{Error, Result};
 use crate::event::EventLimits;
 use crate::id::ProfileId;
@@ -75,6 +77,7 @@ pub(crate) struct Settings {
     pub(crate) rules: Option<Rules>,
     pub(crate) limits: EventLimits,
     pub(crate) max_file_bytes: Option<u64>,
+    pub(crate) zone: Zone,
 }
 
 impl Default for Settings {
@@ -85,6 +88,7 @@ impl Default for Settings {
             rules: None,
             limits: EventLimits::default(),
             max_file_bytes: None,
+            zone: Zone::UTC,
         }
     }
 }
@@ -96,6 +100,7 @@ impl fmt::Debug for Settings {
             .field("rules", &self.rules)
             .field("limits", &self.limits)
             .field("max_file_bytes", &self.max_file_bytes)
+            .field("zone", &self.zone)
             .finish_non_exhaustive()
     }
 }
@@ -103,6 +108,7 @@ impl fmt::Debug for Settings {
 struct Inner {
     place: Place,
     clock: Arc<dyn Clock>,
+    zone: Zone,
     limits: EventLimits,
     /// What the last commit left. Written only while a commit returns, so whoever reads it finds it and the file
     /// to agree.
@@ -129,6 +135,11 @@ impl Cdp {
     /// The instant that counts as now, from the configured clock.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// The time zone in which days, weeks and months begin.
+    pub fn zone(&self) -> &Zone {
+        &self.inner.zone
     }
 
     /// Opens a database for writing; whoever calls holds the lock of its file.
@@ -161,6 +172,7 @@ impl Cdp {
         let inner = Inner {
             place,
             clock: settings.clock,
+            zone: settings.zone,
             limits: settings.limits,
             state: RwLock::new(state),
             readers: Mutex::default(),

@@ -3,6 +3,8 @@
 //! This is the only module that reads the system clock. Everything that depends on "now" asks a [`Clock`], so a
 //! test or a replay can set it.
 
+mod zone;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use self::zone::{NotAZone, Zone};
 
 /// An instant in UTC with microsecond precision.
 ///

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod analytics;
 mod builder;
 mod cdp;
 mod clock;
@@ -13,14 +14,21 @@ mod segment;
 mod store;
 mod value;
 
+pub use crate::analytics::{
+    Attribution, AttributionGroup, AttributionModel, AttributionReport, By, Cohort, Funnel, FunnelGroup,
+    FunnelMode, FunnelReport, FunnelStep, Interval, Lifecycle, LifecycleGroup, LifecyclePeriod,
+    LifecycleReport, Measure, Paths, PathsGroup, PathsReport, Question, Retention, RetentionGroup,
+    RetentionMode, RetentionReport, Rfm, RfmGroup, RfmProfile, RfmReport, Sessions, SessionsGroup,
+    SessionsReport, Transition, Trend, TrendGroup, TrendPoint, TrendReport,
+};
 pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
-    Batch, Cdp, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation, Person,
-    QuarantineEntry, RefusedIdentifier, SegmentSize, Suggestion, Suggestions,
+    Batch, Cdp, Comparison, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation,
+    Person, QuarantineEntry, RefusedIdentifier, SegmentSize, Suggestion, Suggestions,
 };
 pub use crate::clock::{
-    Clock, ManualClock, NotASpan, NotATime, Span, SystemClock, Timestamp, days, hours, millis, minutes,
-    seconds, weeks,
+    Clock, ManualClock, NotASpan, NotATime, NotAZone, Span, SystemClock, Timestamp, Zone, days, hours,
+    millis, minutes, seconds, weeks,
 };
 pub use crate::error::{DefinitionError, Error, Result, StorageError};
 pub use crate::event::{Event, EventIds, EventKind, EventTimes, NotAParty, Party, Refusal, Source};

@@ -27,17 +27,18 @@ macro_rules! answers {
     (@alarm $answer:ident) => { false };
     (@alarm $answer:ident $alarm:ident) => { $answer.$alarm() };
     ($($name:ident $(alarms if $alarm:ident)?),* $(,)?) => {$(
-        impl Answer for $name {
+        impl $crate::answer::Answer for $name {
             fn to_json(&self) -> serde_json::Result<String> {
                 serde_json::to_string(self)
             }
 
             fn is_alarm(&self) -> bool {
-                answers!(@alarm self $($alarm)?)
+                $crate::answer::answers!(@alarm self $($alarm)?)
             }
         }
     )*};
 }
+pub(crate) use answers;
 
 answers! {
     Done, Report, ProfileOf, Profiles, Events, Values, Explained, Decided, Decisions, Refusals, Journal, RulesInForce, RulesSet,

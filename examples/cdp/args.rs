@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use customerdb::{Durability, Party, Timestamp};
 
+use crate::analyse::AskAnalysis;
 use crate::config::durability_of;
 use crate::graph::LIMIT;
 use crate::request::ENTRIES;
@@ -240,6 +241,8 @@ pub(crate) enum Ask {
     Stats,
     /// Look for damage.
     Check,
+    #[command(flatten)]
+    Analyse(AskAnalysis),
 }
 
 const USAGE: &str = "cdp --db FILE [OPTIONS] COMMAND …";
@@ -278,6 +281,15 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db quarantine --replay
   cdp --db shop.db stats --json
   cdp --db shop.db check
+  echo '{"steps": ["View", "Cart", "Order"], "within": "7d", "by": {"property": "channel"}}' | cdp --db shop.db funnel -
+  echo '{"start": "View", "return": "View", "period": "week", "periods": 8}' | cdp --db shop.db retention -
+  echo '{"event": "Order", "interval": "month", "measure": {"sum": "revenue"}}' | cdp --db shop.db trend -
+  echo '{"event": "View", "interval": "week"}' | cdp --db shop.db lifecycle -
+  echo '{"gap": "30m"}' | cdp --db shop.db sessions -
+  echo '{"from_event": "View", "depth": 3, "top": 20}' | cdp --db shop.db paths -
+  echo '{"conversion": "Order", "touch": "$page", "channel": "context.campaign.source", "model": "markov"}' |
+    cdp --db shop.db attribution -
+  echo '{"event": "Order", "value": "revenue"}' | cdp --db shop.db rfm -
   echo '{"do": "profile", "id": "user_id:u1"}' | cdp --db shop.db run
 
 Configuration file (every member may be left out):
@@ -287,5 +299,6 @@ Configuration file (every member may be left out):
     "max_event_bytes": 1048576,                   refuses larger events
     "max_ahead": "24h",                           refuses events further ahead of the clock; null: none
     "max_file_bytes": 10737418240,                lets the file grow no further
+    "zone": "Europe/Berlin",                      where days, weeks and months begin as they do there; UTC
     "durability": "full"                          or "normal"; --durability goes before it
   }"#;

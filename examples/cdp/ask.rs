@@ -7,6 +7,7 @@ use std::path::Path;
 use customerdb::{Condition, DefinitionError, Matching, Segment};
 use serde_json::{Value, json};
 
+use crate::analyse::Analysis;
 use crate::args::Ask;
 use crate::command::Command;
 use crate::failure::Failure;
@@ -57,6 +58,12 @@ impl Ask {
             Self::Quarantine { limit, .. } => Command::Quarantine { limit },
             Self::Stats => Command::Stats,
             Self::Check => Command::Check,
+            Self::Analyse(question) => {
+                let (name, path) = question.parts();
+                let analysis = Analysis::read(name, json_in(&path)?);
+                let unknown = || Failure::bad_request(format!("there is no question {name:?}"));
+                Command::Analyse(analysis.ok_or_else(unknown)??)
+            }
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use customerdb::{Cdp, Condition, Error, Input, Matching, Segment, Source, Timestamp};
 use serde_json::Value;
 
+use crate::analyse::Analysis;
 use crate::answer::{
     Answer, Decided, Decisions, Defined, Done, Entries, Events, Explained, Journal, Names, Problems,
     ProfileOf, Profiles, Purged, Refusals, Report, Restitched, RulesInForce, RulesSet, Segments, StatsOf,
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     PurgeQuarantine,
     Stats,
     Check,
+    Analyse(Analysis),
 }
 
 impl Command {
@@ -86,6 +88,7 @@ impl Command {
                 | Self::Quarantine { .. }
                 | Self::Stats
                 | Self::Check
+                | Self::Analyse(_)
         )
     }
 
@@ -169,6 +172,7 @@ impl Command {
             Self::PurgeQuarantine => Box::new(Purged { purged: cdp.purge_quarantine()? }),
             Self::Stats => Box::new(StatsOf::from(cdp.stats()?)),
             Self::Check => Box::new(Problems { problems: cdp.check()? }),
+            Self::Analyse(analysis) => analysis.perform(cdp)?,
         })
     }
 }

@@ -57,6 +57,9 @@ impl Config {
         if let Some(bytes) = members.optional("max_file_bytes", "a whole number")? {
             builder = builder.max_file_bytes(bytes);
         }
+        if let Some(zone) = members.parsed("zone")? {
+            builder = builder.zone(zone);
+        }
         let durability: Option<String> = members.optional("durability", "a string")?;
         if let Some(text) = durability {
             let durability = durability_of(&text)

@@ -7,6 +7,7 @@
 //! cargo run --release --example cdp -- --help
 //! ```
 
+mod analyse;
 mod answer;
 mod args;
 mod ask;

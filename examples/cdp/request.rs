@@ -4,6 +4,7 @@ use customerdb::{Condition, Input, Matching, Party, Segment, Source, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::analyse::Analysis;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::graph::{LIMIT, Wanted};
@@ -13,7 +14,7 @@ use crate::members::Members;
 pub(crate) const ENTRIES: usize = 100;
 
 /// Commands of the contract that the library cannot serve yet.
-const LATER: [&str; 20] = [
+const LATER: [&str; 12] = [
     "add",
     "remove",
     "why",
@@ -21,14 +22,6 @@ const LATER: [&str; 20] = [
     "define_trait",
     "define_tag",
     "policy",
-    "funnel",
-    "retention",
-    "trend",
-    "lifecycle",
-    "sessions",
-    "paths",
-    "attribution",
-    "rfm",
     "consent",
     "erase",
     "export",
@@ -43,6 +36,9 @@ impl Command {
         let name = members.string("do")?;
         if LATER.contains(&name.as_str()) {
             return Err(Failure::unsupported(format!("{name}: not supported by this version")));
+        }
+        if let Some(analysis) = Analysis::read(&name, spec(text)?) {
+            return Ok(Self::Analyse(analysis?));
         }
         let given = &mut members;
         let command = match name.as_str() {
@@ -100,6 +96,16 @@ impl Command {
         members.finish()?;
         Ok(command)
     }
+}
+
+/// The members of a command but its name.
+fn spec(text: &str) -> Result<Value, Failure> {
+    let mut spec: Value =
+        serde_json::from_str(text).map_err(|error| Failure::bad_request(format!("not JSON: {error}")))?;
+    if let Some(members) = spec.as_object_mut() {
+        members.remove("do");
+    }
+    Ok(spec)
 }
 
 fn missing(name: &str) -> Failure {

@@ -260,6 +260,11 @@ impl Event {
         &self.traits
     }
 
+    /// The `context` as given.
+    pub(crate) fn context_members(&self) -> &Object {
+        &self.context
+    }
+
     /// The `context.traits` as given, none if there are none.
     pub fn context_traits(&self) -> Option<&Object> {
         self.context.get("traits").and_then(Value::as_object)

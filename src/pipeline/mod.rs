@@ -13,6 +13,7 @@ pub(crate) mod people;
 mod record;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod scan;
 pub(crate) mod scope;
 
 use std::mem;

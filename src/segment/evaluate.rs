@@ -231,7 +231,7 @@ struct Moving {
     ending: Span,
 }
 
-fn all_fit(tests: &[PropertyTest], properties: &Object) -> bool {
+pub(super) fn all_fit(tests: &[PropertyTest], properties: &Object) -> bool {
     tests.iter().all(|PropertyTest { path, test }| {
         path.any(properties, |value| match test {
             ValueTest::Compare(comparison) => comparison.fits_value(value),

@@ -24,6 +24,7 @@ mod evaluate;
 mod json;
 mod needs;
 mod read;
+mod single;
 mod write;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! The log of events, and the ways into it.
 
+use std::ops::ControlFlow;
+
 use rusqlite::{Row, params};
 use rustc_hash::FxHashMap;
 
@@ -31,6 +33,16 @@ pub(crate) struct StoredEvent {
     pub(crate) source: u32,
     pub(crate) message_id: String,
     pub(crate) json: String,
+}
+
+/// An event of the log that somebody holds, as long as it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visited<'r> {
+    pub(crate) node: Node,
+    pub(crate) at: Timestamp,
+    pub(crate) name: u32,
+    pub(crate) message_id: &'r str,
+    pub(crate) json: &'r str,
 }
 
 const SELECT_EVENTS: &str = "SELECT e.node, e.at, n.text, e.source, e.message_id, e.json
@@ -131,6 +143,52 @@ impl Db {
         while let Some(row) = rows.next()? {
             if wanted(row.get_ref(NAME)?.as_str().map_err(rusqlite::Error::from)?) {
                 each(stored(row)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of events with their numbers.
+    pub(crate) fn event_names(&self) -> Result<Vec<(u32, String)>> {
+        let mut select = self.conn.prepare_cached("SELECT name, text FROM event_names ORDER BY name")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Calls `each` with every event in [from, until) that belongs to somebody and whose name `wanted` is true of, in
+    /// any order. `pause` is called now and then with how many were looked at, and may end the visit.
+    pub(crate) fn visit_events(
+        &self,
+        (from, until): (Option<Timestamp>, Option<Timestamp>),
+        wanted: impl Fn(u32) -> bool,
+        mut pause: impl FnMut(u64) -> ControlFlow<()>,
+        mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        const OFTEN: u64 = 1 << 10;
+        let mut select = self.conn.prepare_cached(
+            "SELECT node, at, name, message_id, json FROM events WHERE node IS NOT NULL AND at >= ?1 AND at < ?2",
+        )?;
+        let from = from.map_or(i64::MIN, Timestamp::as_micros);
+        let mut rows = select.query((from, until.map_or(i64::MAX, Timestamp::as_micros)))?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            if seen % OFTEN == 0 && pause(seen).is_break() {
+                break;
+            }
+            let name = row.get(2)?;
+            if !wanted(name) {
+                continue;
+            }
+            let visited = Visited {
+                node: Node(row.get(0)?),
+                at: Timestamp::from_micros(row.get(1)?),
+                name,
+                message_id: row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?,
+                json: row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?,
+            };
+            if each(visited).is_break() {
+                break;
             }
         }
         Ok(())

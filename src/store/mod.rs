@@ -18,7 +18,7 @@ mod traits;
 
 pub use check::{Problem, Stats};
 pub(crate) use decisions::{Decided, Of};
-pub(crate) use events::{NewEvent, StoredEvent};
+pub(crate) use events::{NewEvent, StoredEvent, Visited};
 pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};
 pub(crate) use quarantine::Quarantined;

@@ -68,6 +68,20 @@ impl Db {
         Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Calls `each` with everything that was asserted of a trait, and of whom, in any order.
+    pub(crate) fn visit_trait(&self, name: &str, mut each: impl FnMut(Node, Trait)) -> Result<()> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT t.name, t.value, t.at, t.message_id, s.name, t.node FROM traits t JOIN sources s USING (source)
+             WHERE t.name = ?1",
+        )?;
+        let mut rows = select.query([name])?;
+        while let Some(row) = rows.next()? {
+            let (_, said) = asserted(row)?;
+            each(Node(row.get(5)?), said);
+        }
+        Ok(())
+    }
+
     /// Everything asserted of an account.
     pub(crate) fn traits_of_account(&self, account: i64) -> Result<Vec<(String, Trait)>> {
         let mut select = self.conn.prepare_cached(

@@ -1,0 +1,208 @@
+//! Answers for each value of a trait or a property.
+
+use std::cmp::Reverse;
+
+use serde_json::json;
+
+use super::read::{Members, Result, number, path, text, valid_path};
+use super::timeline::{Place, Timeline};
+use crate::error::DefinitionError;
+use crate::value::{DottedPath, Object, Value};
+
+/// What an answer is broken down by: a trait of people, or a property of events.
+///
+/// As JSON it is `{"trait": …}` or `{"property": …}`, and with `"top"` how many groups are shown, the largest; the
+/// rest is one more group, `other`. A property may be `context.…` too.
+///
+/// ```
+/// use customerdb::{By, Trend, did};
+///
+/// let trend = Trend::of(did("Order Completed")).by(By::property("country").top(5));
+/// assert_eq!(trend.to_value()["by"], serde_json::json!({"property": "country", "top": 5}));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct By {
+    pub(crate) source: Source,
+    text: String,
+    top: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    Trait(DottedPath),
+    Property(Place),
+}
+
+impl By {
+    /// How many groups are shown unless [`top`](Self::top) says otherwise, and at most.
+    pub const MOST: u32 = 1_000;
+
+    /// By the value of a trait that stands now; dots reach into objects.
+    pub fn with_trait(path: &str) -> Self {
+        Self { source: Source::Trait(DottedPath::new(path)), text: path.to_owned(), top: Self::MOST }
+    }
+
+    /// By a property of events, or by a part of their `context`.
+    pub fn property(path: &str) -> Self {
+        let place = Place::new(path, "by.property");
+        Self { source: Source::Property(place), text: path.to_owned(), top: Self::MOST }
+    }
+
+    /// Shows that many groups, the largest, and one more for the rest.
+    #[must_use]
+    pub fn top(mut self, groups: u32) -> Self {
+        self.top = groups;
+        self
+    }
+
+    pub(super) fn read(value: &Value, _: &str) -> Result<Self> {
+        let prefixed = |error: DefinitionError| {
+            let dot = if error.path().is_empty() { "" } else { "." };
+            DefinitionError::new(format!("by{dot}{}", error.path()), error.reason())
+        };
+        Self::read_here(value).map_err(prefixed)
+    }
+
+    fn read_here(value: &Value) -> Result<Self> {
+        let mut members = Members::of(value)?;
+        let of_people = members.optional("trait", |value, at| path(value, at).and(text(value, at)))?;
+        let of_events = members.optional("property", |value, at| path(value, at).and(text(value, at)))?;
+        let by = match (of_people, of_events) {
+            (Some(path), None) => Self::with_trait(path),
+            (None, Some(path)) => Self::property(path),
+            _ => return Err(DefinitionError::new("", "expected \"trait\" or \"property\", one of them")),
+        };
+        let top = members.optional("top", number)?;
+        members.end()?;
+        Ok(Self { top: top.unwrap_or(Self::MOST), ..by })
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.source {
+            Source::Trait(path) => drop(valid_path(path.clone(), "by.trait")?),
+            Source::Property(place) if place.is_valid() => {}
+            Source::Property(_) => {
+                return Err(DefinitionError::new("by.property", "a name between two dots must not be empty"));
+            }
+        }
+        match self.top {
+            1..=Self::MOST => Ok(()),
+            top => {
+                let reason = format!("expected 1 to {} groups, found {top}", Self::MOST);
+                Err(DefinitionError::new("by.top", reason))
+            }
+        }
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        let mut object = Object::new();
+        let name = if matches!(self.source, Source::Trait(_)) { "trait" } else { "property" };
+        object.insert(name.into(), self.text.as_str().into());
+        if self.top != Self::MOST {
+            object.insert("top".into(), json!(self.top));
+        }
+        object.into()
+    }
+
+    /// Where the property stands that it goes by; `None` if it goes by a trait.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match &self.source {
+            Source::Trait(_) => None,
+            Source::Property(place) => Some(place),
+        }
+    }
+}
+
+/// Which group events, or people, are in.
+#[derive(Debug)]
+pub(super) struct Groups {
+    /// By the number of the value; empty if all are in one group.
+    of_label: Vec<Option<usize>>,
+    /// The value of each, and whether it is the rest.
+    values: Vec<(Value, bool)>,
+}
+
+impl Groups {
+    /// One group of all.
+    pub(super) fn one() -> Self {
+        Self { of_label: Vec::new(), values: vec![(Value::Null, false)] }
+    }
+
+    /// The largest groups, by the number of people (of a trait) or of events that meet one of the conditions of
+    /// `counted` (of a property), ties by value, and one for the rest.
+    pub(super) fn of(timeline: &Timeline, by: &By, counted: u64) -> Self {
+        let labels = timeline.legend.by.values();
+        let mut sizes = vec![0_u64; labels.len()];
+        for person in 0..timeline.people() {
+            let events = timeline.events(person);
+            if timeline.legend.by_people.is_some() {
+                if !events.is_empty() {
+                    sizes[timeline.label(person, 0) as usize] += 1;
+                }
+                continue;
+            }
+            for event in events.filter(|event| timeline.mask[*event] & counted != 0) {
+                sizes[timeline.label(person, event) as usize] += 1;
+            }
+        }
+        let mut order: Vec<usize> = (0..labels.len()).filter(|label| sizes[*label] > 0).collect();
+        order.sort_by_cached_key(|label| (Reverse(sizes[*label]), labels[*label].to_string()));
+        let top = order.len().min(by.top as usize);
+        let mut of_label = vec![None; labels.len()];
+        for (group, label) in order.iter().enumerate() {
+            of_label[*label] = Some(group.min(top));
+        }
+        let mut values: Vec<(Value, bool)> =
+            order[..top].iter().map(|label| (labels[*label].clone(), false)).collect();
+        if order.len() > top {
+            values.push((Value::from("other"), true));
+        }
+        Self { of_label, values }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The group of an event of a person; `None` of a value that no event bears that counts.
+    pub(super) fn get(&self, timeline: &Timeline, person: usize, event: usize) -> Option<usize> {
+        if self.of_label.is_empty() {
+            return Some(0);
+        }
+        self.of_label.get(timeline.label(person, event) as usize).copied().flatten()
+    }
+
+    /// The value of each group, and whether it is the rest.
+    pub(super) fn values(&self) -> impl Iterator<Item = (Value, bool)> + '_ {
+        self.values.iter().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breakdown_reads_back_what_it_writes_and_says_what_is_wrong() {
+        for by in [By::with_trait("address.city"), By::property("context.locale").top(3)] {
+            assert_eq!(By::read(&by.to_value(), "by").unwrap(), by);
+            assert!(by.check().is_ok());
+        }
+        for (value, expected) in [
+            (json!({}), "by: expected \"trait\" or \"property\", one of them"),
+            (json!({"trait": "a", "property": "b"}), "by: expected \"trait\" or \"property\", one of them"),
+            (json!({"trait": "a..b"}), "by.trait: a name between two dots must not be empty"),
+            (json!({"trait": ""}), "by.trait: must not be empty"),
+            (json!({"property": "a", "top": 0}), "by.top: must be at least 1"),
+            (
+                json!({"property": "a", "limit": 1}),
+                "by: unknown member \"limit\", expected one of trait, property, top",
+            ),
+            (json!("city"), "by: expected an object, found a string"),
+        ] {
+            assert_eq!(By::read(&value, "by").unwrap_err().to_string(), expected);
+        }
+        let error = By::property("a").top(1_000_000).check().unwrap_err();
+        assert_eq!(error.to_string(), "by.top: expected 1 to 1000 groups, found 1000000");
+    }
+}

@@ -1,0 +1,99 @@
+//! Funnels whose steps may be done in any order: how many different steps are done within one window.
+
+use super::attempt::{Attempt, Events, Rules};
+
+/// The window that holds the most steps, the earliest of several; `None` if no step was ever done.
+///
+/// One event fills one step only, so that steps and events are matched: a maximum matching, grown by augmenting paths
+/// (H. W. Kuhn, *The Hungarian method for the assignment problem*, 1955). Events that can be the same steps are alike,
+/// and as many of them as there are steps are enough.
+pub(super) fn best(rules: &Rules, events: Events<'_>) -> Option<Attempt> {
+    let Events { at, mask } = events;
+    let steps = u64::MAX >> (u64::BITS as usize - rules.steps);
+    let places: Vec<usize> = (0..at.len()).filter(|place| mask[*place] & steps != 0).collect();
+    let mut best: Option<(usize, usize)> = None;
+    // How many events of each kind the window holds, beginning with that of `first`.
+    let mut kinds: Vec<(u64, usize)> = Vec::new();
+    let mut seen: Vec<usize> = Vec::new();
+    let mut end = 0;
+    for (number, first) in places.iter().enumerate() {
+        while let Some(place) = places.get(end).filter(|place| is_inside(rules, at, *first, **place)) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == mask[*place] & steps) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((mask[*place] & steps, 1)),
+            }
+            end += 1;
+        }
+        let now: Vec<usize> = kinds.iter().map(|(_, count)| (*count).min(rules.steps)).collect();
+        if now != seen {
+            let reached = matching(rules.steps, &kinds);
+            if best.is_none_or(|(_, most)| reached > most) {
+                best = Some((number, reached));
+                if reached == rules.steps {
+                    break;
+                }
+            }
+            seen = now;
+        }
+        if let Some((_, count)) = kinds.iter_mut().find(|(kind, _)| *kind == mask[*first] & steps) {
+            *count -= 1;
+        }
+    }
+    let (number, _) = best?;
+    let first = places[number];
+    let inside = places[number..].iter().take_while(|place| is_inside(rules, at, first, **place));
+    let mut steps_taken = Matching::new(rules.steps);
+    let mut times = Vec::new();
+    for place in inside {
+        if times.len() < rules.steps && steps_taken.take(mask[*place] & steps) {
+            times.push(at[*place]);
+        }
+    }
+    Some(Attempt { first, times })
+}
+
+fn is_inside(rules: &Rules, at: &[i64], first: usize, place: usize) -> bool {
+    rules.within.is_none_or(|within| at[place] - at[first] <= within)
+}
+
+/// How many steps events of these kinds can be, each event one step.
+fn matching(steps: usize, kinds: &[(u64, usize)]) -> usize {
+    let mut matching = Matching::new(steps);
+    let mut taken = 0;
+    for (kind, count) in kinds {
+        taken += (0..(*count).min(steps)).take_while(|_| matching.take(*kind)).count();
+    }
+    taken
+}
+
+/// Which event is which step, as the kind of the event that is.
+struct Matching(Vec<Option<u64>>);
+
+impl Matching {
+    fn new(steps: usize) -> Self {
+        Self(vec![None; steps])
+    }
+
+    /// Makes one more event a step, moving others if need be, and says whether that could be done.
+    fn take(&mut self, kind: u64) -> bool {
+        self.place(kind, &mut 0)
+    }
+
+    fn place(&mut self, kind: u64, tried: &mut u64) -> bool {
+        for step in 0..self.0.len() {
+            if kind & (1 << step) == 0 || *tried & (1 << step) != 0 {
+                continue;
+            }
+            *tried |= 1 << step;
+            let free = match self.0[step] {
+                None => true,
+                Some(other) => self.place(other, tried),
+            };
+            if free {
+                self.0[step] = Some(kind);
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,408 @@
+//! Retention: how many of those who started together come back.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::breakdown::Groups;
+use super::calendar::{Interval, Periods};
+use super::figures::share;
+use super::parallel::in_parallel;
+use super::read::{Members, event, flag, number, plain_event, question, text, word, word_of};
+use super::table::{Table, amount, figure, heading, percent, start};
+use super::timeline::Place;
+use super::{Ask, Ground, Question, Scope, Wanted};
+use crate::clock::Timestamp;
+use crate::error::{DefinitionError, Result};
+use crate::segment::Condition;
+use crate::value::{Object, Sum, Value};
+
+/// How many of those who started in the same period come back in later ones.
+///
+/// A cohort is everyone with a start event in a period of the calendar. Period 0 counts the whole cohort, period n those
+/// who did the return event in the n-th period after it. Without [`first_time`](Self::first_time) a person is in the
+/// cohort of each period in which they started; with it in that of their very first start only, be it before the range
+/// (then in none).
+///
+/// ```
+/// use customerdb::{Cdp, Event, Interval, Retention, Timestamp, days, did};
+///
+/// let cdp = Cdp::in_memory()?;
+/// let monday: Timestamp = "2024-04-29T12:00:00Z".parse()?;
+/// cdp.ingest([
+///     Event::track("Visit").user_id("ann").at(monday),
+///     Event::track("Visit").user_id("bob").at(monday),
+///     Event::track("Visit").user_id("ann").at(monday.after(days(7))),
+/// ])?;
+/// let question = Retention::new(did("Visit"), did("Visit")).every(Interval::Week).periods(1).first_time();
+/// let report = cdp.retention(&question)?;
+/// assert_eq!(report.cohorts[0].values, [2, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retention {
+    start: Condition,
+    back: Condition,
+    period: Interval,
+    periods: Option<u32>,
+    mode: RetentionMode,
+    first_time: bool,
+    value: Option<String>,
+    scope: Scope,
+}
+
+/// When coming back counts for a period.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RetentionMode {
+    /// In that very period.
+    #[default]
+    Exact,
+    /// In that period or a later one.
+    OnOrAfter,
+}
+
+const MODES: [(&str, RetentionMode); 2] =
+    [("exact", RetentionMode::Exact), ("on_or_after", RetentionMode::OnOrAfter)];
+
+/// How many numbers an answer may have.
+const CELLS: usize = 4_000_000;
+
+question!(Retention);
+
+impl Retention {
+    /// Who did `start`, and comes back to do `back`.
+    pub fn new(start: impl Into<Condition>, back: impl Into<Condition>) -> Self {
+        Self {
+            start: start.into(),
+            back: back.into(),
+            period: Interval::Day,
+            periods: None,
+            mode: RetentionMode::default(),
+            first_time: false,
+            value: None,
+            scope: Scope::default(),
+        }
+    }
+
+    /// How long a period is: a day (the default), a week or a month.
+    pub fn every(mut self, period: Interval) -> Self {
+        self.period = period;
+        self
+    }
+
+    /// How many periods after the first are counted. Default: as many as there are events for.
+    pub fn periods(mut self, periods: u32) -> Self {
+        self.periods = Some(periods);
+        self
+    }
+
+    /// When coming back counts. Default: [`RetentionMode::Exact`].
+    pub fn mode(mut self, mode: RetentionMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Only the first start of a person counts, of all that they ever did.
+    pub fn first_time(mut self) -> Self {
+        self.first_time = true;
+        self
+    }
+
+    /// Adds up a property of the return events too: the value of each cohort in each period.
+    pub fn value(mut self, property: impl Into<String>) -> Self {
+        self.value = Some(property.into());
+        self
+    }
+
+    /// Reads the question from a JSON value: `start`, `return`, `period` (`day`, `week`, `month`), `periods`, `mode`
+    /// (`exact`, `on_or_after`), `first_time`, `value`, `from`, `until`, `segment`, `by`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_json`](Self::from_json).
+    pub fn from_value(value: &Value) -> Result<Self, DefinitionError> {
+        let mut members = Members::of(value)?;
+        let mut new = Self::new(members.required("start", event)?, members.required("return", event)?);
+        new.period = members.optional("period", Interval::read_days)?.unwrap_or(Interval::Day);
+        new.periods = members.optional("periods", number)?;
+        new.mode = members.optional("mode", |value, at| word(value, at, &MODES))?.unwrap_or_default();
+        new.first_time = members.optional("first_time", flag)?.unwrap_or(false);
+        new.value = members.optional("value", text)?.map(str::to_owned);
+        members.finish(&mut new.scope)?;
+        new.wanted()?;
+        new.scope.check()?;
+        Ok(new)
+    }
+
+    /// The question as JSON, from which it can be read again.
+    pub fn to_value(&self) -> Value {
+        let mut object = Object::new();
+        object.insert("start".into(), self.start.to_value());
+        object.insert("return".into(), self.back.to_value());
+        object.insert("period".into(), self.period.as_str().into());
+        if let Some(periods) = self.periods {
+            object.insert("periods".into(), periods.into());
+        }
+        if self.mode != RetentionMode::Exact {
+            object.insert("mode".into(), word_of(&self.mode, &MODES).into());
+        }
+        if self.first_time {
+            object.insert("first_time".into(), true.into());
+        }
+        if let Some(value) = &self.value {
+            object.insert("value".into(), value.as_str().into());
+        }
+        self.scope.write(&mut object);
+        object.into()
+    }
+}
+
+/// The bits of the two conditions.
+const START: u64 = 1;
+const BACK: u64 = 2;
+
+impl Ask for Retention {
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn scope_mut(&mut self) -> &mut Scope {
+        &mut self.scope
+    }
+
+    fn wanted(&self) -> Result<Wanted, DefinitionError> {
+        if self.periods == Some(0) {
+            return Err(DefinitionError::new("periods", "must be at least 1"));
+        }
+        if self.period == Interval::Hour {
+            return Err(DefinitionError::new("period", "expected a day, a week or a month"));
+        }
+        let conditions =
+            vec![plain_event(&self.start, "start")?.clone(), plain_event(&self.back, "return")?.clone()];
+        let amount = self.value.as_deref().map(|path| Place::new(path, "value"));
+        Ok(Wanted {
+            conditions,
+            history: self.first_time,
+            ordered: self.scope.by.is_some(),
+            amount,
+            ..Wanted::default()
+        })
+    }
+}
+
+/// What retention is answered with.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RetentionReport {
+    /// The cohorts that anybody is in, the earliest first.
+    pub cohorts: Vec<Cohort>,
+    /// The same for each group, if a breakdown was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<RetentionGroup>>,
+}
+
+/// Those who started in one period.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cohort {
+    /// The first instant of the period.
+    pub start: Timestamp,
+    /// How many they are.
+    pub size: u64,
+    /// How many of them came back, by period: `values[0]` is all of them, `values[n]` those of the n-th period after.
+    pub values: Vec<u64>,
+    /// What the property of their return events adds up to in each period, if that was asked for; in period 0 of events
+    /// from the start event on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub amounts: Vec<Value>,
+    /// How many of the periods begin before the range, or all that is known, ends: the rest is 0 because it is not yet.
+    #[serde(skip)]
+    pub known: usize,
+}
+
+/// The cohorts of one group of people.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RetentionGroup {
+    /// The value that they share.
+    pub value: Value,
+    /// Whether these are the people of all smaller groups together.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// The cohorts that anybody is in, the earliest first.
+    pub cohorts: Vec<Cohort>,
+}
+
+/// The counts of all cohorts of one group.
+#[derive(Clone)]
+struct Triangle {
+    width: usize,
+    counts: Vec<u64>,
+    sums: Vec<Sum>,
+}
+
+impl Triangle {
+    fn new(cohorts: usize, width: usize, sums: bool) -> Self {
+        let cells = cohorts * width;
+        let sums = if sums { vec![Sum::default(); cells] } else { Vec::new() };
+        Self { width, counts: vec![0; cells], sums }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(own, other)| *own += other);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(own, other)| own.merge(other));
+    }
+
+    fn cohorts(&self, periods: &Periods) -> Vec<Cohort> {
+        let rows = self.counts.chunks(self.width.max(1)).enumerate().filter(|(_, values)| values[0] > 0);
+        let cohort = |(place, values): (usize, &[u64])| {
+            let sums = self.sums.get(place * self.width..(place + 1) * self.width).unwrap_or_default();
+            Cohort {
+                start: periods.start(place),
+                size: values[0],
+                values: values.to_vec(),
+                amounts: sums.iter().map(Sum::to_value).collect(),
+                known: self.width.min(periods.len() - place),
+            }
+        };
+        rows.map(cohort).collect()
+    }
+}
+
+impl Retention {
+    /// Adds one person to the triangles of the groups.
+    fn count(
+        &self,
+        ground: &Ground<'_>,
+        periods: &Periods,
+        groups: &Groups,
+        person: usize,
+        triangles: &mut [Triangle],
+    ) {
+        let timeline = ground.timeline;
+        let events = timeline.events(person);
+        let starts = events.clone().filter(|event| timeline.mask[*event] & START != 0);
+        let mut starts: Vec<usize> =
+            if self.first_time { starts.take(1).collect() } else { starts.collect() };
+        starts.retain(|event| self.scope.contains(timeline.at[*event]));
+        // The first start of each period is the one that counts.
+        starts.dedup_by_key(|event| periods.of(timeline.at[*event]));
+        if starts.is_empty() {
+            return;
+        }
+        let backs = events
+            .filter(|event| timeline.mask[*event] & BACK != 0 && self.scope.contains(timeline.at[*event]));
+        let backs: Vec<(usize, usize)> = backs.map(|event| (periods.of(timeline.at[event]), event)).collect();
+        let mut returned: Vec<usize> = backs.iter().map(|(period, _)| *period).collect();
+        returned.dedup();
+        for start in starts {
+            let Some(group) = groups.get(timeline, person, start) else { continue };
+            let triangle = &mut triangles[group];
+            let (cohort, width) = (periods.of(timeline.at[start]), triangle.width);
+            let row = cohort * width;
+            triangle.counts[row] += 1;
+            match self.mode {
+                RetentionMode::Exact => {
+                    let after =
+                        returned.iter().filter(|period| **period > cohort && **period - cohort < width);
+                    after.for_each(|period| triangle.counts[row + period - cohort] += 1);
+                }
+                RetentionMode::OnOrAfter => {
+                    let last = returned.last().map_or(0, |last| last.saturating_sub(cohort)).min(width - 1);
+                    triangle.counts[row + 1..row + 1 + last].iter_mut().for_each(|count| *count += 1);
+                }
+            }
+            if !triangle.sums.is_empty() {
+                let inside = |period: &usize| *period >= cohort && *period - cohort < width;
+                for (period, event) in backs.iter().filter(|(period, _)| inside(period)) {
+                    if timeline.at[*event] >= timeline.at[start] {
+                        timeline.amounts[*event].add_to(&mut triangle.sums[row + period - cohort]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Question for Retention {
+    type Report = RetentionReport;
+
+    fn answer(&self, ground: &Ground<'_>) -> Result<RetentionReport> {
+        let timeline = ground.timeline;
+        let span = timeline.span(START | BACK, &self.scope);
+        let periods = Periods::covering(self.period, ground.zone, span, "period")?;
+        let width = self.periods.map_or(periods.len(), |periods| periods as usize + 1).max(1);
+        let fits = |groups: usize| match periods
+            .len()
+            .checked_mul(width)
+            .and_then(|cells| cells.checked_mul(groups))
+        {
+            Some(cells) if cells <= CELLS => Ok(()),
+            _ => {
+                let reason = format!(
+                    "{} cohorts of {width} periods in {groups} groups are too many numbers for an answer, \
+                         take fewer or longer ones",
+                    periods.len()
+                );
+                Err(DefinitionError::new("periods", reason))
+            }
+        };
+        let count = |groups: &Groups| -> Result<Vec<Vec<Cohort>>> {
+            fits(groups.len())?;
+            let blank = Triangle::new(periods.len(), width, self.value.is_some());
+            let parts = in_parallel(timeline, ground.watch, |people| {
+                let mut triangles = vec![blank.clone(); groups.len()];
+                people.for_each(|person| self.count(ground, &periods, groups, person, &mut triangles));
+                triangles
+            })?;
+            let mut whole = vec![blank.clone(); groups.len()];
+            for part in parts {
+                whole.iter_mut().zip(&part).for_each(|(own, part)| own.merge(part));
+            }
+            Ok(whole.iter().map(|triangle| triangle.cohorts(&periods)).collect())
+        };
+        let tell = |(value, other), cohorts| RetentionGroup { value, other, cohorts };
+        let (cohorts, groups) = ground.answers(&self.scope, START, count, tell)?;
+        Ok(RetentionReport { cohorts, groups })
+    }
+}
+
+impl fmt::Display for RetentionReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print(f, &self.cohorts)?;
+        for group in self.groups.iter().flatten() {
+            heading(f, &group.value, group.other)?;
+            print(f, &group.cohorts)?;
+        }
+        Ok(())
+    }
+}
+
+/// A triangle of shares, and one of amounts if there are any.
+fn print(f: &mut fmt::Formatter<'_>, cohorts: &[Cohort]) -> fmt::Result {
+    if cohorts.is_empty() {
+        return f.write_str("nobody\n");
+    }
+    let width = cohorts.iter().map(|cohort| cohort.known).max().unwrap_or(0);
+    let head = || ["from", "people"].map(str::to_owned).into_iter().chain((0..width).map(|n| n.to_string()));
+    let lead = |cohort: &Cohort| [start(cohort.start), amount(cohort.size)].into_iter();
+    let mut table = Table::new(1);
+    table.push(head());
+    for cohort in cohorts {
+        let shares = cohort.values.iter().take(cohort.known);
+        table.push(lead(cohort).chain(shares.map(|count| percent(share(*count, cohort.size)))));
+    }
+    write!(f, "{table}")?;
+    if cohorts.iter().any(|cohort| !cohort.amounts.is_empty()) {
+        let mut table = Table::new(1);
+        table.push(head());
+        for cohort in cohorts {
+            table.push(lead(cohort).chain(cohort.amounts.iter().take(cohort.known).map(figure)));
+        }
+        writeln!(f)?;
+        write!(f, "{table}")?;
+    }
+    Ok(())
+}

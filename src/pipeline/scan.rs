@@ -1,0 +1,397 @@
+//! Filling the timeline that a question about everybody is answered from.
+//!
+//! The log is read once. Whose an event is, is asked of the union-find as it stands, and what a question wants of an
+//! event is taken out of its JSON; an event of which nothing is wanted but that it happened is not parsed at all.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::State;
+use super::membership::{self, Live};
+use crate::analytics::{Audience, Labels, Legend, Reading, Scope, Source, Timeline, Wanted, Watch};
+use crate::clock::Timestamp;
+use crate::error::{DefinitionError, Error, Result};
+use crate::event::Event;
+use crate::identity::{Node, strongest};
+use crate::profile::{Trait, standing};
+use crate::segment::EventCondition;
+use crate::store::{Db, Visited};
+use crate::value::{DottedPath, Object, Value, nfc};
+
+/// The events that a question wants.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`], [`Error::UnknownSegment`], a [`DefinitionError`] if a property or a trait that is asked for is
+/// borne by none, or what the storage says.
+pub(crate) fn timeline(
+    db: &Db,
+    state: &State,
+    (wanted, scope): (&Wanted, &Scope),
+    now: Timestamp,
+    watch: &Watch<'_>,
+) -> Result<Timeline> {
+    let names = Names::of(db, wanted)?;
+    let audience = audience(db, state, scope, now, watch)?;
+    let history = wanted.history || wanted.conditions.iter().any(EventCondition::is_first_only);
+    let range = (if history { None } else { scope.from }, scope.until);
+    let mut scan = Scan::new(state, audience, wanted, scope, names, now);
+    let mut stopped = Ok(());
+    let mut failed = Ok(());
+    let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
+    db.visit_events(
+        range,
+        |name| wants.get(name as usize).copied().unwrap_or(false),
+        |seen| go_on(watch.tell(seen), &mut stopped),
+        |visited| go_on(scan.take(visited), &mut failed),
+    )?;
+    stopped.and(failed)?;
+    scan.finish(db, watch)
+}
+
+fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<()> {
+    match outcome {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            *kept = Err(error);
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// Whom the question is about, by the roots of their sets; `None` for everybody.
+fn audience(
+    db: &Db,
+    state: &State,
+    scope: &Scope,
+    now: Timestamp,
+    watch: &Watch<'_>,
+) -> Result<Option<FxHashSet<Node>>> {
+    let identities = &state.identities;
+    let members = match &scope.audience {
+        None => return Ok(None),
+        Some(Audience::Segment(name)) => {
+            let own = nfc(name);
+            let found: Option<&Live> = state.segments.iter().find(|live| live.segment.name() == own);
+            let live = found.ok_or_else(|| Error::UnknownSegment(name.clone()))?;
+            membership::members(db, identities, live, now)?
+        }
+        Some(Audience::Condition(condition)) => membership::matching(db, identities, condition, now, None)?,
+    };
+    watch.tell(0)?;
+    Ok(Some(members.into_iter().filter_map(|node| identities.partition.root(node)).collect()))
+}
+
+/// What is wanted of the events of one name.
+#[derive(Default)]
+struct Name {
+    wanted: bool,
+    /// Bits of conditions that an event of this name meets as it is.
+    plain: u64,
+    /// Conditions that it meets if its properties or its time fit, by their places.
+    asking: Vec<usize>,
+    /// Whether it is the name of pages or of screens, whose own `name` and `category` are properties too.
+    paged: bool,
+}
+
+/// The names of events by their numbers.
+struct Names {
+    known: Vec<Name>,
+    texts: Vec<String>,
+}
+
+impl Names {
+    fn of(db: &Db, wanted: &Wanted) -> Result<Self> {
+        let (mut known, mut texts): (Vec<Name>, Vec<String>) = (Vec::new(), Vec::new());
+        for (number, text) in db.event_names()? {
+            let mut name = Name { paged: text == "$page" || text == "$screen", ..Name::default() };
+            for (place, condition) in wanted.conditions.iter().enumerate() {
+                if condition.fits_name(&text) {
+                    name.asking.push(place);
+                }
+            }
+            name.wanted = wanted.all_events || !name.asking.is_empty();
+            let simple = |place: &usize| {
+                let condition = &wanted.conditions[*place];
+                !condition.asks_properties() && (condition.is_first_only() || !condition.asks_time())
+            };
+            name.plain = name.asking.iter().filter(|place| simple(place)).map(|place| 1 << place).sum();
+            name.asking.retain(|place| !simple(place));
+            known.resize_with(number as usize, Name::default);
+            texts.resize_with(number as usize, String::new);
+            known.push(name);
+            texts.push(text);
+        }
+        Ok(Self { known, texts })
+    }
+}
+
+/// Marks nodes of whom it is not known yet which person they are, and such as are not asked about.
+const UNKNOWN: u32 = u32::MAX;
+const NOBODY: u32 = u32::MAX - 1;
+
+/// The work under way.
+struct Scan<'s> {
+    state: &'s State,
+    audience: Option<FxHashSet<Node>>,
+    wanted: &'s Wanted,
+    scope: &'s Scope,
+    names: Names,
+    now: Timestamp,
+    /// Whether anything stands in properties, or in the context, that is wanted of every event.
+    wants_values: bool,
+    wants_context: bool,
+    reading: Reading,
+    /// Of each node the number of its person, and of each person the root.
+    people: Vec<u32>,
+    roots: Vec<Node>,
+    by: Labels,
+    labels: Vec<Labels>,
+    /// Whether any event bore the number that is added up.
+    any_amount: bool,
+    /// Whether any event met a condition that its label is asked of: one that is not the first, if there are several.
+    any_labelled: bool,
+}
+
+impl<'s> Scan<'s> {
+    fn new(
+        state: &'s State,
+        audience: Option<FxHashSet<Node>>,
+        wanted: &'s Wanted,
+        scope: &'s Scope,
+        names: Names,
+        now: Timestamp,
+    ) -> Self {
+        let by = scope.by.as_ref().and_then(|by| by.place());
+        let places: Vec<_> = wanted.labels.iter().chain(&wanted.amount).chain(by).collect();
+        Self {
+            state,
+            audience,
+            wanted,
+            scope,
+            names,
+            now,
+            wants_values: !places.is_empty(),
+            wants_context: places.iter().any(|place| place.in_context()),
+            reading: Reading { labels: vec![Vec::new(); wanted.labels.len()], ..Reading::default() },
+            people: vec![UNKNOWN; state.identities.interner.len()],
+            roots: Vec::new(),
+            by: Labels::default(),
+            labels: vec![Labels::default(); wanted.labels.len()],
+            any_amount: false,
+            any_labelled: false,
+        }
+    }
+
+    /// The number of the person who holds a node; `None` if nobody does, or if they are not asked about.
+    fn person(&mut self, node: Node) -> Option<u32> {
+        let partition = &self.state.identities.partition;
+        match *self.people.get(node.index())? {
+            UNKNOWN => {}
+            NOBODY => return None,
+            person => return Some(person),
+        }
+        let root = partition
+            .root(node)
+            .filter(|root| self.audience.as_ref().is_none_or(|audience| audience.contains(root)));
+        let person = match root {
+            None => NOBODY,
+            Some(root) if self.people[root.index()] == UNKNOWN => {
+                self.roots.push(root);
+                let person = u32::try_from(self.roots.len() - 1).unwrap_or(NOBODY);
+                self.people[root.index()] = person;
+                person
+            }
+            Some(root) => self.people[root.index()],
+        };
+        self.people[node.index()] = person;
+        (person != NOBODY).then_some(person)
+    }
+
+    /// Notes one event, if it is wanted.
+    fn take(&mut self, visited: Visited<'_>) -> Result<()> {
+        let Some(person) = self.person(visited.node) else { return Ok(()) };
+        let name = &self.names.known[visited.name as usize];
+        let mut mask = name.plain;
+        let conditions = &self.wanted.conditions;
+        let asks = name.asking.iter().any(|place| conditions[*place].asks_properties());
+        let parses = asks || self.wants_values;
+        let (properties, context) =
+            if parses { contents(visited.json, name.paged, self.wants_context) } else { Default::default() };
+        for place in &name.asking {
+            let condition = &conditions[*place];
+            let in_time = condition.is_first_only() || condition.fits_time(visited.at, self.now);
+            if in_time && condition.fits_properties(&properties) {
+                mask |= 1 << place;
+            }
+        }
+        if mask == 0 && !self.wanted.all_events {
+            return Ok(());
+        }
+        let reading = &mut self.reading;
+        reading.person.push(person);
+        reading.at.push(visited.at.as_micros());
+        reading.mask.push(mask);
+        if self.wanted.names {
+            reading.name.push(visited.name);
+        }
+        if self.wanted.ordered {
+            reading.ids.push_str(visited.message_id);
+            reading.id_ends.push(reading.ids.len());
+        }
+        if let Some(place) = self.scope.by.as_ref().and_then(|by| by.place()) {
+            let value = place.find(&properties, &context);
+            reading.by.push(label(&mut self.by, value, place.member)?);
+        }
+        self.any_labelled |= mask > 1;
+        for ((column, labels), place) in
+            reading.labels.iter_mut().zip(&mut self.labels).zip(&self.wanted.labels)
+        {
+            column.push(label(labels, place.find(&properties, &context), place.member)?);
+        }
+        if let Some(place) = &self.wanted.amount {
+            let amount = place.add_up(&properties, &context);
+            self.any_amount |= !amount.is_missing();
+            reading.amounts.push(amount);
+        }
+        Ok(())
+    }
+
+    /// The timeline of what was noted.
+    fn finish(mut self, db: &Db, watch: &Watch<'_>) -> Result<Timeline> {
+        let noted = self.reading.at.len();
+        if noted > 0 {
+            self.check_properties()?;
+        }
+        let by_people = match self.scope.by.as_ref().map(|by| &by.source) {
+            Some(Source::Trait(path)) => Some(self.traits(db, path)?),
+            _ => None,
+        };
+        let people = if self.wanted.people { self.named() } else { Vec::new() };
+        watch.tell(noted as u64)?;
+        let legend = Legend {
+            count: self.roots.len(),
+            people,
+            names: self.names.texts,
+            by: self.by,
+            by_people,
+            labels: self.labels,
+        };
+        let pause = || watch.tell(noted as u64);
+        Timeline::new(self.reading, legend, self.wanted, self.scope, self.now, pause)
+    }
+
+    /// Refuses what no event has.
+    fn check_properties(&self) -> Result<()> {
+        let missing = |member: &str, place: &dyn std::fmt::Display| {
+            let reason = format!("none of the events that this is about has {:?}", place.to_string());
+            Err(DefinitionError::new(member, reason).into())
+        };
+        if let Some(place) = self.scope.by.as_ref().and_then(|by| by.place())
+            && self.by.is_empty()
+        {
+            return missing(place.member, place);
+        }
+        for (labels, place) in self.labels.iter().zip(&self.wanted.labels) {
+            if labels.is_empty() && self.any_labelled {
+                return missing(place.member, place);
+            }
+        }
+        match &self.wanted.amount {
+            Some(place) if !self.any_amount => missing(place.member, place),
+            _ => Ok(()),
+        }
+    }
+
+    /// Of each person the number of the value that a trait has.
+    fn traits(&mut self, db: &Db, path: &DottedPath) -> Result<Vec<u32>> {
+        let mut said: FxHashMap<u32, Vec<(String, Trait)>> = FxHashMap::default();
+        let partition = &self.state.identities.partition;
+        db.visit_trait(path.root(), |node, value| {
+            let person = partition.root(node).and_then(|root| self.people.get(root.index()).copied());
+            if let Some(person) = person.filter(|person| *person < NOBODY) {
+                said.entry(person).or_default().push((path.root().to_owned(), value));
+            }
+        })?;
+        let mut numbers = vec![0; self.roots.len()];
+        for (person, said) in said {
+            let held: Object = standing(said).into_iter().map(|(name, held)| (name, held.value)).collect();
+            let mut found = None;
+            path.any(&held, |value| {
+                found = value.filter(|value| !value.is_null());
+                found.is_some()
+            });
+            numbers[person as usize] = label(&mut self.by, found, "by.trait")?;
+        }
+        if self.by.is_empty() && !self.roots.is_empty() {
+            let reason = format!("none of the people that this is about has {:?}", path.to_string());
+            return Err(DefinitionError::new("by.trait", reason).into());
+        }
+        Ok(numbers)
+    }
+
+    /// The name of each person: the strongest identifier.
+    fn named(&self) -> Vec<String> {
+        let State { identities, rules, .. } = self.state;
+        let name = |root: &Node| {
+            let strongest = strongest(identities, rules, identities.partition.members(*root));
+            strongest.map(|node| identities.interner.identifier(node).to_string()).unwrap_or_default()
+        };
+        self.roots.iter().map(name).collect()
+    }
+}
+
+/// The number of a value, 0 of none.
+fn label(labels: &mut Labels, value: Option<&Value>, member: &str) -> Result<u32> {
+    let number = value.map_or(Some(0), |value| labels.number(value));
+    number.ok_or_else(|| {
+        let reason = format!("more than {} different values", Labels::MOST);
+        DefinitionError::new(member, reason).into()
+    })
+}
+
+/// The members of an event that a question may look into; all else is passed over.
+#[derive(Deserialize)]
+struct Members<'j> {
+    #[serde(borrow, default)]
+    properties: Option<&'j RawValue>,
+    #[serde(borrow, default)]
+    context: Option<&'j RawValue>,
+    #[serde(borrow, default)]
+    name: Option<Cow<'j, str>>,
+    #[serde(borrow, default)]
+    category: Option<Cow<'j, str>>,
+}
+
+/// The properties of an event as conditions see them, and if wanted its context.
+fn contents(json: &str, paged: bool, wants_context: bool) -> (Object, Object) {
+    let object = |raw: Option<&RawValue>| match raw {
+        Some(raw) => serde_json::from_str::<Option<Object>>(raw.get()).map(Option::unwrap_or_default),
+        None => Ok(Object::new()),
+    };
+    let quick = || -> serde_json::Result<(Object, Object)> {
+        let members: Members<'_> = serde_json::from_str(json)?;
+        let mut properties = object(members.properties)?;
+        if paged {
+            for (name, text) in [("name", members.name), ("category", members.category)] {
+                if let Some(text) = text
+                    && !properties.contains_key(name)
+                {
+                    properties.insert(name.to_owned(), Value::from(text));
+                }
+            }
+        }
+        Ok((properties, if wants_context { object(members.context)? } else { Object::new() }))
+    };
+    // What is written in an unusual way, a name that is a number say, is read as it was when it was taken in.
+    quick().unwrap_or_else(|_| {
+        Event::from_json(json).map_or_else(
+            |_| (Object::new(), Object::new()),
+            |event| (event.visible_properties().into_owned(), event.context_members().clone()),
+        )
+    })
+}

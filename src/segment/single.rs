@@ -1,0 +1,52 @@
+//! One event held against a condition, for questions that count events and not people.
+
+use super::condition::{EventCondition, Window};
+use super::evaluate::all_fit;
+use crate::clock::Timestamp;
+use crate::value::Object;
+
+impl EventCondition {
+    /// Whether an event of that name may be meant.
+    pub(crate) fn fits_name(&self, name: &str) -> bool {
+        self.name.fits(name)
+    }
+
+    /// Whether properties are asked about.
+    pub(crate) fn asks_properties(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
+    /// Whether the properties of an event fit.
+    pub(crate) fn fits_properties(&self, properties: &Object) -> bool {
+        all_fit(&self.filters, properties)
+    }
+
+    /// Whether the time of an event lies in the window, as things are at `now`.
+    pub(crate) fn fits_time(&self, at: Timestamp, now: Timestamp) -> bool {
+        match self.window {
+            Window::Ever => true,
+            Window::Within { span, ending } => {
+                at > now.before(span) && ending.map_or(at <= now, |ending| at <= now.before(ending))
+            }
+            Window::Fixed { from, until } => {
+                from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)
+            }
+        }
+    }
+
+    /// Whether it matters when an event happened.
+    pub(crate) fn asks_time(&self) -> bool {
+        self.window != Window::Ever
+    }
+
+    /// Whether of those of a person that fit only the first is meant.
+    pub(crate) fn is_first_only(&self) -> bool {
+        self.first_time
+    }
+
+    /// The member that asks something of a person, and so has no meaning where single events are meant.
+    pub(crate) fn asks_of_person(&self) -> Option<&'static str> {
+        let aggregate = self.aggregate.as_ref().map(|_| "an aggregate");
+        self.count.map(|_| "\"count\"").or(aggregate)
+    }
+}
