@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::breakdown::Groups;
-use super::figures::{in_seconds, median_seconds, p90_seconds, share};
+use super::figures::{median_seconds, p90_seconds, share};
 use super::parallel::in_parallel;
 use super::read::{Members, event, longer_than_zero, plain_event, question, span};
 use super::table::{Table, amount, heading, length};
@@ -185,7 +185,7 @@ impl Tally {
             events: self.events,
             median_seconds: median_seconds(&self.lengths),
             p90_seconds: p90_seconds(&self.lengths),
-            mean_seconds: (sessions > 0).then(|| in_seconds(total as f64 / sessions as f64)),
+            mean_seconds: (sessions > 0).then(|| total as f64 / sessions as f64 / 1e6),
             events_per_session: share(self.events, sessions),
             entries: named(self.entries),
             exits: named(self.exits),

@@ -148,7 +148,7 @@ mod tests {
         let mut table = Table::new(1).indented("  ");
         table.push(["武汉".to_owned(), amount(1_234_567)]);
         table.push(["Lima\u{7}".to_owned(), percent(0.125)]);
-        assert_eq!(table.to_string(), "  武汉        1,234,567\n  Lima\\u{7}     12.5 %\n");
+        assert_eq!(table.to_string(), "  武汉       1,234,567\n  Lima\\u{7}     12.5 %\n");
         assert_eq!(
             (length(None), length(Some(5400.0)), length(Some(0.5))),
             ("–".into(), "1.5 h".into(), "0.5 s".into())

@@ -1,6 +1,7 @@
 //! The crate as its users meet it, through its public interface only: a module for each behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod analytics;
 mod commands;
 mod decisions;
 mod durability;

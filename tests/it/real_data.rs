@@ -6,8 +6,8 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use customerdb::{
-    Cdp, ManualClock, Rules, Segment, Source, Timestamp, Value, all, days, did, did_not, has_identifier,
-    has_trait, is_known, not,
+    Cdp, Event, Funnel, Interval, ManualClock, Retention, Rfm, Rules, Segment, Sessions, Source, Timestamp,
+    Value, all, days, did, did_not, has_identifier, has_trait, is_known, not,
 };
 
 use crate::support::{builder, define, everybody, ids, partition, place, sound};
@@ -285,4 +285,121 @@ fn real_data_snowplow_web_has_the_components_of_all_its_ids() {
         }
         sound(&cdp);
     }
+}
+
+#[test]
+#[ignore = "needs CUSTOMERDB_DATA"]
+fn real_data_a_clickstream_has_its_funnel_its_sessions_and_its_returning_days() {
+    let expected = expected("ecom_clickstream_synthetic");
+    let clock = ManualClock::at("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let cdp = builder(&clock).in_memory().unwrap();
+    let report = cdp.ingest_file(file("ecom_clickstream"), &Source::default()).unwrap();
+    assert_eq!(report.accepted, expected["events"]);
+
+    let steps = ["product_view", "add_to_cart", "shipping_details", "payment_details", "purchase"];
+    let funnel = cdp.funnel(&Funnel::new(steps.map(did)).within(customerdb::hours(1))).unwrap();
+    let reached = &expected["funnel_1h_any_start_strictly_increasing"];
+    for (name, step) in steps.iter().zip(&funnel.steps) {
+        assert_eq!(step.count, reached[*name], "{name}");
+    }
+    let sessions = cdp.sessions(&Sessions::default()).unwrap();
+    assert_eq!(sessions.sessions, expected["sessions_30min_gap_strict_per_user"]);
+    assert_eq!((sessions.people, sessions.events), (600, 31_106));
+
+    let daily = cdp.retention(&Retention::new(did("*"), did("*")).first_time().periods(30)).unwrap();
+    for (day, people) in expected["day_n_retention"].as_object().unwrap() {
+        let day: usize = day.parse().unwrap();
+        let found: u64 = daily.cohorts.iter().map(|cohort| cohort.values[day]).sum();
+        assert_eq!(found, *people, "day {day}");
+    }
+}
+
+#[test]
+#[ignore = "needs CUSTOMERDB_DATA"]
+fn real_data_invoices_have_their_monthly_cohorts() {
+    let text = std::fs::read_to_string(folder().join("online_retail_invoices_26k.csv")).unwrap();
+    let mut lines =
+        text.lines().map(|line| line.split(',').map(|cell| cell.trim_matches('"')).collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let column =
+        |name: &str| head.iter().position(|cell| cell.trim_start_matches('\u{feff}') == name).unwrap();
+    let (invoice, date, customer) = (column("InvoiceNo"), column("InvoiceDate"), column("CustomerID"));
+    let events = lines.enumerate().filter_map(|(number, row)| {
+        if row[customer] == "(blank)" || row[invoice].starts_with('C') {
+            return None;
+        }
+        let mut parts = row[date].split(['/', ' ', ':']).map(|part| part.parse::<u32>().unwrap());
+        let mut next = || parts.next().unwrap();
+        let (month, day, year, hour, minute) = (next(), next(), next(), next(), next());
+        let at: Timestamp = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:00Z").parse().unwrap();
+        Some(Event::track("Invoice").user_id(row[customer]).at(at).message_id(format!("row-{number}")))
+    });
+    let cdp = builder(&clock()).in_memory().unwrap();
+    cdp.ingest(events).unwrap();
+    let expected = expected("online_retail_invoices_26k");
+    assert_eq!(cdp.stats().unwrap().profiles, expected["customers_with_non_cancelled_invoice"]);
+
+    let question =
+        Retention::new(did("Invoice"), did("Invoice")).every(Interval::Month).first_time().periods(12);
+    let report = cdp.retention(&question).unwrap();
+    let cohorts = expected["monthly_cohorts_active_customers"].as_object().unwrap();
+    assert_eq!(report.cohorts.len(), cohorts.len());
+    for cohort in &report.cohorts {
+        let counts = &cohorts[&cohort.start.to_string()[..7]];
+        for (month, count) in cohort.values.iter().enumerate() {
+            assert_eq!(*count, counts[month.to_string()].as_u64().unwrap_or(0), "{} + {month}", cohort.start);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs CUSTOMERDB_DATA"]
+fn real_data_online_retail_has_its_best_customers_in_the_best_groups() {
+    let expected = expected("online_retail_lines_30k");
+    let cdp = builder(&clock()).in_memory().unwrap();
+    retail(&cdp);
+    let question = Rfm::new(did("Order Line*"), "revenue_milli")
+        .at("2011-12-10T00:00:00Z".parse::<Timestamp>().unwrap())
+        .of_those(has_identifier("user_id"));
+    let report = cdp.rfm(&question).unwrap();
+    assert_eq!(report.profiles.len() as u64, expected["customers"].as_u64().unwrap());
+    let milli: i64 = report.profiles.iter().map(|profile| profile.monetary.as_i64().unwrap()).sum();
+    assert_eq!(milli, expected["net_milli_known_customers"]);
+    for row in expected["top5_customers_by_milli"].as_array().unwrap() {
+        let name = format!("user_id:{}", row[0]);
+        let profile = report.profiles.iter().find(|profile| profile.name == name).unwrap();
+        assert_eq!((&profile.monetary, &Value::from(profile.frequency), profile.m), (&row[1], &row[2], 5));
+    }
+    // The scores by their definition, over everyone.
+    let total = report.profiles.len();
+    for profile in report.profiles.iter().step_by(97) {
+        let worse = |fits: &dyn Fn(&customerdb::RfmProfile) -> bool| {
+            1 + 5 * report.profiles.iter().filter(|other| fits(other)).count() / total
+        };
+        assert_eq!(usize::from(profile.r), worse(&|other| other.recency_days > profile.recency_days));
+        assert_eq!(usize::from(profile.f), worse(&|other| other.frequency < profile.frequency));
+        assert_eq!(
+            usize::from(profile.m),
+            worse(&|other| other.monetary.as_i64() < profile.monetary.as_i64())
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs CUSTOMERDB_DATA"]
+fn real_data_snowplow_has_sessions_of_all_its_events() {
+    let cdp = builder(&clock()).in_memory().unwrap();
+    let report = cdp.ingest_file(file("snowplow_web"), &Source::default()).unwrap();
+    let sessions = cdp.sessions(&Sessions::default()).unwrap();
+    assert_eq!((sessions.events, sessions.people), (report.accepted, cdp.stats().unwrap().profiles));
+    // Cut anew from what each person did.
+    let mut cuts = 0;
+    for person in cdp.profiles().unwrap() {
+        let times: Vec<i64> =
+            cdp.events(person.id, usize::MAX).unwrap().iter().map(|e| e.at.as_micros()).collect();
+        cuts += 1 + times.windows(2).filter(|pair| pair[0] - pair[1] > 1_800_000_000).count() as u64;
+    }
+    assert_eq!(sessions.sessions, cuts);
+    let named: u64 = expected("snowplow_web")["event_names"]["page_view"].as_u64().unwrap();
+    assert!(sessions.entries["$page"] <= named);
 }

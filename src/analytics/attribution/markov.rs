@@ -156,7 +156,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn removal_effects_are_those_of_the_chain_without_the_channel(
             paths in prop::collection::vec((prop::collection::vec(0_usize..5, 1..6), any::<bool>()), 1..30)
