@@ -62,7 +62,7 @@ impl Ask {
                 let (name, path) = question.parts();
                 let analysis = Analysis::read(name, json_in(&path)?);
                 let unknown = || Failure::bad_request(format!("there is no question {name:?}"));
-                Command::Analyse(analysis.ok_or_else(unknown)??)
+                Command::Analyse(Box::new(analysis.ok_or_else(unknown)??))
             }
         })
     }

@@ -62,7 +62,7 @@ pub(crate) enum Command {
     PurgeQuarantine,
     Stats,
     Check,
-    Analyse(Analysis),
+    Analyse(Box<Analysis>),
 }
 
 impl Command {

@@ -38,7 +38,7 @@ impl Command {
             return Err(Failure::unsupported(format!("{name}: not supported by this version")));
         }
         if let Some(analysis) = Analysis::read(&name, spec(text)?) {
-            return Ok(Self::Analyse(analysis?));
+            return Ok(Self::Analyse(Box::new(analysis?)));
         }
         let given = &mut members;
         let command = match name.as_str() {

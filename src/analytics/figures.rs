@@ -36,7 +36,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "exact in floating point")]
     fn quantiles_lie_between_the_two_nearest_values() {
         let second = 1_000_000;
         assert_eq!(median_seconds(&[]), None);

@@ -230,35 +230,30 @@ macro_rules! question {
             }
 
             /// Only events from this instant on.
-            #[must_use]
             pub fn since(mut self, from: impl Into<$crate::clock::Timestamp>) -> Self {
                 self.scope.from = Some(from.into());
                 self
             }
 
             /// Only events before this instant.
-            #[must_use]
             pub fn until(mut self, until: impl Into<$crate::clock::Timestamp>) -> Self {
                 self.scope.until = Some(until.into());
                 self
             }
 
             /// Only the members of a segment.
-            #[must_use]
             pub fn of_segment(mut self, name: impl Into<String>) -> Self {
                 self.scope.audience = Some($crate::analytics::Audience::Segment(name.into()));
                 self
             }
 
             /// Only those who meet a condition.
-            #[must_use]
             pub fn of_those(mut self, condition: impl Into<$crate::segment::Condition>) -> Self {
                 self.scope.audience = Some($crate::analytics::Audience::Condition(condition.into()));
                 self
             }
 
             /// Answers for each group of a breakdown too.
-            #[must_use]
             pub fn by(mut self, by: $crate::analytics::By) -> Self {
                 self.scope.by = Some(by);
                 self

@@ -255,7 +255,9 @@ fn grouped(ground: &Ground<'_>, groups: &Groups, buyers: &[Buyer], profiles: &[R
             told[group].profiles.push(profile.clone());
         }
     }
-    told.iter_mut().for_each(|group| group.profiles.sort_by(|a, b| a.name.cmp(&b.name)));
+    for group in &mut told {
+        group.profiles.sort_by(|a, b| a.name.cmp(&b.name));
+    }
     told
 }
 

@@ -175,7 +175,7 @@ impl Tally {
         self.lengths.sort_unstable();
         let sessions = self.lengths.len() as u64;
         let total: i128 = self.lengths.iter().map(|length| i128::from(*length)).sum();
-        let named = |counts: Vec<u64>| {
+        let by_name = |counts: Vec<u64>| {
             let counts = counts.into_iter().zip(names).filter(|(count, _)| *count > 0);
             counts.map(|(count, name)| (name.clone(), count)).collect()
         };
@@ -187,8 +187,8 @@ impl Tally {
             p90_seconds: p90_seconds(&self.lengths),
             mean_seconds: (sessions > 0).then(|| total as f64 / sessions as f64 / 1e6),
             events_per_session: share(self.events, sessions),
-            entries: named(self.entries),
-            exits: named(self.exits),
+            entries: by_name(self.entries),
+            exits: by_name(self.exits),
             groups: None,
         }
     }

@@ -13,6 +13,7 @@ use crate::value::{DottedPath, Num, Object, Sum, Value, nfc, write_canonical};
 
 /// The events that a question wants, and what of them.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for on its own")]
 pub struct Wanted {
     /// An event bears a bit for each of these that it meets, the first the lowest.
     pub(crate) conditions: Vec<EventCondition>,
@@ -363,6 +364,8 @@ fn arranged<T: Copy>(column: &[T], order: &[usize]) -> Vec<T> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// A timeline of (person, time, mask), for tests of what is computed from it.
@@ -373,7 +376,7 @@ pub(super) mod tests {
             reading.at.push(*at);
             reading.mask.push(*mask);
             reading.name.push(u32::try_from(place % 7).unwrap());
-            reading.ids.push_str(&format!("{place:08}"));
+            let _ = write!(reading.ids, "{place:08}");
             reading.id_ends.push(reading.ids.len());
         }
         let count = events.iter().map(|(person, ..)| *person as usize + 1).max().unwrap_or(0);

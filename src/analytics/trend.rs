@@ -265,7 +265,9 @@ impl Question for Trend {
                 counts
             })?;
             let mut whole = blank.clone();
-            parts.iter().for_each(|part| whole.merge(part));
+            for part in &parts {
+                whole.merge(part);
+            }
             let point = |group: usize, period: usize| {
                 let value = whole.value(group * width + period);
                 TrendPoint { start: periods.start(period), value }

@@ -61,7 +61,7 @@ impl Rules {
             Self::System(zone) => TimeZone::as_ref(zone),
         };
         // An error is an instant far beyond those that events may bear.
-        zone.find_local_time_type(second).map_or(0, |kind| kind.ut_offset())
+        zone.find_local_time_type(second).map_or(0, tz::LocalTimeType::ut_offset)
     }
 }
 

@@ -135,6 +135,7 @@ const UNKNOWN: u32 = u32::MAX;
 const NOBODY: u32 = u32::MAX - 1;
 
 /// The work under way.
+#[expect(clippy::struct_excessive_bools, reason = "each is told apart on its own")]
 struct Scan<'s> {
     state: &'s State,
     audience: Option<FxHashSet<Node>>,

@@ -130,6 +130,7 @@ mod tests {
 
     /// By the definition: of the chain with the channel's every visit made a loss, the share that converts, by
     /// following the chain for very long.
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
     fn naive(walks: &Walks, channels: usize) -> Vec<f64> {
         let share = |removed: Option<usize>| {
             let mut out: FxHashMap<usize, f64> = FxHashMap::default();

@@ -369,7 +369,9 @@ impl Attribution {
         if let Some(last) = last_touch.filter(|_| !path.is_empty())
             && let Some(group) = groups.get(timeline, person, last)
         {
-            path.iter().for_each(|(channel, _)| all[group].touched[*channel] = true);
+            for (channel, _) in &path {
+                all[group].touched[*channel] = true;
+            }
             if self.model == AttributionModel::Markov {
                 all[group].walks.add(path.iter().map(|(channel, _)| *channel), NOTHING);
             }
@@ -382,7 +384,9 @@ impl Attribution {
             return;
         }
         tally.attributed += 1;
-        touches.iter().for_each(|(channel, _)| tally.touched[*channel] = true);
+        for (channel, _) in touches {
+            tally.touched[*channel] = true;
+        }
         if self.model == AttributionModel::Markov {
             tally.walks.add(touches.iter().map(|(channel, _)| *channel), CONVERSION);
         } else {
