@@ -8,6 +8,8 @@ mod group;
 mod identity;
 mod named;
 mod read;
+mod segments;
+mod subscribe;
 mod suggest;
 mod turn;
 mod write;
@@ -19,17 +21,18 @@ use std::thread::ThreadId;
 pub use self::analytics::Comparison;
 pub use self::answers::{
     Decision, DecisionReport, DecisionSubject, EventRecord, Explanation, Person, QuarantineEntry,
-    RefusedIdentifier, SegmentSize,
+    RefusedIdentifier, SegmentChange, SegmentMove, SegmentSize, Why,
 };
 pub use self::batch::Batch;
 use self::group::Queue;
+pub use self::subscribe::Subscription;
 pub use self::suggest::{Suggestion, Suggestions};
 use crate::clock::{Clock, SystemClock, Timestamp, Zone};
 use crate::error::{Error, Result};
 use crate::event::EventLimits;
 use crate::id::ProfileId;
 use crate::identity::Rules;
-use crate::pipeline::membership::Live;
+use crate::pipeline::membership::Definitions;
 use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
 use crate::store::{Access, Db, FileLock, Place};
@@ -119,6 +122,8 @@ struct Inner {
     holder: Mutex<Option<ThreadId>>,
     /// The calls that wait to be committed together.
     queue: Queue,
+    /// Who is told of entries and exits.
+    subscribers: Mutex<subscribe::Subscribers>,
     /// `None` if the handle is read-only.
     writer: Option<Mutex<Writer>>,
 }
@@ -178,6 +183,7 @@ impl Cdp {
             readers: Mutex::default(),
             holder: Mutex::default(),
             queue: Queue::default(),
+            subscribers: Mutex::default(),
             writer: writer.map(Mutex::new),
         };
         Self { inner: Arc::new(inner) }
@@ -267,7 +273,7 @@ fn load(db: &Db) -> Result<State> {
         identities: db.identities()?,
         rules,
         hand: db.hand()?,
-        segments: Live::all(db)?,
+        segments: Definitions::load(db)?,
         version: db.counter(VERSION)?,
     })
 }

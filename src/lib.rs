@@ -24,7 +24,8 @@ pub use crate::analytics::{
 pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
     Batch, Cdp, Comparison, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation,
-    Person, QuarantineEntry, RefusedIdentifier, SegmentSize, Suggestion, Suggestions,
+    Person, QuarantineEntry, RefusedIdentifier, SegmentChange, SegmentMove, SegmentSize, Subscription,
+    Suggestion, Suggestions, Why,
 };
 pub use crate::clock::{
     Clock, ManualClock, NotASpan, NotATime, NotAZone, Span, SystemClock, Timestamp, Zone, days, hours,
@@ -39,11 +40,12 @@ pub use crate::identity::{
 };
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};
-pub use crate::profile::{Account, History, PastEvent, Profile, Trait};
+pub use crate::profile::{Account, Computed, History, PastEvent, Policy, Profile, Tag, Trait, Verdict};
 pub use crate::segment::{
-    Condition, EventCondition, Needs, OfElement, OfEvents, OfTrait, PropertyTest, Segment, Subject,
-    TraitCondition, Verdict, all, any, did, did_not, evaluate, has_identifier, has_trait, is_known, not,
-    property,
+    ComputedTrait, Condition, EventCondition, LifecycleBounds, Needs, OfElement, OfEvents, OfTrait,
+    PropertyTest, Sample, Segment, SequenceCondition, Subject, TagRule, TraitCondition, all, any, did,
+    did_not, evaluate, has_account, has_identifier, has_tag, has_trait, in_sample, in_segment, is_known, not,
+    property, sequence,
 };
-pub use crate::store::{Cause, Change, JournalEntry, Problem, Stats};
+pub use crate::store::{Cause, Change, ChangeCause, JournalEntry, Problem, Stats};
 pub use crate::value::{Object, Sum, Value};

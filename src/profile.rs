@@ -1,10 +1,14 @@
 //! The third stage: what is known of one person, made of the events that are theirs.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+pub use self::policy::Policy;
+pub(crate) use self::policy::{Policies, over_time, standing};
 use crate::clock::Timestamp;
 use crate::id::{Identifier, Namespace, ProfileId};
 use crate::value::{Object, Value};
@@ -38,6 +42,10 @@ pub struct Profile {
     pub identifiers: Vec<Identifier>,
     /// The traits that stand, each with where it comes from.
     pub traits: BTreeMap<String, Trait>,
+    /// What is worked out of the events, as it is defined (`Cdp::define_trait`); what is missing has no place here.
+    pub computed: BTreeMap<String, Value>,
+    /// The tags that the person carries, by name.
+    pub tags: Vec<Tag>,
     /// The names of the segments of which the person is a member, sorted.
     pub segments: Vec<String>,
     /// The accounts (companies, households) to which the person belongs, sorted by id.
@@ -101,34 +109,88 @@ pub struct Account {
     pub traits: BTreeMap<String, Trait>,
 }
 
-/// Of all values that were asserted, those that stand: of each trait the latest, by event time and then by
-/// message id, unless it is null, which removes the trait.
-///
-/// The order in which the assertions come makes no difference.
-pub(crate) fn standing(asserted: impl IntoIterator<Item = (String, Trait)>) -> BTreeMap<String, Trait> {
-    let mut standing: BTreeMap<String, Trait> = BTreeMap::new();
-    for (name, said) in asserted {
-        match standing.get_mut(&name) {
-            Some(held) if (said.at, &said.message_id) < (held.at, &held.message_id) => {}
-            Some(held) => *held = said,
-            None => {
-                standing.insert(name, said);
-            }
-        }
-    }
-    standing.retain(|_, held| !held.value.is_null());
-    standing
+/// A tag that a person carries.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Tag {
+    /// Its name.
+    pub name: String,
+    /// How much it weighs: 1 if nothing else is defined, less as it ages if it has a half-life.
+    pub weight: f64,
+    /// When it ends by itself, as far as that is set by hand.
+    pub expires: Option<Timestamp>,
 }
 
-/// What conditions can see of one person: the input of [`evaluate`](crate::segment::evaluate), and nothing else.
+impl Tag {
+    pub(crate) fn new(name: String, weight: f64, expires: Option<Timestamp>) -> Self {
+        Self { name, weight, expires }
+    }
+}
+
+/// An answer for one person at one instant, and how long it stands.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the condition holds.
+    pub holds: bool,
+    /// An instant after now before which the answer stays what it is as long as nothing new is known of the person.
+    /// `None` if time alone never changes it. At that instant it may change, or be the same still.
+    pub until: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// An answer that stands until something new is known.
+    pub const fn always(holds: bool) -> Self {
+        Self { holds, until: None }
+    }
+
+    /// An answer that may change at an instant.
+    pub const fn until(holds: bool, until: Option<Timestamp>) -> Self {
+        Self { holds, until }
+    }
+}
+
+/// A value that is worked out of events.
+#[derive(Clone, Default, PartialEq)]
+pub struct Computed {
+    /// The value, `None` if it is missing.
+    pub value: Option<Value>,
+    /// When time alone may change it.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Debug for Computed {
+    /// Until when, but not the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "until {:?}", self.until)
+    }
+}
+
+/// What conditions can see of one person: the input of [`evaluate`](crate::evaluate), and nothing else.
 #[derive(Clone, Default, PartialEq)]
 pub struct History {
+    /// The profile's id, by which samples are drawn.
+    pub profile: Option<ProfileId>,
     /// The traits that stand, by name; removed ones are missing.
     pub traits: Object,
+    /// What stood of a trait from when on, the earliest first; null where it was removed.
+    pub past: BTreeMap<String, Vec<(Timestamp, Value)>>,
+    /// The computed traits, which go before traits of their names.
+    pub computed: BTreeMap<String, Computed>,
     /// The events, by time and, at one instant, by message id.
     pub events: Vec<PastEvent>,
     /// The namespaces of the identifiers held, each once.
     pub namespaces: Vec<Namespace>,
+    /// The accounts, each with its `traits` and `past` and nothing else.
+    pub accounts: Vec<History>,
+    /// How the person stands to other segments; to those that are not here, as no member.
+    pub segments: BTreeMap<String, Verdict>,
+    /// Which tags are carried; those that are not here are not.
+    pub tags: BTreeMap<String, Verdict>,
+    /// The lists kept by hand that the person is on.
+    pub lists: Vec<String>,
+    /// The tags given by hand, each with its end.
+    pub given: Vec<(String, Option<Timestamp>)>,
 }
 
 /// One event of a person's history.
@@ -151,7 +213,9 @@ impl fmt::Debug for History {
             .field("traits", &self.traits.keys().collect::<Vec<_>>())
             .field("events", &self.events)
             .field("namespaces", &self.namespaces)
-            .finish()
+            .field("segments", &self.segments)
+            .field("tags", &self.tags)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,34 +223,5 @@ impl fmt::Debug for PastEvent {
     /// The name and the time; no property's value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at {}", self.name, self.at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn said(name: &str, value: Value, at: i64, message_id: &str) -> (String, Trait) {
-        let at = Timestamp::from_millis(at);
-        (name.into(), Trait { value, at, source: "default".into(), message_id: message_id.into() })
-    }
-
-    #[test]
-    fn the_latest_value_stands_in_whatever_order_they_come() {
-        let mut asserted = vec![
-            said("city", json!("Beijing"), 1, "m9"),
-            said("city", json!("Wuhan"), 2, "m1"),
-            said("city", json!("Xi'an"), 2, "m0"),
-            said("plan", json!("gold"), 1, "m1"),
-            said("plan", Value::Null, 2, "m2"),
-        ];
-        for _ in 0..asserted.len() {
-            asserted.rotate_left(1);
-            let standing = standing(asserted.clone());
-            assert_eq!(standing.len(), 1);
-            assert_eq!(standing["city"].value, "Wuhan");
-        }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use customerdb::{
     Account, Decision, DecisionReport, EventRecord, Explanation, Identifier, IngestReport, JournalEntry,
-    Person, Problem, Profile, ProfileId, QuarantineEntry, RefusedIdentifier, RulesReport, SegmentSize, Stats,
-    Timestamp, Trait, Value,
+    Person, Problem, Profile, ProfileId, QuarantineEntry, RefusedIdentifier, RulesReport, SegmentChange,
+    SegmentSize, Stats, Tag, Timestamp, Trait, Value, Why,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -44,6 +44,7 @@ answers! {
     Done, Report, ProfileOf, Profiles, Events, Values, Explained, Decided, Decisions, Refusals, Journal, RulesInForce, RulesSet,
     Restitched, Defined, Segments, Names, Entries, Purged, StatsOf,
     Suggested,
+    WhyOf, Changes,
     Problems alarms if any, Summary alarms if too_bad,
 }
 
@@ -148,16 +149,19 @@ pub(crate) struct OneProfile {
     pub(crate) name: Identifier,
     pub(crate) identifiers: Vec<Identifier>,
     pub(crate) traits: BTreeMap<String, Value>,
-    /// The library has no computed traits, tags and consents yet: the places that they will have.
     pub(crate) computed: BTreeMap<String, Value>,
     pub(crate) tags: Vec<String>,
     pub(crate) segments: Vec<String>,
+    /// The library has no consents yet: the place that they will have.
     pub(crate) consents: BTreeMap<String, Value>,
     pub(crate) accounts: Vec<OneAccount>,
     pub(crate) first_seen: Option<Timestamp>,
     pub(crate) last_seen: Option<Timestamp>,
     pub(crate) events: u64,
     pub(crate) provenance: BTreeMap<String, Provenance>,
+    /// What each tag weighs, and when it ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tag_weights: Vec<Tag>,
 }
 
 /// An account with the plain values of its traits.
@@ -187,8 +191,9 @@ impl From<Profile> for OneProfile {
             name: profile.name,
             identifiers: profile.identifiers,
             traits,
-            computed: BTreeMap::new(),
-            tags: Vec::new(),
+            computed: profile.computed,
+            tags: profile.tags.iter().map(|tag| tag.name.clone()).collect(),
+            tag_weights: profile.tags,
             segments: profile.segments,
             consents: BTreeMap::new(),
             accounts: profile.accounts.into_iter().map(Into::into).collect(),
@@ -347,13 +352,56 @@ pub(crate) struct Segments {
 #[derive(Serialize)]
 pub(crate) struct OneSegment {
     pub(crate) name: String,
-    pub(crate) condition: Value,
+    /// None of a list that is kept by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) condition: Option<Value>,
     pub(crate) members: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) list: bool,
+    /// Told only if it is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) live: Option<bool>,
 }
 
 impl From<SegmentSize> for OneSegment {
     fn from(SegmentSize { segment, members, .. }: SegmentSize) -> Self {
-        Self { name: segment.name().to_owned(), condition: segment.condition().to_value(), members }
+        Self {
+            name: segment.name().to_owned(),
+            condition: (!segment.is_list()).then(|| segment.condition().to_value()),
+            members,
+            list: segment.is_list(),
+            live: (!segment.is_live()).then_some(false),
+        }
+    }
+}
+
+/// Why somebody is a member, or is not; null conditions if there is nobody of that id.
+#[derive(Serialize)]
+pub(crate) struct WhyOf {
+    pub(crate) member: bool,
+    pub(crate) conditions: Value,
+}
+
+impl From<Option<Why>> for WhyOf {
+    fn from(why: Option<Why>) -> Self {
+        match why {
+            Some(why) => Self { member: why.member, conditions: why.conditions },
+            None => Self { member: false, conditions: Value::Null },
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Changes {
+    pub(crate) changes: Vec<SegmentChange>,
+    /// After which to go on.
+    pub(crate) cursor: i64,
+}
+
+impl Changes {
+    pub(crate) fn new(changes: Vec<SegmentChange>, after: i64) -> Self {
+        let cursor = changes.last().map_or(after, |last| last.cursor);
+        Self { changes, cursor }
     }
 }
 

@@ -191,7 +191,7 @@ pub(crate) enum Ask {
     Segment {
         /// The segment's name.
         name: String,
-        /// A file that holds a condition, or {"condition": …}; `-` is standard input.
+        /// A file that holds a condition, {"condition": …} or {"members": [ids]}; `-` is standard input.
         #[arg(value_name = "DEFINITION.json")]
         definition: PathBuf,
     },
@@ -218,6 +218,84 @@ pub(crate) enum Ask {
         /// Who met it at that time (RFC 3339) instead of now.
         #[arg(long, value_name = "T")]
         at: Option<Timestamp>,
+    },
+    /// Put people on a list that is kept by hand.
+    Add {
+        /// The list's name.
+        name: String,
+        /// Identifiers or profile ids.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Take people off a list that is kept by hand.
+    Remove {
+        /// The list's name.
+        name: String,
+        /// Identifiers or profile ids.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Say why somebody is a member of a segment, or is not.
+    Why {
+        /// The segment's name, or a file that holds a condition (`-` is standard input).
+        #[arg(value_name = "NAME|CONDITION.json")]
+        asked: String,
+        /// An identifier or a profile id.
+        id: String,
+    },
+    /// List who entered and left segments, the earliest first.
+    Changes {
+        /// Begin after this cursor.
+        #[arg(long, value_name = "CURSOR", default_value_t = 0)]
+        after: i64,
+        /// How many to list at most.
+        #[arg(long, value_name = "N", default_value_t = ENTRIES)]
+        limit: usize,
+    },
+    /// Define a trait that is worked out of events, in place of one of that name.
+    #[command(name = "define_trait", alias = "define-trait")]
+    DefineTrait {
+        /// A file that holds {"name": …, "event": …, "sum": …} or the like; `-` is standard input.
+        #[arg(value_name = "TRAIT.json")]
+        definition: PathBuf,
+    },
+    /// Define a rule by which people carry a tag, in place of one for that tag.
+    #[command(name = "define_tag", alias = "define-tag")]
+    DefineTag {
+        /// A file that holds {"name": …, "condition": …}; `-` is standard input.
+        #[arg(value_name = "TAG.json")]
+        definition: PathBuf,
+    },
+    /// Give somebody a tag by hand.
+    Tag {
+        /// An identifier or a profile id.
+        id: String,
+        /// The tag's name.
+        #[arg(value_name = "TAG")]
+        name: String,
+        /// When it ends (RFC 3339).
+        #[arg(long, value_name = "T")]
+        expires: Option<Timestamp>,
+    },
+    /// Take a tag away that was given by hand.
+    Untag {
+        /// An identifier or a profile id.
+        id: String,
+        /// The tag's name.
+        #[arg(value_name = "TAG")]
+        name: String,
+    },
+    /// Say which of several values of a trait stands.
+    Policy {
+        /// The trait's name.
+        #[arg(value_name = "TRAIT")]
+        name: String,
+        /// latest, first, max, min or union.
+        #[arg(value_name = "POLICY", required_unless_present = "sources", conflicts_with = "sources")]
+        policy: Option<String>,
+        /// The latest value of the source that stands first here.
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        sources: Vec<String>,
     },
     /// Show the rules of identity, or change them; all events are replayed under new ones.
     Rules {
@@ -276,6 +354,16 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db segments
   cdp --db shop.db members loyal --at 2024-05-01T00:00:00Z
   cdp --db shop.db preview condition.json
+  echo '{"members": ["user_id:u1"]}' | cdp --db shop.db segment testers -
+  cdp --db shop.db add testers user_id:u2 email:ann@example.com
+  cdp --db shop.db remove testers user_id:u2
+  cdp --db shop.db why loyal user_id:u1
+  cdp --db shop.db changes --after 100
+  echo '{"name": "revenue", "event": "Order Completed", "sum": "total"}' | cdp --db shop.db define_trait -
+  echo '{"name": "polar", "condition": {"event": "Search", "within": "30d"}}' | cdp --db shop.db define_tag -
+  cdp --db shop.db tag user_id:u1 vip --expires 2025-01-01T00:00:00Z
+  cdp --db shop.db untag user_id:u1 vip
+  cdp --db shop.db policy city --sources crm,web
   echo '{"limits": {"email": {"max": 2}}}' | cdp --db shop.db rules -
   cdp --db shop.db quarantine --limit 20
   cdp --db shop.db quarantine --replay

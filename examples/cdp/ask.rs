@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use customerdb::{Condition, DefinitionError, Matching, Segment};
+use customerdb::{ComputedTrait, Condition, DefinitionError, Matching, Policy, Segment, TagRule};
 use serde_json::{Value, json};
 
 use crate::analyse::Analysis;
@@ -53,6 +53,22 @@ impl Ask {
             }
             Self::Rules { changes: Some(changes) } => Command::Rules { changes: json_in(&changes)? },
             Self::Rules { changes: None } => Command::ShowRules,
+            Self::Add { name, ids } => Command::Add { name, ids },
+            Self::Remove { name, ids } => Command::Remove { name, ids },
+            Self::Why { asked, id } => why(asked, id)?,
+            Self::Changes { after, limit } => Command::Changes { after, limit },
+            Self::DefineTrait { definition } => {
+                Command::DefineTrait { computed: read_in(&definition, ComputedTrait::from_json)? }
+            }
+            Self::DefineTag { definition } => {
+                Command::DefineTag { rule: read_in(&definition, TagRule::from_json)? }
+            }
+            Self::Tag { id, name, expires } => Command::Tag { id, tag: name, expires },
+            Self::Untag { id, name } => Command::Untag { id, tag: name },
+            Self::Policy { name, policy, sources } => {
+                let value = policy.map_or_else(|| json!({"source_order": sources}), |word| json!(word));
+                Command::Policy { name, policy: Policy::from_value(&value)? }
+            }
             Self::Quarantine { replay: true, .. } => Command::ReplayQuarantine,
             Self::Quarantine { purge: true, .. } => Command::PurgeQuarantine,
             Self::Quarantine { limit, .. } => Command::Quarantine { limit },
@@ -68,15 +84,29 @@ impl Ask {
     }
 }
 
-/// The segment of that name that a file defines: a condition, or an object with a member `condition`.
-fn segment_in(path: &Path, name: &str) -> Result<Segment, Failure> {
+/// What is asked is a condition if it is a file or standard input, and else a segment.
+fn why(asked: String, id: String) -> Result<Command, Failure> {
+    let path = Path::new(&asked);
+    if asked == "-" || path.is_file() {
+        return Ok(Command::WhyCondition { condition: read_in(path, Condition::from_json)?, id });
+    }
+    Ok(Command::Why { name: asked, id })
+}
+
+/// What a file defines.
+fn read_in<T>(path: &Path, read: impl Fn(&str) -> Result<T, DefinitionError>) -> Result<T, Failure> {
     let text = text_in(path)?;
-    segment_of(&text, name).map_err(|error| Failure::from(error).at(path.display()))
+    read(&text).map_err(|error| Failure::from(error).at(path.display()))
+}
+
+/// The segment of that name that a file defines: a condition, or an object with a member `condition` or `members`.
+fn segment_in(path: &Path, name: &str) -> Result<Segment, Failure> {
+    read_in(path, |text| segment_of(text, name))
 }
 
 fn segment_of(text: &str, name: &str) -> Result<Segment, DefinitionError> {
     if let Ok(Value::Object(mut definition)) = serde_json::from_str(text)
-        && definition.contains_key("condition")
+        && (definition.contains_key("condition") || definition.contains_key("members"))
     {
         definition.insert("name".to_owned(), json!(name));
         return Segment::from_value(&Value::Object(definition));

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use customerdb::{Cdp, Condition, Error, Input, Matching, Segment, Source, Timestamp};
+use customerdb::{
+    Cdp, ComputedTrait, Condition, Error, Input, Matching, Policy, Segment, Source, TagRule, Timestamp,
+};
 use serde_json::Value;
 
 use crate::analyse::Analysis;
 use crate::answer::{
-    Answer, Decided, Decisions, Defined, Done, Entries, Events, Explained, Journal, Names, Problems,
+    Answer, Changes, Decided, Decisions, Defined, Done, Entries, Events, Explained, Journal, Names, Problems,
     ProfileOf, Profiles, Purged, Refusals, Report, Restitched, RulesInForce, RulesSet, Segments, StatsOf,
-    Values,
+    Values, WhyOf,
 };
 use crate::clock::SettableClock;
 use crate::failure::Failure;
@@ -57,6 +59,18 @@ pub(crate) enum Command {
     Segments,
     Members { name: String, at: Option<Timestamp> },
     Preview { condition: Condition, at: Option<Timestamp> },
+    Add { name: String, ids: Vec<String> },
+    Remove { name: String, ids: Vec<String> },
+    Why { name: String, id: String },
+    WhyCondition { condition: Condition, id: String },
+    Changes { after: i64, limit: usize },
+    DefineTrait { computed: ComputedTrait },
+    UndefineTrait { name: String },
+    DefineTag { rule: TagRule },
+    UndefineTag { name: String },
+    Tag { id: String, tag: String, expires: Option<Timestamp> },
+    Untag { id: String, tag: String },
+    Policy { name: String, policy: Policy },
     Quarantine { limit: usize },
     ReplayQuarantine,
     PurgeQuarantine,
@@ -85,6 +99,9 @@ impl Command {
                 | Self::Segments
                 | Self::Members { .. }
                 | Self::Preview { .. }
+                | Self::Why { .. }
+                | Self::Changes { .. }
+                | Self::WhyCondition { .. }
                 | Self::Quarantine { .. }
                 | Self::Stats
                 | Self::Check
@@ -167,6 +184,18 @@ impl Command {
                 };
                 Box::new(Names::of(people, EXAMPLES))
             }
+            Self::Add { name, ids } => Box::new(Defined { members: cdp.add(&name, ids)? }),
+            Self::Remove { name, ids } => Box::new(Defined { members: cdp.remove(&name, ids)? }),
+            Self::Why { name, id } => Box::new(WhyOf::from(cdp.why(&name, id)?)),
+            Self::WhyCondition { condition, id } => Box::new(WhyOf::from(cdp.why_condition(condition, id)?)),
+            Self::Changes { after, limit } => Box::new(Changes::new(cdp.changes(after, limit)?, after)),
+            Self::DefineTrait { computed } => done(cdp.define_trait(computed)?),
+            Self::UndefineTrait { name } => found("trait", &name, cdp.undefine_trait(&name)?)?,
+            Self::DefineTag { rule } => done(cdp.define_tag(rule)?),
+            Self::UndefineTag { name } => found("tag", &name, cdp.undefine_tag(&name)?)?,
+            Self::Tag { id, tag, expires } => done(cdp.tag(id, &tag, expires)?),
+            Self::Untag { id, tag } => found("tag by hand", &tag, cdp.untag(id, &tag)?)?,
+            Self::Policy { name, policy } => done(cdp.set_policy(&name, policy)?),
             Self::Quarantine { limit } => Box::new(Entries { entries: cdp.quarantine(limit)? }),
             Self::ReplayQuarantine => Box::new(Report::of_list(cdp.replay_quarantine()?)),
             Self::PurgeQuarantine => Box::new(Purged { purged: cdp.purge_quarantine()? }),
@@ -175,4 +204,13 @@ impl Command {
             Self::Analyse(analysis) => analysis.perform(cdp)?,
         })
     }
+}
+
+fn done((): ()) -> Box<dyn Answer> {
+    Box::new(Done {})
+}
+
+/// The answer to the removal of what may not have been there.
+fn found(what: &str, name: &str, found: bool) -> Result<Box<dyn Answer>, Failure> {
+    if found { Ok(done(())) } else { Err(Failure::bad_request(format!("no {what} is named {name:?}"))) }
 }

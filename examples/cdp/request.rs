@@ -1,6 +1,8 @@
 //! Commands as programs write them: one JSON object each.
 
-use customerdb::{Condition, Input, Matching, Party, Segment, Source, Timestamp};
+use customerdb::{
+    ComputedTrait, Condition, Input, Matching, Party, Policy, Segment, Source, TagRule, Timestamp,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -14,20 +16,7 @@ use crate::members::Members;
 pub(crate) const ENTRIES: usize = 100;
 
 /// Commands of the contract that the library cannot serve yet.
-const LATER: [&str; 12] = [
-    "add",
-    "remove",
-    "why",
-    "changes",
-    "define_trait",
-    "define_tag",
-    "policy",
-    "consent",
-    "erase",
-    "export",
-    "retention_rule",
-    "maintain",
-];
+const LATER: [&str; 5] = ["consent", "erase", "export", "retention_rule", "maintain"];
 
 impl Command {
     /// Reads a command.
@@ -77,8 +66,25 @@ impl Command {
                 let matching = Matching::from_value(&given.value("matching")?)?;
                 Self::Suggest { matching: limited(matching, given.optional("limit", "a whole number")?) }
             }
-            "define" => Self::Define { segment: segment(given.value("segment")?)? },
-            "undefine" => Self::Undefine { name: given.string("name")? },
+            "define" => Self::Define { segment: Segment::from_json(given.text_of("segment")?)? },
+            "undefine" => undefine(given)?,
+            "add" => Self::Add { name: given.string("name")?, ids: ids(given)? },
+            "remove" => Self::Remove { name: given.string("name")?, ids: ids(given)? },
+            "why" => why(given)?,
+            "changes" => Self::Changes { after: after(given)?, limit: limit(given, usize::MAX)? },
+            "define_trait" => {
+                Self::DefineTrait { computed: ComputedTrait::from_json(given.text_of("trait")?)? }
+            }
+            "define_tag" => Self::DefineTag { rule: TagRule::from_json(given.text_of("tag")?)? },
+            "tag" => {
+                let (id, tag) = (given.string("id")?, given.string("tag")?);
+                Self::Tag { id, tag, expires: given.parsed("expires")? }
+            }
+            "untag" => Self::Untag { id: given.string("id")?, tag: given.string("tag")? },
+            "policy" => {
+                let name = given.string("trait")?;
+                Self::Policy { name, policy: Policy::from_value(&given.value("policy")?)? }
+            }
             "segments" => Self::Segments,
             "members" => Self::Members { name: given.string("name")?, at: instant(given)? },
             "preview" => {
@@ -174,22 +180,30 @@ fn events(members: &mut Members<'_>) -> Result<Vec<Input>, Failure> {
     Ok(elements.iter().map(input).collect())
 }
 
-/// Reads a definition, with what the contract knows of and this version does not.
-fn segment(mut definition: Value) -> Result<Segment, Failure> {
-    if let Some(members) = definition.as_object_mut() {
-        if members.contains_key("members") {
-            return Err(Failure::unsupported("segment.members: lists kept by hand are not supported yet"));
-        }
-        match members.remove("live") {
-            None | Some(Value::Bool(true)) => {}
-            Some(Value::Bool(false)) => {
-                let message = "segment.live: every segment is live, others are not supported yet";
-                return Err(Failure::unsupported(message));
-            }
-            Some(_) => return Err(Failure::bad_request("segment.live: expected a boolean")),
-        }
+/// A segment, or a computed trait or the rule for a tag.
+fn undefine(members: &mut Members<'_>) -> Result<Command, Failure> {
+    let mut named = |name| members.optional(name, "a string");
+    match (named("name")?, named("trait")?, named("tag")?) {
+        (Some(name), None, None) => Ok(Command::Undefine { name }),
+        (None, Some(name), None) => Ok(Command::UndefineTrait { name }),
+        (None, None, Some(name)) => Ok(Command::UndefineTag { name }),
+        (None, None, None) => Err(missing("name")),
+        _ => Err(Failure::bad_request("name, trait, tag: one of them")),
     }
-    Ok(Segment::from_value(&definition)?)
+}
+
+fn why(members: &mut Members<'_>) -> Result<Command, Failure> {
+    let id = members.string("id")?;
+    let name = members.optional("name", "a string")?;
+    match (name, members.raw("condition")) {
+        (Some(name), None) => Ok(Command::Why { name, id }),
+        (None, Some(text)) => Ok(Command::WhyCondition { condition: Condition::from_json(text)?, id }),
+        _ => Err(Failure::bad_request("name, condition: one of them")),
+    }
+}
+
+fn ids(members: &mut Members<'_>) -> Result<Vec<String>, Failure> {
+    members.required("ids", "an array of ids")
 }
 
 fn quarantine(members: &mut Members<'_>) -> Result<Command, Failure> {

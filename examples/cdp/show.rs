@@ -1,14 +1,15 @@
 //! Answers as people read them.
 
 mod identity;
+mod segments;
 
 use std::fmt::{self, Display};
 
 use customerdb::{Identifier, Value};
 
 use crate::answer::{
-    Defined, Done, Entries, Events, Names, OneProfile, Problems, ProfileOf, Profiles, Purged, Rejected,
-    Report, Segments, StatsOf, Summary, Values,
+    Done, Entries, Events, Names, OneProfile, Problems, ProfileOf, Profiles, Purged, Rejected, Report,
+    StatsOf, Summary, Values,
 };
 use crate::table::{Table, amount, clean, plain};
 
@@ -81,8 +82,10 @@ impl Display for OneProfile {
             .row(["first seen", &time(self.first_seen)])
             .row(["last seen", &time(self.last_seen)])
             .row(["events", &amount(self.events)]);
-        if !self.segments.is_empty() {
-            table = table.row(["segments", &clean(&self.segments.join(", "))]);
+        for (label, names) in [("segments", &self.segments), ("tags", &self.tags)] {
+            if !names.is_empty() {
+                table = table.row([label, &clean(&names.join(", "))]);
+            }
         }
         table.fmt(f)?;
         writeln!(f, "\nidentifiers")?;
@@ -99,6 +102,13 @@ impl Display for OneProfile {
                 table = table.row([name, &plain(value), &from.at.to_string(), &place]);
             }
             table.fmt(f)?;
+        }
+        if !self.computed.is_empty() {
+            writeln!(f, "\ncomputed")?;
+            let computed = self.computed.iter();
+            computed
+                .fold(Table::new("  "), |table, (name, value)| table.row([name.as_str(), &plain(value)]))
+                .fmt(f)?;
         }
         for account in &self.accounts {
             writeln!(f, "\naccount {}", clean(&account.id))?;
@@ -148,26 +158,6 @@ impl Display for Values {
         for said in &self.values {
             let value = if said.value.is_null() { "(removed)".to_owned() } else { plain(&said.value) };
             table = table.row([&said.at.to_string(), &value, &said.source, &said.message_id]);
-        }
-        table.fmt(f)
-    }
-}
-
-impl Display for Defined {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", counted(self.members, "member", "members"))
-    }
-}
-
-impl Display for Segments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.segments.is_empty() {
-            return f.write_str("no segments\n");
-        }
-        let mut table = Table::new("");
-        for segment in &self.segments {
-            let members = counted(segment.members, "member", "members");
-            table = table.row([&segment.name, &members, &segment.condition.to_string()]);
         }
         table.fmt(f)
     }

@@ -135,6 +135,50 @@ pub struct SegmentSize {
     pub members: usize,
 }
 
+/// Why somebody meets a condition, or does not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Why {
+    /// Whether the condition holds.
+    pub member: bool,
+    /// The condition as JSON, with `holds` and `seen` at each node: whether that part holds, and the value that it saw
+    /// (null where nothing is there to see). A segment or a tag that is named has its own condition under `conditions`.
+    pub conditions: crate::value::Value,
+}
+
+/// Whether somebody entered a segment or left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentMove {
+    /// They are a member from then on.
+    Entered,
+    /// They are no member from then on.
+    Exited,
+}
+
+/// An entry into a segment, or an exit.
+///
+/// `Debug` masks the identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SegmentChange {
+    /// Where it stands in the journal: pass it on to read what came after it.
+    pub cursor: i64,
+    /// The segment's name.
+    pub segment: String,
+    /// The name of whom it concerns, as it is now; of a profile that was absorbed since, an identifier that it had.
+    pub member: Identifier,
+    /// The id of the profile that it concerned.
+    pub profile: ProfileId,
+    /// What happened.
+    pub change: SegmentMove,
+    /// When: of what time did, the very instant, else when it was committed.
+    pub at: Timestamp,
+    /// Why.
+    #[serde(flatten)]
+    pub cause: crate::store::ChangeCause,
+}
+
 /// An event that was refused, as it is kept.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

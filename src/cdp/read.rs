@@ -27,8 +27,10 @@ impl Cdp {
             let Some(person) = named.node(db, state)?.and_then(|node| state.identities.person(node)) else {
                 return Ok(None);
             };
-            let mut profile = people::profile(db, &state.identities, &state.rules, &person)?;
-            profile.segments = membership::segments_of(db, &person, &state.segments, self.now())?;
+            let policies = &state.segments.catalog.policies;
+            let mut profile = people::profile(db, &state.identities, &state.rules, policies, &person)?;
+            let known = membership::known(db, &person, &state.segments, self.now())?;
+            (profile.computed, profile.tags, profile.segments) = (known.computed, known.tags, known.segments);
             Ok(Some(profile))
         })
     }
@@ -130,10 +132,11 @@ impl Cdp {
     pub fn segments(&self) -> Result<Vec<SegmentSize>> {
         self.read(|db, state| {
             let size = |live: &Live| {
-                let members = membership::members(db, &state.identities, live, self.now())?.len();
+                let members =
+                    membership::members(db, &state.identities, &state.segments, live, self.now())?.len();
                 Ok(SegmentSize { segment: live.segment.clone(), members })
             };
-            state.segments.iter().map(size).collect()
+            state.segments.all.iter().map(size).collect()
         })
     }
 
@@ -144,7 +147,8 @@ impl Cdp {
     /// [`Error::UnknownSegment`], or what the storage says.
     pub fn members(&self, segment: &str) -> Result<Vec<Person>> {
         self.read(|db, state| {
-            let members = membership::members(db, &state.identities, live(state, segment)?, self.now())?;
+            let (definitions, live) = (&state.segments, live(state, segment)?);
+            let members = membership::members(db, &state.identities, definitions, live, self.now())?;
             list(db, state, members)
         })
     }
@@ -158,7 +162,7 @@ impl Cdp {
     pub fn members_at(&self, segment: &str, at: Timestamp) -> Result<Vec<Person>> {
         self.read(|db, state| {
             let condition = live(state, segment)?.segment.condition();
-            list(db, state, membership::matching(db, &state.identities, condition, at, Some(at))?)
+            matching(db, state, condition, at, Some(at))
         })
     }
 
@@ -170,9 +174,7 @@ impl Cdp {
     pub fn preview(&self, condition: impl Into<Condition>) -> Result<Vec<Person>> {
         let condition = condition.into();
         condition.check()?;
-        self.read(|db, state| {
-            list(db, state, membership::matching(db, &state.identities, &condition, self.now(), None)?)
-        })
+        self.read(|db, state| matching(db, state, &condition, self.now(), None))
     }
 
     /// Who would have been a member of a segment of this condition at an instant, from the events up to it, of the
@@ -184,9 +186,7 @@ impl Cdp {
     pub fn preview_at(&self, condition: impl Into<Condition>, at: Timestamp) -> Result<Vec<Person>> {
         let condition = condition.into();
         condition.check()?;
-        self.read(|db, state| {
-            list(db, state, membership::matching(db, &state.identities, &condition, at, Some(at))?)
-        })
+        self.read(|db, state| matching(db, state, &condition, at, Some(at)))
     }
 
     /// Up to `limit` refused events, those kept longest first.
@@ -239,9 +239,22 @@ impl Cdp {
     }
 }
 
-fn live<'s>(state: &'s State, name: &str) -> Result<&'s Live> {
+/// Who meets a condition, by name.
+fn matching(
+    db: &Db,
+    state: &State,
+    condition: &Condition,
+    now: Timestamp,
+    until: Option<Timestamp>,
+) -> Result<Vec<Person>> {
+    let catalog = &state.segments.catalog;
+    catalog.check(condition)?;
+    list(db, state, membership::matching(db, &state.identities, catalog, condition, now, until)?)
+}
+
+pub(super) fn live<'s>(state: &'s State, name: &str) -> Result<&'s Live> {
     let own = nfc(name);
-    let found = state.segments.iter().find(|live| live.segment.name() == own);
+    let found = state.segments.all.iter().find(|live| live.segment.name() == own);
     found.ok_or_else(|| Error::UnknownSegment(name.to_owned()))
 }
 

@@ -111,7 +111,9 @@ impl Cdp {
             for person in &people {
                 let held = state.identities.find(&state.rules, &person.name);
                 let traits = match held.and_then(|node| state.identities.person(node)) {
-                    Some(person) => people::traits(db, &person, |name| names.contains(&name))?,
+                    Some(person) => people::traits(db, &person, &state.segments.catalog.policies, |name| {
+                        names.contains(&name)
+                    })?,
                     None => Object::new(),
                 };
                 table.push(&traits);

@@ -77,7 +77,8 @@ impl Turn<'_> {
         (db, desk)
     }
 
-    /// Commits the transaction, and lets the state in memory follow: not before the commit has returned.
+    /// Commits the transaction, and lets the state in memory follow: not before the commit has returned. Then the turn is
+    /// over, and subscribers are told.
     pub(super) fn publish(mut self, follow: impl FnOnce(&mut State)) -> Result<()> {
         let version = self.cdp.state().version + 1;
         self.db().set(VERSION, version)?;
@@ -86,6 +87,10 @@ impl Turn<'_> {
         self.open = false;
         follow(&mut state);
         state.version = version;
+        drop(state);
+        let cdp = self.cdp;
+        drop(self);
+        cdp.tell();
         Ok(())
     }
 

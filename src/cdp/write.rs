@@ -14,10 +14,8 @@ use super::{Batch, Cdp};
 use crate::error::{Error, Result};
 use crate::event::Source;
 use crate::pipeline::input::{Counted, Input, Item, Progress, is_named_lines, read_events};
-use crate::pipeline::membership::{self, Live};
+use crate::pipeline::membership;
 use crate::pipeline::report::{IngestReport, Tally};
-use crate::segment::Segment;
-use crate::value::nfc;
 
 /// How many events of a file are committed together.
 const BATCH: usize = 10_000;
@@ -195,47 +193,6 @@ impl Cdp {
             }
             Ok(whole)
         })
-    }
-
-    /// Defines a segment, in place of one of that name, over all history at once. Gives the number of its members,
-    /// who are kept right from now on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Definition`] if it makes no sense, or what the storage says.
-    pub fn define(&self, segment: Segment) -> Result<usize> {
-        segment.check()?;
-        let turn = self.turn()?;
-        let (live, members) = {
-            let (db, state, now) = (turn.db(), self.state(), self.now());
-            membership::settle_time(db, &state.identities, &state.segments, now)?;
-            let condition = segment.condition().to_value().to_string();
-            let number = db.put_segment(segment.name(), &condition, now)?;
-            let live = Live::new(number, segment);
-            membership::settle_all(db, &state.identities, std::slice::from_ref(&live), now)?;
-            (live, db.count_members(number)?)
-        };
-        turn.publish(|state| {
-            state.segments.retain(|other| other.segment.name() != live.segment.name());
-            let place = state.segments.partition_point(|other| other.segment.name() < live.segment.name());
-            state.segments.insert(place, live);
-        })?;
-        Ok(usize::try_from(members).unwrap_or(usize::MAX))
-    }
-
-    /// Removes a segment's definition. False if there is none of that name.
-    ///
-    /// # Errors
-    ///
-    /// What the storage says.
-    pub fn undefine(&self, name: &str) -> Result<bool> {
-        let name = &*nfc(name);
-        let turn = self.turn()?;
-        let removed = turn.db().remove_segment(name)?;
-        if removed {
-            turn.publish(|state| state.segments.retain(|live| live.segment.name() != name))?;
-        }
-        Ok(removed)
     }
 
     /// Brings segments up to date with the clock: moves out, and in, those whose membership time alone has changed.

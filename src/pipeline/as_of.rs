@@ -3,15 +3,15 @@
 use rustc_hash::FxHashSet;
 
 use super::State;
-use super::membership::Live;
+use super::membership;
+use super::people::by_hand;
 use super::replay::resolve;
 use super::scope::{Listener, Scope, Told};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Identifier;
 use crate::identity::{Basis, Draft, Node, Refused, Ruling, by_strength};
-use crate::profile::{Account, History, PastEvent, Profile, Trait, standing};
-use crate::segment::evaluate;
+use crate::profile::{Account, History, PastEvent, Policies, Profile, Trait, over_time, standing};
 use crate::store::Db;
 use crate::value::nfc;
 
@@ -85,27 +85,47 @@ pub(crate) fn profile_at(db: &Db, state: &State, node: Node, at: Timestamp) -> R
     for id in ids {
         let number = db.account(&id)?;
         let said = number.map(|number| db.traits_of_account(number)).transpose()?.unwrap_or_default();
-        accounts.push(Account { id, traits: standing(said.into_iter().filter(|(_, said)| said.at <= at)) });
+        accounts.push(Account {
+            id,
+            traits: standing(said.into_iter().filter(|(_, said)| said.at <= at), &Policies::new()),
+        });
     }
     let (first_seen, last_seen) = (happened.first(), happened.last());
     let (first_seen, last_seen) =
         (first_seen.map(|event| event.past.at), last_seen.map(|event| event.past.at));
     let events = happened.len() as u64;
-    let traits = standing(happened.iter_mut().flat_map(|event| std::mem::take(&mut event.said)));
-    let history = History {
-        traits: traits.iter().map(|(name, held)| (name.clone(), held.value.clone())).collect(),
-        events: happened.into_iter().map(|event| event.past).collect(),
-        namespaces: person.namespaces,
+    let catalog = &state.segments.catalog;
+    let said: Vec<_> = happened.iter_mut().flat_map(|event| std::mem::take(&mut event.said)).collect();
+    let past = over_time(said.clone(), &catalog.policies);
+    let traits = standing(said, &catalog.policies);
+    let of_account = |account: &Account| {
+        let said = db.account(&account.id)?.map(|number| db.traits_of_account(number)).transpose()?;
+        let said = said.unwrap_or_default().into_iter().filter(|(_, said)| said.at <= at);
+        let past = over_time(said, &Policies::new());
+        let traits = account.traits.iter().map(|(name, held)| (name.clone(), held.value.clone())).collect();
+        Ok(History { traits, past, ..History::default() })
     };
-    let member = |live: &&Live| evaluate(live.segment.condition(), &history, at).holds;
-    let mut segments: Vec<String> =
-        state.segments.iter().filter(member).map(|live| live.segment.name().to_owned()).collect();
-    segments.sort();
+    let mut history = History {
+        profile: Some(db.profile_id(profile)?),
+        traits: traits.iter().map(|(name, held)| (name.clone(), held.value.clone())).collect(),
+        past,
+        events: happened.into_iter().map(|event| event.past).collect(),
+        namespaces: person.namespaces.clone(),
+        accounts: accounts.iter().map(of_account).collect::<Result<_>>()?,
+        ..History::default()
+    };
+    let needs = catalog.needs_of_all(catalog.segments.keys().map(String::as_str));
+    by_hand(db, &person, &needs, catalog, Some(at), &mut history)?;
+    catalog.complete(&needs, &mut history, at);
+    let segments = history.segments.iter().filter(|(_, verdict)| verdict.holds);
+    let segments = segments.map(|(name, _)| name.clone()).collect();
     Ok(Some(Profile {
         id: db.profile_id(profile)?,
         name: identifiers[0].clone(),
         identifiers,
         traits,
+        tags: catalog.tags_of(&history, at),
+        computed: membership::computed(history),
         segments,
         accounts,
         first_seen,

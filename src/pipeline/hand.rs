@@ -12,7 +12,7 @@ use crate::id::ProfileId;
 use crate::identity::{
     Basis, DecisionKind, Draft, HAND, Hand, Node, ProfileNo, Refused, Ruling, Succession, hand_message_id,
 };
-use crate::store::{Cause, Db, Of};
+use crate::store::{Cause, ChangeCause, Db, Of};
 
 /// What a link takes back of the same pair.
 const LIFTED_BY_LINK: [DecisionKind; 4] =
@@ -247,12 +247,16 @@ impl<'d> Deed<'d> {
         let base = &state.identities;
         let held: Vec<Node> = draft.pending.held.keys().copied().collect();
         let joined: Vec<Node> = draft.pending.links.keys().map(|(a, ..)| *a).collect();
+        let gone: Vec<_> = draft.pending.absorbed.iter().map(|absorbed| absorbed.profile).collect();
+        for profile in gone {
+            super::membership::leave(db, profile, *now, &ChangeCause::Merge)?;
+        }
         db.write_draft(base, draft, *now, Some(cause), id)?;
         if !state.segments.is_empty() {
             let roots: FxHashSet<Node> =
                 held.into_iter().chain(joined).map(|node| draft.root(base, node)).collect();
             for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {
-                super::membership::settle(db, &person, &state.segments, *now)?;
+                super::membership::settle(db, &person, &state.segments, *now, &|_| ChangeCause::Merge)?;
             }
         }
         Ok(())

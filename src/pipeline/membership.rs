@@ -3,37 +3,110 @@
 //! What a condition means is [`evaluate`]'s business alone. Here it is asked of those in whom something has
 //! changed: the people of a batch's events, and those whose answer time was due to change (their *wake*).
 
+use std::collections::BTreeMap;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::people::history;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
-use crate::segment::{Condition, Needs, Segment, evaluate};
-use crate::store::{Db, Standing};
+use crate::profile::{History, Policy, Tag, Verdict};
+use crate::segment::{Catalog, ComputedTrait, Condition, Needs, Segment, TagRule, evaluate};
+use crate::store::{ChangeCause, Db, KeptSegment, Standing};
+use crate::value::Value;
 
-/// A segment whose members are kept.
+/// How often time may change one answer between two looks for each change to be noted at its own instant.
+const MOST_STEPS: usize = 1_000;
+
+/// A segment, and what it takes to say who is a member.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) number: i64,
     pub(crate) segment: Segment,
-    needs: Needs,
+    /// With what the definitions need that it rests on.
+    pub(crate) needs: Needs,
 }
 
-impl Live {
-    /// A segment under its number in the file.
-    pub(crate) fn new(number: i64, segment: Segment) -> Self {
-        Self { number, needs: segment.condition().needs(), segment }
+/// Everything that is defined.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Definitions {
+    pub(crate) catalog: Catalog,
+    /// All segments, by name.
+    pub(crate) all: Vec<Live>,
+}
+
+impl Definitions {
+    /// The definitions of a catalog, whose segments have these numbers in the file.
+    pub(crate) fn new(catalog: Catalog, number: impl Fn(&str) -> i64) -> Self {
+        let live = |segment: &Segment| Live {
+            number: number(segment.name()),
+            needs: catalog.needs_of(segment.name()),
+            segment: segment.clone(),
+        };
+        Self { all: catalog.segments.values().map(live).collect(), catalog }
     }
 
-    /// All segments of the file, by name.
-    pub(crate) fn all(db: &Db) -> Result<Vec<Self>> {
-        let read = |(number, name, condition): (i64, String, String)| {
-            let condition = Condition::from_json(&condition)
-                .map_err(|error| Error::Damaged(format!("the definition of segment {name:?}: {error}")))?;
-            Ok(Self::new(number, Segment::new(name, condition)))
+    /// All definitions of the file.
+    pub(crate) fn load(db: &Db) -> Result<Self> {
+        let damaged = |what: &str, name: &str, error: &dyn std::fmt::Display| {
+            Error::Damaged(format!("the definition of {what} {name:?}: {error}"))
         };
-        db.segments()?.into_iter().map(read).collect()
+        let mut catalog = Catalog::default();
+        for (name, text) in db.definitions("policy")? {
+            let value: Value =
+                serde_json::from_str(&text).map_err(|error| damaged("policy", &name, &error))?;
+            let policy = Policy::from_value(&value).map_err(|error| damaged("policy", &name, &error))?;
+            catalog.policies.insert(name, policy);
+        }
+        for (name, text) in db.definitions("trait")? {
+            let computed =
+                ComputedTrait::from_json(&text).map_err(|error| damaged("trait", &name, &error))?;
+            catalog.traits.insert(name, computed);
+        }
+        for (name, text) in db.definitions("tag")? {
+            let rule = TagRule::from_json(&text).map_err(|error| damaged("tag", &name, &error))?;
+            catalog.tags.insert(name, rule);
+        }
+        let mut numbers = BTreeMap::new();
+        for KeptSegment { number, name, condition, live } in db.segments()? {
+            let segment = match condition {
+                None => Segment::list(&*name, Vec::<String>::new()),
+                Some(text) => {
+                    let condition =
+                        Condition::from_json(&text).map_err(|error| damaged("segment", &name, &error))?;
+                    Segment::new(&*name, condition).live(live)
+                }
+            };
+            numbers.insert(name.clone(), number);
+            catalog.segments.insert(name, segment);
+        }
+        Ok(Self::new(catalog, |name| numbers.get(name).copied().unwrap_or_default()))
+    }
+
+    /// Whether there is no segment whose members are kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept().next().is_none()
+    }
+
+    /// The segments whose members are kept.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Live> {
+        self.all.iter().filter(|live| live.segment.is_live())
+    }
+
+    /// Those of them whose answer time alone can change.
+    fn timed(&self) -> Vec<&Live> {
+        self.kept().filter(|live| live.needs.time()).collect()
+    }
+
+    /// Whether any of them asks for accounts.
+    pub(crate) fn wants_accounts(&self) -> bool {
+        self.kept().any(|live| live.needs.accounts())
+    }
+
+    /// The number of a segment in the file, 0 if it has none yet.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.all.iter().find(|live| live.segment.name() == name).map_or(0, |live| live.number)
     }
 }
 
@@ -44,44 +117,89 @@ const SETTLED_AT: &str = "settled_at";
 fn stand<'s>(
     db: &Db,
     person: &Person,
-    segments: &'s [Live],
+    catalog: &Catalog,
+    segments: &[&'s Live],
     now: Timestamp,
-) -> Result<Vec<(&'s Live, Standing)>> {
+) -> Result<Vec<(&'s Live, Verdict)>> {
     let mut needs = Needs::default();
     for live in segments {
         needs.merge(&live.needs);
     }
-    let history = history(db, person, &needs, None)?;
-    let answer = |live: &'s Live| {
-        let verdict = evaluate(live.segment.condition(), &history, now);
-        (live, Standing { member: verdict.holds, wake: verdict.until })
+    let mut history = history(db, person, &needs, catalog, None)?;
+    catalog.complete(&needs, &mut history, now);
+    let verdict = |live: &&'s Live| {
+        let verdict = history.segments.get(live.segment.name()).copied();
+        (*live, verdict.unwrap_or(Verdict::always(false)))
     };
-    Ok(segments.iter().map(answer).collect())
+    Ok(segments.iter().map(verdict).collect())
 }
 
-/// Brings the standings of one person up to date.
-pub(crate) fn settle(db: &Db, person: &Person, segments: &[Live], now: Timestamp) -> Result<()> {
-    if !segments.is_empty() {
-        for (live, standing) in stand(db, person, segments, now)? {
-            db.put_standing(person.profile, live.number, standing)?;
-        }
+fn put(db: &Db, profile: ProfileNo, live: &Live, verdict: Verdict) -> Result<()> {
+    let standing = Standing { member: verdict.holds, wake: verdict.until };
+    Ok(db.put_standing(profile, live.number, standing)?)
+}
+
+/// Brings the standings of one person to some segments up to date.
+fn settle_some(
+    db: &Db,
+    person: &Person,
+    catalog: &Catalog,
+    segments: &[&Live],
+    now: Timestamp,
+    cause: &dyn Fn(&Live) -> ChangeCause,
+) -> Result<()> {
+    if segments.is_empty() {
+        return Ok(());
+    }
+    for (live, verdict) in stand(db, person, catalog, segments, now)? {
+        put(db, person.profile, live, verdict)?;
+        let member = (person.profile, live.segment.name());
+        db.note_member(member, verdict.holds, now, || cause(live))?;
     }
     Ok(())
 }
 
-/// Brings the standings of everyone up to date.
-pub(crate) fn settle_all(db: &Db, identities: &Identities, segments: &[Live], now: Timestamp) -> Result<()> {
-    if !segments.is_empty() {
-        for person in identities.people() {
-            settle(db, &person, segments, now)?;
-        }
-    }
-    stamp(db, segments, now)
+/// Brings the standings of one person up to date.
+pub(crate) fn settle(
+    db: &Db,
+    person: &Person,
+    definitions: &Definitions,
+    now: Timestamp,
+    cause: &dyn Fn(&Live) -> ChangeCause,
+) -> Result<()> {
+    let kept: Vec<&Live> = definitions.kept().collect();
+    settle_some(db, person, &definitions.catalog, &kept, now, cause)
 }
 
-/// Records that the standings of these segments hold for `now`, if it matters.
-pub(crate) fn stamp(db: &Db, segments: &[Live], now: Timestamp) -> Result<()> {
-    if segments.iter().any(|live| live.needs.time()) {
+/// Brings the standings of everyone to those segments up to date that are concerned.
+pub(crate) fn settle_everyone(
+    db: &Db,
+    identities: &Identities,
+    definitions: &Definitions,
+    concerned: impl Fn(&Live) -> bool,
+    now: Timestamp,
+    cause: &ChangeCause,
+) -> Result<()> {
+    let segments: Vec<&Live> = definitions.kept().filter(|live| concerned(live)).collect();
+    if !segments.is_empty() {
+        for person in identities.people() {
+            settle_some(db, &person, &definitions.catalog, &segments, now, &|_| cause.clone())?;
+        }
+    }
+    stamp(db, definitions, now)
+}
+
+/// Notes that a profile is there no more, and thus no member of anything.
+pub(crate) fn leave(db: &Db, profile: ProfileNo, now: Timestamp, cause: &ChangeCause) -> Result<()> {
+    for name in db.noted_segments(profile)? {
+        db.note_member((profile, &name), false, now, || cause.clone())?;
+    }
+    Ok(())
+}
+
+/// Records that the standings of the file hold for `now`, if it matters.
+pub(crate) fn stamp(db: &Db, definitions: &Definitions, now: Timestamp) -> Result<()> {
+    if !definitions.timed().is_empty() {
         db.set(SETTLED_AT, now.as_micros())?;
     }
     Ok(())
@@ -92,26 +210,64 @@ pub(crate) fn is_settled(db: &Db, now: Timestamp) -> Result<bool> {
     Ok(now >= Timestamp::from_micros(db.counter(SETTLED_AT)?) && !db.has_woken(now)?)
 }
 
-/// Brings the standings of those up to date whose answer time has changed; of everyone, if the clock was set back.
-pub(crate) fn settle_time(db: &Db, identities: &Identities, segments: &[Live], now: Timestamp) -> Result<()> {
+/// Brings the standings of those up to date whose answer time has changed, each change noted at its own instant; of
+/// everyone, if the clock was set back.
+pub(crate) fn settle_time(
+    db: &Db,
+    identities: &Identities,
+    definitions: &Definitions,
+    now: Timestamp,
+) -> Result<()> {
     if now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
-        let timed: Vec<Live> = segments.iter().filter(|live| live.needs.time()).cloned().collect();
-        settle_all(db, identities, &timed, now)?;
+        let timed = |live: &Live| live.needs.time();
+        settle_everyone(db, identities, definitions, timed, now, &ChangeCause::Time)?;
     }
-    for (profile, woken) in woken(db, segments, now)? {
-        if let Some(person) = identities.person(Node(db.founder_of(profile)?)) {
-            settle(db, &person, &woken, now)?;
+    let mut changes = Vec::new();
+    for (profile, woken) in woken(db, definitions, now)? {
+        let Some(person) = identities.person(Node(db.founder_of(profile)?)) else { continue };
+        let mut needs = Needs::default();
+        for (live, _) in &woken {
+            needs.merge(&live.needs);
+        }
+        let mut history = history(db, &person, &needs, &definitions.catalog, None)?;
+        for (live, wake) in woken {
+            let mut at = wake;
+            for step in 0.. {
+                let verdict = verdict(&definitions.catalog, live, &mut history, at);
+                changes.push((at, profile, live, verdict.holds));
+                match verdict.until.filter(|next| *next <= now && *next > at) {
+                    Some(_) if step == MOST_STEPS => at = now,
+                    Some(next) => at = next,
+                    None => {
+                        put(db, profile, live, verdict)?;
+                        break;
+                    }
+                }
+            }
         }
     }
-    stamp(db, segments, now)
+    changes.sort_by(|a, b| (a.0, a.1.0, a.2.segment.name()).cmp(&(b.0, b.1.0, b.2.segment.name())));
+    for (at, profile, live, holds) in changes {
+        db.note_member((profile, live.segment.name()), holds, at, || ChangeCause::Time)?;
+    }
+    stamp(db, definitions, now)
 }
 
-/// Whose standing to which segments is due.
-fn woken(db: &Db, segments: &[Live], now: Timestamp) -> Result<FxHashMap<ProfileNo, Vec<Live>>> {
-    let mut due: FxHashMap<ProfileNo, Vec<Live>> = FxHashMap::default();
-    for (profile, number) in db.woken(now)? {
-        if let Some(live) = segments.iter().find(|live| live.number == number) {
-            due.entry(profile).or_default().push(live.clone());
+fn verdict(catalog: &Catalog, live: &Live, history: &mut History, now: Timestamp) -> Verdict {
+    catalog.complete(&live.needs, history, now);
+    history.segments.get(live.segment.name()).copied().unwrap_or(Verdict::always(false))
+}
+
+/// Whose standing to which segments is due, and since when.
+fn woken<'d>(
+    db: &Db,
+    definitions: &'d Definitions,
+    now: Timestamp,
+) -> Result<FxHashMap<ProfileNo, Vec<(&'d Live, Timestamp)>>> {
+    let mut due: FxHashMap<ProfileNo, Vec<_>> = FxHashMap::default();
+    for (profile, number, wake) in db.woken(now)? {
+        if let Some(live) = definitions.kept().find(|live| live.number == number) {
+            due.entry(profile).or_default().push((live, wake));
         }
     }
     Ok(due)
@@ -119,19 +275,32 @@ fn woken(db: &Db, segments: &[Live], now: Timestamp) -> Result<FxHashMap<Profile
 
 /// The members of a segment at `now`, each as an identifier of theirs. Reads only: those whose answer was due to
 /// change are asked anew, and the file is left as it is.
-pub(crate) fn members(db: &Db, identities: &Identities, live: &Live, now: Timestamp) -> Result<Vec<Node>> {
+pub(crate) fn members(
+    db: &Db,
+    identities: &Identities,
+    definitions: &Definitions,
+    live: &Live,
+    now: Timestamp,
+) -> Result<Vec<Node>> {
+    let catalog = &definitions.catalog;
+    if !live.segment.is_live() {
+        return matching(db, identities, catalog, live.segment.condition(), now, None);
+    }
     let mut members: FxHashSet<Node> = db.member_founders(live.number)?.into_iter().map(Node).collect();
-    if is_settled(db, now)? || !live.needs.time() {
+    if !live.needs.time() || is_settled(db, now)? {
         return Ok(members.into_iter().collect());
     }
     if now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
-        return matching(db, identities, live.segment.condition(), now, None);
+        return matching(db, identities, catalog, live.segment.condition(), now, None);
     }
-    for (profile, _) in woken(db, std::slice::from_ref(live), now)? {
+    for (profile, woken) in woken(db, definitions, now)? {
+        if woken.iter().all(|(other, _)| other.number != live.number) {
+            continue;
+        }
         let founder = Node(db.founder_of(profile)?);
         let Some(person) = identities.person(founder) else { continue };
-        for (_, standing) in stand(db, &person, std::slice::from_ref(live), now)? {
-            if standing.member {
+        for (_, verdict) in stand(db, &person, catalog, &[live], now)? {
+            if verdict.holds {
                 members.insert(founder)
             } else {
                 members.remove(&founder)
@@ -141,19 +310,36 @@ pub(crate) fn members(db: &Db, identities: &Identities, live: &Live, now: Timest
     Ok(members.into_iter().collect())
 }
 
-/// The names of the segments of which a person is a member at `now`, sorted. Reads only.
-pub(crate) fn segments_of(
-    db: &Db,
-    person: &Person,
-    segments: &[Live],
-    now: Timestamp,
-) -> Result<Vec<String>> {
-    if is_settled(db, now)? {
-        return Ok(db.segments_of(person.profile)?);
-    }
-    let standings = stand(db, person, segments, now)?;
-    let names = standings.into_iter().filter(|(_, standing)| standing.member);
-    Ok(names.map(|(live, _)| live.segment.name().to_owned()).collect())
+/// What definitions say of a person.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) computed: BTreeMap<String, Value>,
+    pub(crate) tags: Vec<Tag>,
+    /// The names of segments, sorted.
+    pub(crate) segments: Vec<String>,
+}
+
+/// What definitions say of a person at `now`. Reads only; members that are kept are asked anew only where time may have
+/// changed them.
+pub(crate) fn known(db: &Db, person: &Person, definitions: &Definitions, now: Timestamp) -> Result<Known> {
+    let catalog = &definitions.catalog;
+    let settled = is_settled(db, now)?;
+    let asked = |live: &&Live| !(settled && live.segment.is_live());
+    let asked: Vec<&str> = definitions.all.iter().filter(asked).map(|live| live.segment.name()).collect();
+    let needs = catalog.needs_of_all(asked.iter().copied());
+    let mut history = history(db, person, &needs, catalog, None)?;
+    catalog.complete(&needs, &mut history, now);
+    let tags = catalog.tags_of(&history, now);
+    let mut segments = if settled { db.segments_of(person.profile)? } else { Vec::new() };
+    let is_member = |name: &&str| history.segments.get(*name).is_some_and(|verdict| verdict.holds);
+    segments.extend(asked.into_iter().filter(is_member).map(str::to_owned));
+    segments.sort();
+    Ok(Known { computed: computed(history), tags, segments })
+}
+
+/// The computed traits of a history that are not missing.
+pub(crate) fn computed(history: History) -> BTreeMap<String, Value> {
+    history.computed.into_iter().filter_map(|(name, computed)| Some((name, computed.value?))).collect()
 }
 
 /// Everyone who meets a condition at `now`, each as an identifier of theirs. With `until`, of what is known only
@@ -161,11 +347,12 @@ pub(crate) fn segments_of(
 pub(crate) fn matching(
     db: &Db,
     identities: &Identities,
+    catalog: &Catalog,
     condition: &Condition,
     now: Timestamp,
     until: Option<Timestamp>,
 ) -> Result<Vec<Node>> {
-    let needs = condition.needs();
+    let needs = catalog.needs(condition);
     let mut matching = Vec::new();
     for person in identities.people() {
         if let Some(until) = until
@@ -173,7 +360,9 @@ pub(crate) fn matching(
         {
             continue;
         }
-        if evaluate(condition, &history(db, &person, &needs, until)?, now).holds {
+        let mut history = history(db, &person, &needs, catalog, until)?;
+        catalog.complete(&needs, &mut history, now);
+        if evaluate(condition, &history, now).holds {
             matching.extend(person.nodes.first());
         }
     }

@@ -4,11 +4,13 @@
 //! [`Draft`]; the state changes when the commit has returned, and not before.
 
 pub(crate) mod as_of;
+pub(crate) mod define;
 mod devices;
 pub(crate) mod explain;
 pub(crate) mod hand;
 pub(crate) mod input;
 pub(crate) mod membership;
+mod news;
 pub(crate) mod people;
 mod record;
 pub(crate) mod replay;
@@ -23,7 +25,8 @@ use sha2::{Digest, Sha256};
 
 use self::devices::attribute;
 use self::input::Reading;
-use self::membership::Live;
+use self::membership::Definitions;
+use self::news::News;
 use self::record::Record;
 use self::replay::Replay;
 use self::report::{IngestReport, Rejected, Tally};
@@ -33,9 +36,10 @@ use crate::error::Result;
 use crate::event::{Event, EventLimits, Refusal, Source};
 use crate::id::{Namespace, ProfileId};
 use crate::identity::{
-    Basis, Borne, Draft, Hand, Identities, NAMESPACES, Node, Occasion, Past, Rules, Succession, identifiers,
+    Basis, Borne, Draft, Hand, Identities, NAMESPACES, Node, Occasion, Past, ProfileNo, Rules, Succession,
+    identifiers,
 };
-use crate::store::{Cause, Db, NewEvent};
+use crate::store::{Cause, ChangeCause, Db, NewEvent};
 use crate::value::nfc;
 
 /// What is kept in memory of the last commit, beside the file.
@@ -45,8 +49,8 @@ pub(crate) struct State {
     pub(crate) rules: Rules,
     /// What was decided by hand.
     pub(crate) hand: Hand,
-    /// The segments, by name.
-    pub(crate) segments: Vec<Live>,
+    /// The segments, and what they may rest on.
+    pub(crate) segments: Definitions,
     /// Which commit this is, to tell when another process has made a later one.
     pub(crate) version: i64,
 }
@@ -107,6 +111,8 @@ pub(crate) struct Intake {
     /// Owners of new events, of events that changed hands, and identifiers that were set apart: the people whose segments
     /// are to be settled.
     touched: FxHashSet<Node>,
+    /// What the events are that make segments change.
+    news: News,
     /// Of whom the log must be told anew, and whoever evidence connects with them: of an alias whose `previousId` turned
     /// out to be an `anonymous_id`, of a device that turned out to be shared and nobody's.
     retold: Vec<Node>,
@@ -123,11 +129,12 @@ pub(crate) struct Change {
     draft: Draft,
     rules: Option<Rules>,
     hand: Option<Hand>,
+    pub(crate) definitions: Option<Definitions>,
 }
 
 impl From<Draft> for Change {
     fn from(draft: Draft) -> Self {
-        Self { draft, rules: None, hand: None }
+        Self { draft, rules: None, hand: None, definitions: None }
     }
 }
 
@@ -138,6 +145,7 @@ impl Intake {
             draft: Draft::on(&state.identities),
             now,
             touched: FxHashSet::default(),
+            news: News::default(),
             retold: Vec::new(),
             retold_orphans: Vec::new(),
             counted: (state.identities.next_profile, 0),
@@ -247,6 +255,18 @@ impl Intake {
         }
         self.report.refusals += resolution.refused.len() as u64;
         self.report.accepted += 1;
+        if !counter.state.segments.is_empty() {
+            self.news.note(owner, event, &message_id);
+            if let Some(account) =
+                borne.account.as_deref().filter(|_| counter.state.segments.wants_accounts())
+            {
+                // What is known of an account is known of all its members.
+                for member in db.members_of_account(account)? {
+                    self.news.note(member, event, &message_id);
+                    self.touched.insert(member);
+                }
+            }
+        }
         self.touched.insert(owner);
         // It may have joined people, and yet be another's.
         self.touched.insert(resolution.owner);
@@ -280,7 +300,7 @@ impl Intake {
         tally: &mut Tally,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<(Change, IngestReport)> {
-        let Self { mut draft, now, touched, retold, retold_orphans, mut report, .. } = self;
+        let Self { mut draft, now, touched, news, retold, retold_orphans, mut report, .. } = self;
         let base = &state.identities;
         let mut replayed = None;
         if !retold.is_empty() {
@@ -293,6 +313,11 @@ impl Intake {
         let founded = draft.founded(base);
         let held: Vec<Node> = draft.pending.held.keys().copied().collect();
         let absorbed: Vec<u32> = draft.pending.absorbed.iter().map(|absorbed| absorbed.profile.0).collect();
+        let joined: Vec<(ProfileNo, ProfileNo)> =
+            draft.pending.absorbed.iter().map(|absorbed| (absorbed.profile, absorbed.by)).collect();
+        for (profile, _) in &joined {
+            membership::leave(db, *profile, now, &ChangeCause::Merge)?;
+        }
         db.write_draft(base, &mut draft, now, None, &mut id)?;
         if let Some((scope, past)) = replayed {
             let basis = state.basis();
@@ -305,9 +330,15 @@ impl Intake {
             tally.count(founded, absorbed);
         }
         if !state.segments.is_empty() {
-            let roots: FxHashSet<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();
-            for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {
-                membership::settle(db, &person, &state.segments, now)?;
+            let news = news.sorted(&draft, base, joined.into_iter().map(|(_, by)| by));
+            let mut roots: Vec<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();
+            roots.sort_unstable();
+            roots.dedup();
+            for root in roots {
+                if let Some(person) = draft.person(base, root) {
+                    let cause = |live: &membership::Live| news.cause(root, person.profile, live);
+                    membership::settle(db, &person, &state.segments, now, &cause)?;
+                }
             }
         }
         tally.report(&mut report);
@@ -334,13 +365,16 @@ impl State {
 
     /// Does to the state in memory what was committed to the file.
     pub(crate) fn apply(&mut self, change: Change) {
-        let Change { draft, rules, hand } = change;
+        let Change { draft, rules, hand, definitions } = change;
         self.identities.apply(draft);
         if let Some(rules) = rules {
             self.rules = rules;
         }
         if let Some(hand) = hand {
             self.hand = hand;
+        }
+        if let Some(definitions) = definitions {
+            self.segments = definitions;
         }
     }
 }

@@ -3,7 +3,8 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::devices::attribute;
-use super::membership::{self, Live};
+use super::membership::{self, Definitions};
+use super::news::of_replay;
 use super::record::Record;
 use super::scope::{Listener, Scope, Told, resolve_log};
 use super::{Change, State};
@@ -24,7 +25,7 @@ pub(crate) const RULES: &str = "rules";
 pub(crate) struct Replay<'r> {
     pub(crate) db: &'r Db,
     pub(crate) basis: Basis<'r>,
-    pub(crate) segments: &'r [Live],
+    pub(crate) segments: &'r Definitions,
     pub(crate) now: Timestamp,
     pub(crate) cause: Cause,
 }
@@ -37,6 +38,8 @@ pub(crate) fn put_rules(
     now: Timestamp,
     id: impl FnMut() -> ProfileId,
 ) -> Result<(Change, RulesReport)> {
+    // What time has done is told as such, and not as the work of the rules.
+    membership::settle_time(db, &state.identities, &state.segments, now)?;
     db.set(RULES, rules.to_json().to_string())?;
     let basis = Basis { rules, ..state.basis() };
     let replay = Replay { db, basis, segments: &state.segments, now, cause: Cause::Rules };
@@ -52,6 +55,7 @@ pub(crate) fn restitch(
     now: Timestamp,
     id: impl FnMut() -> ProfileId,
 ) -> Result<(Change, RulesReport)> {
+    membership::settle_time(db, &state.identities, &state.segments, now)?;
     let replay = Replay { db, basis: state.basis(), segments: &state.segments, now, cause: Cause::Restitch };
     let mut draft = Draft::on(&state.identities);
     let succession = replay.run(&mut draft, &Scope::All, id)?;
@@ -198,15 +202,33 @@ impl Replay<'_> {
         if scope.nodes().is_none() {
             db.clear_standings()?;
         }
-        for (root, ..) in &succession.sets {
-            if let Some(person) = draft.person(base, *root).filter(|_| !segments.is_empty()) {
-                membership::settle(db, &person, segments, now)?;
-            }
+        if !segments.is_empty() {
+            self.settle(draft, &succession)?;
         }
         if scope.nodes().is_none() {
             membership::stamp(db, segments, now)?;
         }
         Ok(succession)
+    }
+
+    /// Brings the segments of those up to date whose part of the log was told anew.
+    fn settle(&self, draft: &Draft, succession: &Succession) -> Result<()> {
+        let Self { db, segments, now, .. } = *self;
+        let cause_of = |profile: ProfileNo| {
+            let absorbed = succession.absorbed.iter().any(|(gone, by)| *gone == profile || *by == profile);
+            let parted = succession.parted.iter().any(|(from, to)| *from == profile || *to == profile);
+            of_replay(&self.cause, absorbed, parted)
+        };
+        for profile in succession.absorbed.iter().map(|(gone, _)| gone).chain(&succession.vacated) {
+            membership::leave(db, *profile, now, &cause_of(*profile))?;
+        }
+        for (root, ..) in &succession.sets {
+            if let Some(person) = draft.person(self.basis.identities, *root) {
+                let cause = cause_of(person.profile);
+                membership::settle(db, &person, segments, now, &|_| cause.clone())?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the identifiers to the profiles whose they are now, and says so in the journal.

@@ -12,13 +12,14 @@ use serde_json::value::RawValue;
 
 use super::State;
 use super::membership::{self, Live};
+use super::people;
 use crate::analytics::{Audience, Labels, Legend, Reading, Scope, Source, Timeline, Wanted, Watch};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
 use crate::event::Event;
 use crate::identity::{Node, strongest};
 use crate::profile::{Trait, standing};
-use crate::segment::EventCondition;
+use crate::segment::{EventCondition, has_trait, trait_value};
 use crate::store::{Db, Visited};
 use crate::value::{DottedPath, Object, Value, nfc};
 
@@ -76,11 +77,13 @@ fn audience(
         None => return Ok(None),
         Some(Audience::Segment(name)) => {
             let own = nfc(name);
-            let found: Option<&Live> = state.segments.iter().find(|live| live.segment.name() == own);
+            let found: Option<&Live> = state.segments.all.iter().find(|live| live.segment.name() == own);
             let live = found.ok_or_else(|| Error::UnknownSegment(name.clone()))?;
-            membership::members(db, identities, live, now)?
+            membership::members(db, identities, &state.segments, live, now)?
         }
-        Some(Audience::Condition(condition)) => membership::matching(db, identities, condition, now, None)?,
+        Some(Audience::Condition(condition)) => {
+            membership::matching(db, identities, &state.segments.catalog, condition, now, None)?
+        }
     };
     watch.tell(0)?;
     Ok(Some(members.into_iter().filter_map(|node| identities.partition.root(node)).collect()))
@@ -310,17 +313,33 @@ impl<'s> Scan<'s> {
 
     /// Of each person the number of the value that a trait has.
     fn traits(&mut self, db: &Db, path: &DottedPath) -> Result<Vec<u32>> {
+        let catalog = &self.state.segments.catalog;
+        let mut numbers = vec![0; self.roots.len()];
+        if path.roots().any(|name| catalog.traits.contains_key(name)) {
+            let needs = catalog.needs(&has_trait(&path.to_string()).exists());
+            for (number, root) in numbers.iter_mut().zip(&self.roots) {
+                let Some(person) = self.state.identities.person(*root) else { continue };
+                let mut history = people::history(db, &person, &needs, catalog, None)?;
+                catalog.complete(&needs, &mut history, self.now);
+                *number = label(&mut self.by, trait_value(path, &history), "by.trait")?;
+            }
+        }
         let mut said: FxHashMap<u32, Vec<(String, Trait)>> = FxHashMap::default();
         let partition = &self.state.identities.partition;
-        db.visit_trait(path.root(), |node, value| {
-            let person = partition.root(node).and_then(|root| self.people.get(root.index()).copied());
-            if let Some(person) = person.filter(|person| *person < NOBODY) {
-                said.entry(person).or_default().push((path.root().to_owned(), value));
-            }
-        })?;
-        let mut numbers = vec![0; self.roots.len()];
+        for name in path.roots().filter(|name| !catalog.traits.contains_key(*name)) {
+            db.visit_trait(name, |node, value| {
+                let person = partition.root(node).and_then(|root| self.people.get(root.index()).copied());
+                if let Some(person) = person.filter(|person| *person < NOBODY) {
+                    said.entry(person).or_default().push((name.to_owned(), value));
+                }
+            })?;
+        }
         for (person, said) in said {
-            let held: Object = standing(said).into_iter().map(|(name, held)| (name, held.value)).collect();
+            if numbers[person as usize] != 0 {
+                continue;
+            }
+            let held = standing(said, &catalog.policies);
+            let held: Object = held.into_iter().map(|(name, held)| (name, held.value)).collect();
             let mut found = None;
             path.any(&held, |value| {
                 found = value.filter(|value| !value.is_null());

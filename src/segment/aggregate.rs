@@ -68,9 +68,15 @@ impl<'a> Tally<'a> {
     }
 
     /// Whether the result fits.
-    pub(super) fn fits(mut self) -> bool {
+    pub(super) fn fits(self) -> bool {
+        let comparison = &self.test.comparison;
+        comparison.fits(self.result().as_ref())
+    }
+
+    /// The result, `None` if it is missing.
+    pub(super) fn result(mut self) -> Option<Comparable<'a>> {
         let number = |number: Option<Num>| number.map(Comparable::Number);
-        let result = match self.test.aggregate {
+        match self.test.aggregate {
             Aggregate::Sum => number(Some(self.sum.number())),
             Aggregate::Avg => number(self.sum.over(self.numbers)),
             Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => self.best,
@@ -80,7 +86,6 @@ impl<'a> Tally<'a> {
                 let unique = i128::try_from(self.seen.len()).unwrap_or_default();
                 number((unique > 0).then_some(Num::Int(unique)))
             }
-        };
-        self.test.comparison.fits(result.as_ref())
+        }
     }
 }

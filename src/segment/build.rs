@@ -1,13 +1,15 @@
 //! Conditions that read as sentences.
 
+use std::ops::{Bound, RangeBounds};
+
 use serde_json::Value;
 
 use super::comparison::{Comparison, Operand, Operands, Pattern, Test, operand};
 use super::condition::{
-    Aggregate, AggregateTest, Condition, CountTest, EventCondition, PropertyTest, TraitCondition, TraitTest,
-    ValueTest, Window,
+    Age, Aggregate, Condition, CountTest, EventCondition, PropertyTest, Sample, SequenceCondition, Step,
+    TraitCondition, ValueTest,
 };
-use crate::clock::{Span, Timestamp};
+use crate::clock::Span;
 use crate::id::Namespace;
 use crate::value::{DottedPath, nfc};
 
@@ -81,7 +83,7 @@ pub fn did_not(event: &str) -> Condition {
 /// ```
 pub fn has_trait(path: &str) -> Subject<OfTrait, Condition> {
     Subject::new(OfTrait(DottedPath::new(path)), |OfTrait(path), comparison| {
-        Condition::Trait(TraitCondition { path, test: TraitTest::Compare(comparison) })
+        Condition::Trait(TraitCondition { path, comparison, ages: Vec::new(), held_for: None })
     })
 }
 
@@ -93,6 +95,88 @@ pub fn has_identifier(namespace: impl Into<Namespace>) -> Condition {
 /// Holds an identifier that is more than one of a browser or a device.
 pub fn is_known() -> Condition {
     Condition::Known(true)
+}
+
+/// Did these things one after the other, each strictly later than the one before.
+///
+/// A step is [`did`] or [`did_not`] with a name and properties. A [`did_not`] between two steps forbids that event
+/// between them. At the end it forbids it from the last step until the end of the window, which
+/// [`within`](Condition::within) then has to set, and the sequence is true only once that end has passed.
+///
+/// ```
+/// use customerdb::{Condition, days, did, did_not, sequence};
+///
+/// let abandoned = sequence([did("Cart Filled"), did_not("Order Completed")]).within(days(1)).same("cart_id");
+/// let read = Condition::from_json(
+///     r#"{"sequence": [{"event": "Cart Filled"}, {"not": {"event": "Order Completed"}}],
+///         "within": "1d", "same": "cart_id"}"#,
+/// )?;
+/// assert_eq!(abandoned, read);
+/// # Ok::<(), customerdb::DefinitionError>(())
+/// ```
+pub fn sequence(steps: impl IntoIterator<Item = Condition>) -> Condition {
+    let mut read = Vec::new();
+    for step in steps {
+        let (forbidden, step) = match step {
+            Condition::Not(step) => (true, *step),
+            step => (false, step),
+        };
+        match step {
+            Condition::Event(event) if event.is_plain() => read.push(Step { forbidden, event: *event }),
+            // What `did_not` makes.
+            Condition::Event(mut event) if !forbidden && event.count == [CountTest::Eq(0)] => {
+                event.count.clear();
+                if !event.is_plain() {
+                    return Condition::Misbuilt(STEP.into());
+                }
+                read.push(Step { forbidden: true, event: *event });
+            }
+            Condition::Misbuilt(reason) => return Condition::Misbuilt(reason),
+            _ => return Condition::Misbuilt(STEP.into()),
+        }
+    }
+    let sequence = SequenceCondition { steps: read, within: None, same: None, strictly_increasing: true };
+    Condition::Sequence(Box::new(sequence))
+}
+
+const STEP: &str =
+    "sequence: a step is an event with a name and properties, or such a one that must not come";
+
+/// Is a member of the segment of that name.
+pub fn in_segment(name: &str) -> Condition {
+    Condition::Segment(nfc(name).into_owned())
+}
+
+/// Belongs to an account of which the condition holds, whose traits are the account's. It is made of traits only.
+///
+/// ```
+/// use customerdb::{Condition, has_account, has_trait};
+///
+/// let read = Condition::from_json(r#"{"account": {"trait": "plan", "eq": "gold"}}"#)?;
+/// assert_eq!(has_account(has_trait("plan").eq("gold")), read);
+/// # Ok::<(), customerdb::DefinitionError>(())
+/// ```
+pub fn has_account(condition: impl Into<Condition>) -> Condition {
+    Condition::Account(Box::new(condition.into()))
+}
+
+/// Carries the tag of that name.
+pub fn has_tag(name: &str) -> Condition {
+    Condition::Tag(nfc(name).into_owned())
+}
+
+/// Falls in a range of percent, its start included and its end not, by a stable hash of the salt and the profile's id:
+/// about so many of everybody, the same ones at any time, and others with another salt.
+///
+/// ```
+/// use customerdb::{Condition, in_sample};
+///
+/// let read = Condition::from_json(r#"{"sample": {"salt": "exp-7", "from": 0, "to": 10}}"#)?;
+/// assert_eq!(in_sample("exp-7", 0.0, 10.0), read);
+/// # Ok::<(), customerdb::DefinitionError>(())
+/// ```
+pub fn in_sample(salt: &str, from: f64, to: f64) -> Condition {
+    Condition::Sample(Sample { salt: salt.into(), from, to })
 }
 
 /// A property of an element of an array, for [`Condition::where_element`]; what is asked of it follows.
@@ -127,19 +211,23 @@ pub struct OfElement(DottedPath);
 /// A property of events, or an aggregate of one: see [`Condition::where_property`] and [`Condition::sum`].
 #[derive(Debug, Clone)]
 pub struct OfEvents {
-    condition: Condition,
-    path: DottedPath,
+    pub(super) condition: Condition,
+    pub(super) path: DottedPath,
     /// `None` for a filter.
-    aggregate: Option<Aggregate>,
+    pub(super) aggregate: Option<Aggregate>,
 }
 
 impl<Of, Out> Subject<Of, Out> {
-    fn new(of: Of, finish: fn(Of, Comparison) -> Out) -> Self {
+    pub(super) fn new(of: Of, finish: fn(Of, Comparison) -> Out) -> Self {
         Self { of, as_number: false, finish }
     }
 
     fn is(self, test: Test) -> Out {
-        (self.finish)(self.of, Comparison { as_number: self.as_number, test })
+        self.fits(vec![test])
+    }
+
+    fn fits(self, tests: Vec<Test>) -> Out {
+        (self.finish)(self.of, Comparison { as_number: self.as_number, tests })
     }
 
     fn compare(self, value: impl Into<Value>, test: fn(Operand) -> Test) -> Out {
@@ -206,6 +294,31 @@ impl<Of, Out> Subject<Of, Out> {
         self.is(Test::Between(low, high))
     }
 
+    /// In a range: one value that is neither below its start nor above its end.
+    ///
+    /// ```
+    /// use customerdb::{Condition, has_trait};
+    ///
+    /// let read = Condition::from_json(r#"{"trait": "children", "gte": 1, "lt": 5}"#)?;
+    /// assert_eq!(has_trait("children").range(1..5), read);
+    /// # Ok::<(), customerdb::DefinitionError>(())
+    /// ```
+    pub fn range<V: Into<Value> + Clone>(self, range: impl RangeBounds<V>) -> Out {
+        let operand = |value: &V| operand(&value.clone().into(), self.as_number);
+        let low = match range.start_bound() {
+            Bound::Included(low) => Some(Test::Gte(operand(low))),
+            Bound::Excluded(low) => Some(Test::Gt(operand(low))),
+            Bound::Unbounded => None,
+        };
+        let high = match range.end_bound() {
+            Bound::Included(high) => Some(Test::Lte(operand(high))),
+            Bound::Excluded(high) => Some(Test::Lt(operand(high))),
+            Bound::Unbounded => None,
+        };
+        let tests: Vec<Test> = low.into_iter().chain(high).collect();
+        if tests.is_empty() { self.exists() } else { self.fits(tests) }
+    }
+
     /// A string with `part` somewhere in it, or an array with `part` as a member.
     pub fn contains(self, part: impl Into<Value>) -> Out {
         self.compare(part, Test::Contains)
@@ -241,179 +354,36 @@ impl<Of, Out> Subject<Of, Out> {
 impl Subject<OfTrait, Condition> {
     /// An RFC 3339 time in (now − `span`, now].
     pub fn within(self, span: Span) -> Condition {
-        Condition::Trait(TraitCondition { path: self.of.0, test: TraitTest::Within(span) })
+        self.aged(Age::Within(span))
     }
 
     /// An RFC 3339 time at or before now − `span`.
     pub fn older_than(self, span: Span) -> Condition {
-        Condition::Trait(TraitCondition { path: self.of.0, test: TraitTest::OlderThan(span) })
+        self.aged(Age::OlderThan(span))
+    }
+
+    /// A date (`1990-05-20`) whose month and day fall on one of the next `days` days, today counted; 29 February counts
+    /// on 28 February in other years.
+    ///
+    /// ```
+    /// use customerdb::{Condition, has_trait};
+    ///
+    /// let read = Condition::from_json(r#"{"trait": "birthday", "anniversary_within": "7d"}"#)?;
+    /// assert_eq!(has_trait("birthday").anniversary_within(7), read);
+    /// # Ok::<(), customerdb::DefinitionError>(())
+    /// ```
+    pub fn anniversary_within(self, days: u32) -> Condition {
+        self.aged(Age::Anniversary(days))
+    }
+
+    fn aged(self, age: Age) -> Condition {
+        let comparison = Comparison { as_number: self.as_number, tests: Vec::new() };
+        Condition::Trait(TraitCondition { path: self.of.0, comparison, ages: vec![age], held_for: None })
     }
 }
 
 impl From<Subject<OfTrait, Condition>> for Condition {
     fn from(subject: Subject<OfTrait, Condition>) -> Self {
         subject.exists()
-    }
-}
-
-/// What is asked of events, on a condition that [`did`] or [`did_not`] began.
-///
-/// On any other condition these have no meaning, and [`Condition::check`] refuses it.
-impl Condition {
-    fn refine(self, call: &str, change: impl FnOnce(&mut EventCondition)) -> Self {
-        match self {
-            Self::Event(mut event) => {
-                change(&mut event);
-                Self::Event(event)
-            }
-            Self::Misbuilt(reason) => Self::Misbuilt(reason),
-            _ => Self::Misbuilt(format!("{call}: refines what somebody did, begin with did(…)")),
-        }
-    }
-
-    /// At least `n` times. A later call about the number replaces an earlier one.
-    #[must_use]
-    pub fn at_least(self, n: u64) -> Self {
-        self.refine("at_least", |event| event.count = Some(CountTest::Gte(n)))
-    }
-
-    /// At most `n` times; not at all is that too.
-    #[must_use]
-    pub fn at_most(self, n: u64) -> Self {
-        self.refine("at_most", |event| event.count = Some(CountTest::Lte(n)))
-    }
-
-    /// Exactly `n` times.
-    #[must_use]
-    pub fn times(self, n: u64) -> Self {
-        self.refine("times", |event| event.count = Some(CountTest::Eq(n)))
-    }
-
-    /// Only events in (now − `span`, now] count.
-    #[must_use]
-    pub fn within(self, span: Span) -> Self {
-        self.refine("within", |event| {
-            let ending = if let Window::Within { ending, .. } = event.window { ending } else { None };
-            event.window = Window::Within { span, ending };
-        })
-    }
-
-    /// With [`within`](Self::within): only events in (now − within, now − `span`] count.
-    #[must_use]
-    pub fn ending(self, span: Span) -> Self {
-        self.refine("ending", |event| {
-            let within =
-                if let Window::Within { span, .. } = event.window { span } else { Span::from_micros(0) };
-            event.window = Window::Within { span: within, ending: Some(span) };
-        })
-    }
-
-    /// Only events at or after `from` count.
-    #[must_use]
-    pub fn since(self, from: impl Into<Timestamp>) -> Self {
-        let from = Some(from.into());
-        self.refine("since", |event| {
-            let until = if let Window::Fixed { until, .. } = event.window { until } else { None };
-            event.window = Window::Fixed { from, until };
-        })
-    }
-
-    /// Only events before `until` count.
-    #[must_use]
-    pub fn until(self, until: impl Into<Timestamp>) -> Self {
-        let until = Some(until.into());
-        self.refine("until", |event| {
-            let from = if let Window::Fixed { from, .. } = event.window { from } else { None };
-            event.window = Window::Fixed { from, until };
-        })
-    }
-
-    /// Only the person's first such event counts, and only if it lies in the window.
-    #[must_use]
-    pub fn first_time(self) -> Self {
-        self.refine("first_time", |event| event.first_time = true)
-    }
-
-    /// Only events whose property fits count; the operator follows. Called again, both must fit.
-    ///
-    /// ```
-    /// use customerdb::{Condition, did};
-    ///
-    /// let built = did("Order Completed").where_property("revenue").gte(100).at_least(2);
-    /// let read = Condition::from_json(
-    ///     r#"{"event": "Order Completed", "where": [{"property": "revenue", "gte": 100}], "count": {"gte": 2}}"#,
-    /// )?;
-    /// assert_eq!(built, read);
-    /// # Ok::<(), customerdb::DefinitionError>(())
-    /// ```
-    pub fn where_property(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, None)
-    }
-
-    /// Only events count in which one element of the array at `path` fits all of the tests.
-    ///
-    /// ```
-    /// use customerdb::{did, property};
-    ///
-    /// let bought_two = did("Order Completed")
-    ///     .where_element("products", [property("sku").eq("S1"), property("quantity").gte(2)]);
-    /// # assert!(bought_two.check().is_ok());
-    /// ```
-    #[must_use]
-    pub fn where_element(self, path: &str, tests: impl IntoIterator<Item = PropertyTest>) -> Self {
-        self.refine("where_element", |event| {
-            let test = ValueTest::Element(tests.into_iter().collect());
-            event.filters.push(PropertyTest { path: DottedPath::new(path), test });
-        })
-    }
-
-    /// The sum of a property over the events, 0 over none; the operator follows. A later aggregate replaces an
-    /// earlier one; with a number of times too, both must hold.
-    ///
-    /// Integers and decimals of up to six places are summed and compared exactly.
-    pub fn sum(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::Sum))
-    }
-
-    /// The mean of a property over the events that have it as a number; the operator follows.
-    pub fn avg(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::Avg))
-    }
-
-    /// The least value of a property; the operator follows.
-    pub fn min(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::Min))
-    }
-
-    /// The greatest value of a property; the operator follows.
-    pub fn max(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::Max))
-    }
-
-    /// How many different values a property has, missing where it has none; the operator follows.
-    pub fn unique(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::Unique))
-    }
-
-    /// The value of a property in the earliest event that has it; the operator follows.
-    pub fn first(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::First))
-    }
-
-    /// The value of a property in the latest event that has it; the operator follows.
-    pub fn last(self, path: &str) -> Subject<OfEvents, Condition> {
-        self.events(path, Some(Aggregate::Last))
-    }
-
-    fn events(self, path: &str, aggregate: Option<Aggregate>) -> Subject<OfEvents, Condition> {
-        let of = OfEvents { condition: self, path: DottedPath::new(path), aggregate };
-        Subject::new(of, |OfEvents { condition, path, aggregate }, comparison| match aggregate {
-            None => condition.refine("where_property", |event| {
-                event.filters.push(PropertyTest { path, test: ValueTest::Compare(comparison) });
-            }),
-            Some(aggregate) => condition.refine("an aggregate", |event| {
-                event.aggregate = Some(AggregateTest { aggregate, path, comparison });
-            }),
-        })
     }
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::value::{Comparable, nfc};
 
-/// An operator with what it compares with, as a trait, a property or an aggregate is held against it.
+/// Operators with what they compare with, as a trait, a property or an aggregate is held against them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comparison {
     /// Whether a string that spells a number counts as that number.
     pub(crate) as_number: bool,
-    /// The operator.
-    pub(crate) test: Test,
+    /// The operators, which one value must fit all of.
+    pub(crate) tests: Vec<Test>,
 }
 
 /// The operators. What they compare with is prepared once, when the definition is read.
@@ -48,19 +48,20 @@ pub(crate) fn operand(value: &Value, as_number: bool) -> Operand {
 impl Comparison {
     /// Whether `seen` fits; a value that is missing or null fits `ne`, `not_in` and `exists: false` only.
     pub(crate) fn fits_value(&self, seen: Option<&Value>) -> bool {
-        if let Test::Exists(expected) = self.test {
-            return seen.is_some_and(|value| !value.is_null()) == expected;
-        }
         self.fits(seen.and_then(|value| Comparable::of(value, self.as_number)).as_ref())
     }
 
     /// The same, of a value that has been made comparable.
     pub(crate) fn fits(&self, seen: Option<&Comparable<'_>>) -> bool {
+        self.tests.iter().all(|test| self.fits_test(test, seen))
+    }
+
+    fn fits_test(&self, test: &Test, seen: Option<&Comparable<'_>>) -> bool {
         let Some(seen) = seen else {
-            return matches!(self.test, Test::Ne(_) | Test::NotIn(_) | Test::Exists(false));
+            return matches!(test, Test::Ne(_) | Test::NotIn(_) | Test::Exists(false));
         };
         let is = |operand: &Operand, fits: fn(Ordering) -> bool| seen.compare(operand).is_some_and(fits);
-        match &self.test {
+        match test {
             Test::Eq(operand) => is(operand, Ordering::is_eq),
             Test::Ne(operand) => !is(operand, Ordering::is_eq),
             Test::In(operands) => operands.contains(seen),
@@ -340,7 +341,7 @@ mod tests {
     fn a_list_of_ten_thousand_is_searched_and_not_walked() {
         let list: Vec<Value> = (0..10_000).map(|n| json!(format!("sku-{n}"))).collect();
         let test = Test::In(Operands::new(list.iter().map(|value| operand(value, false)).collect()));
-        let comparison = Comparison { as_number: false, test };
+        let comparison = Comparison { as_number: false, tests: vec![test] };
         for n in [0, 1, 5_000, 9_999] {
             assert!(comparison.fits_value(Some(&json!(format!("sku-{n}")))));
         }

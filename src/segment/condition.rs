@@ -1,14 +1,13 @@
 //! What a condition is made of.
 
-use super::comparison::{Comparison, Test};
+use super::comparison::Comparison;
 use crate::clock::{Span, Timestamp};
 use crate::id::Namespace;
-use crate::value::{DottedPath, nfc};
+use crate::profile::PastEvent;
+use crate::value::{DottedPath, Object, nfc};
 
 /// How deep conditions may be nested in each other.
-///
-/// Their JSON is nested up to twice as deep, and has to stay below the 128 levels that `serde_json` reads.
-pub(crate) const MAX_DEPTH: usize = 60;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// What is asked of a person: one language for segments and all else that depends on who somebody is and what they did.
 ///
@@ -38,10 +37,20 @@ pub enum Condition {
     Trait(TraitCondition),
     /// Events happened, or did not.
     Event(Box<EventCondition>),
+    /// Events happened one after the other.
+    Sequence(Box<SequenceCondition>),
+    /// The person is a member of the segment of that name.
+    Segment(String),
     /// An identifier of that namespace is held.
     Identifier(Namespace),
     /// An identifier is held that is not of a browser or a device only (`true`), or none is (`false`).
     Known(bool),
+    /// One of the person's accounts fits: the traits that are asked for are the account's.
+    Account(Box<Condition>),
+    /// The person carries the tag of that name.
+    Tag(String),
+    /// The person falls in a range of percent.
+    Sample(Sample),
     /// What a builder makes of a call that has no meaning, such as a window on a trait. It never holds, and
     /// [`Condition::check`] says what is wrong.
     Misbuilt(String),
@@ -51,17 +60,23 @@ pub enum Condition {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraitCondition {
     pub(crate) path: DottedPath,
-    pub(crate) test: TraitTest,
+    /// What one value must fit; without operators if only its age is asked for.
+    pub(crate) comparison: Comparison,
+    /// How the same value, a time, must stand to now.
+    pub(crate) ages: Vec<Age>,
+    /// For how long the comparison must have held without a break.
+    pub(crate) held_for: Option<Span>,
 }
 
-/// What is asked of a trait.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum TraitTest {
-    Compare(Comparison),
+/// How a time stands to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
     /// A time in (now − span, now].
     Within(Span),
     /// A time at or before now − span.
     OlderThan(Span),
+    /// A date whose month and day fall on one of so many days, beginning with today.
+    Anniversary(u32),
 }
 
 /// Events, which of them count, and what is asked of those: see [`did`](crate::did).
@@ -73,9 +88,48 @@ pub struct EventCondition {
     pub(crate) window: Window,
     /// Only the first event that fits name and filters counts, and only if it lies in the window.
     pub(crate) first_time: bool,
-    /// How often; without it and without an aggregate, at least once.
-    pub(crate) count: Option<CountTest>,
+    /// How often, all of it; without it and without an aggregate, at least once.
+    pub(crate) count: Vec<CountTest>,
     pub(crate) aggregate: Option<AggregateTest>,
+    /// In how many periods, instead of how often.
+    pub(crate) periods: Option<Periods>,
+}
+
+/// In how many of the last whole periods there are events that count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Periods {
+    pub(crate) every: Span,
+    pub(crate) of: u64,
+    pub(crate) tests: Vec<CountTest>,
+}
+
+/// Events one after the other: see [`sequence`](crate::sequence).
+#[derive(Debug, Clone, PartialEq)]
+pub struct SequenceCondition {
+    pub(crate) steps: Vec<Step>,
+    /// How long after the first step the last may come.
+    pub(crate) within: Option<Span>,
+    /// What all events of the sequence must have in common.
+    pub(crate) same: Option<DottedPath>,
+    /// Whether each step must be strictly later than the one before.
+    pub(crate) strictly_increasing: bool,
+}
+
+/// A step of a sequence: an event that must come, or one that must not come there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) forbidden: bool,
+    /// Its name and filters only.
+    pub(crate) event: EventCondition,
+}
+
+/// From what percent to what percent, by a stable hash of the salt and the profile's id: see
+/// [`in_sample`](crate::in_sample).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub(crate) salt: String,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
 }
 
 /// The name of an event, or with a `*` at its end the beginning of names.
@@ -179,9 +233,24 @@ impl EventCondition {
             filters: Vec::new(),
             window: Window::Ever,
             first_time: false,
-            count: None,
+            count: Vec::new(),
             aggregate: None,
+            periods: None,
         }
+    }
+
+    /// Whether it is an event of that name whose properties fit.
+    pub(crate) fn fits(&self, event: &PastEvent) -> bool {
+        self.name.fits(&event.name) && all_fit(&self.filters, &event.properties)
+    }
+
+    /// Whether nothing is asked but a name and properties.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.window == Window::Ever
+            && !self.first_time
+            && self.count.is_empty()
+            && self.aggregate.is_none()
+            && self.periods.is_none()
     }
 }
 
@@ -237,8 +306,14 @@ impl CountTest {
     }
 }
 
-impl From<Test> for Comparison {
-    fn from(test: Test) -> Self {
-        Self { as_number: false, test }
-    }
+/// Whether all tests fit the properties.
+pub(crate) fn all_fit(tests: &[PropertyTest], properties: &Object) -> bool {
+    tests.iter().all(|PropertyTest { path, test }| {
+        path.any(properties, |value| match test {
+            ValueTest::Compare(comparison) => comparison.fits_value(value),
+            ValueTest::Element(tests) => value.and_then(|value| value.as_array()).is_some_and(|items| {
+                items.iter().any(|item| item.as_object().is_some_and(|item| all_fit(tests, item)))
+            }),
+        })
+    })
 }

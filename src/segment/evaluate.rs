@@ -1,36 +1,20 @@
 //! The meaning of conditions: a person's history and an instant in, an answer out.
 
-use std::ops::Range;
+use sha2::{Digest, Sha256};
 
-use super::aggregate::Tally;
-use super::condition::{
-    Condition, EventCondition, PropertyTest, TraitCondition, TraitTest, ValueTest, Window,
-};
+use super::calendar::{anniversary, date_of};
+use super::condition::{Age, Condition, Sample, TraitCondition};
+use super::occurrences::Occurrences;
 use crate::clock::{Span, Timestamp};
-use crate::profile::{History, PastEvent};
-use crate::value::{Comparable, Object};
-
-/// The answer to a condition for one person at one instant.
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether the condition holds.
-    pub holds: bool,
-    /// An instant after now before which the answer stays what it is as long as nothing new is known of the person.
-    /// `None` if time alone never changes it. At that instant it may change, or be the same still.
-    pub until: Option<Timestamp>,
-}
-
-impl Verdict {
-    const fn always(holds: bool) -> Self {
-        Self { holds, until: None }
-    }
-}
+use crate::id::ProfileId;
+use crate::profile::{History, Verdict};
+use crate::value::{Comparable, DottedPath, Object, Value};
 
 /// Whether `person` meets `condition` at `now`, and how long that is sure to stay so.
 ///
 /// This is what conditions mean; whatever answers faster has to give the same answers. It takes time linear in the
-/// events of the person, less where a window or the first few events decide.
+/// events of the person, less where a window or the first few events decide. Only a sequence that ends with what must
+/// not come looks at the events of each of its windows.
 ///
 /// ```
 /// use customerdb::{History, Timestamp, days, did, evaluate};
@@ -40,30 +24,39 @@ impl Verdict {
 /// assert!(!verdict.holds && verdict.until.is_none());
 /// ```
 pub fn evaluate(condition: &Condition, person: &History, now: Timestamp) -> Verdict {
+    let known = |verdict: Option<&Verdict>| verdict.copied().unwrap_or(Verdict::always(false));
     match condition {
-        Condition::All(parts) => decided_by(false, parts, person, now),
-        Condition::Any(parts) => decided_by(true, parts, person, now),
+        Condition::All(parts) => decided_by(false, parts.iter().map(|part| evaluate(part, person, now))),
+        Condition::Any(parts) => decided_by(true, parts.iter().map(|part| evaluate(part, person, now))),
         Condition::Not(part) => {
             let verdict = evaluate(part, person, now);
             Verdict { holds: !verdict.holds, ..verdict }
         }
-        Condition::Trait(condition) => trait_fits(condition, &person.traits, now),
+        Condition::Trait(condition) => trait_fits(condition, person, now),
         Condition::Event(condition) => Occurrences { condition, events: &person.events, now }.verdict(),
+        Condition::Sequence(condition) => condition.verdict(&person.events, now),
+        Condition::Segment(name) => known(person.segments.get(name)),
         Condition::Identifier(namespace) => Verdict::always(person.namespaces.contains(namespace)),
         Condition::Known(known) => {
             Verdict::always(person.namespaces.iter().any(|namespace| !namespace.is_anonymous()) == *known)
         }
+        Condition::Account(part) => {
+            decided_by(true, person.accounts.iter().map(|account| evaluate(part, account, now)))
+        }
+        Condition::Tag(name) => known(person.tags.get(name)),
+        Condition::Sample(sample) => Verdict::always(
+            person.profile.is_some_and(|id| (sample.from..sample.to).contains(&sample.percent(id))),
+        ),
         Condition::Misbuilt(_) => Verdict::always(false),
     }
 }
 
 /// `all` is decided by one part that is false, `any` by one that is true. The answer stays at least as long as one of
 /// the parts that decide it, or else as long as all of the parts that do not.
-fn decided_by(decisive: bool, parts: &[Condition], person: &History, now: Timestamp) -> Verdict {
+pub(super) fn decided_by(decisive: bool, parts: impl Iterator<Item = Verdict>) -> Verdict {
     let mut decided = None;
     let mut open = None;
-    for part in parts {
-        let verdict = evaluate(part, person, now);
+    for verdict in parts {
         match (verdict.holds == decisive, verdict.until) {
             (true, None) => return verdict,
             (true, until) => decided = decided.max(until),
@@ -71,173 +64,147 @@ fn decided_by(decisive: bool, parts: &[Condition], person: &History, now: Timest
         }
     }
     match decided {
-        Some(_) => Verdict { holds: decisive, until: decided },
-        None => Verdict { holds: !decisive, until: open },
+        Some(_) => Verdict::until(decisive, decided),
+        None => Verdict::until(!decisive, open),
     }
 }
 
-fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+pub(super) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
 }
 
-fn trait_fits(condition: &TraitCondition, traits: &Object, now: Timestamp) -> Verdict {
-    let mut until = None;
-    let (span, recent) = match &condition.test {
-        TraitTest::Compare(comparison) => {
-            return Verdict::always(condition.path.any(traits, |value| comparison.fits_value(value)));
-        }
-        TraitTest::Within(span) => (*span, true),
-        TraitTest::OlderThan(span) => (*span, false),
-    };
+/// The computed trait that a path leads to or into, under its name.
+fn computed<'p>(
+    path: &'p DottedPath,
+    person: &'p History,
+) -> Option<(&'p str, &'p crate::profile::Computed)> {
+    path.roots().find_map(|name| person.computed.get(name).map(|computed| (name, computed)))
+}
+
+/// Whether `visit` says yes to any of the values that a trait has, computed ones before others.
+pub(super) fn any_value<'p>(
+    path: &'p DottedPath,
+    person: &'p History,
+    mut visit: impl FnMut(Option<&'p Value>) -> bool,
+) -> bool {
+    match computed(path, person) {
+        None => path.any(&person.traits, visit),
+        Some((name, computed)) => match &computed.value {
+            None => visit(None),
+            Some(value) => path.any_below(value, name, visit),
+        },
+    }
+}
+
+fn trait_fits(condition: &TraitCondition, person: &History, now: Timestamp) -> Verdict {
+    if let Some(span) = condition.held_for {
+        return held(condition, span, person, now);
+    }
+    let mut until = computed(&condition.path, person).and_then(|(_, computed)| computed.until);
     let mut holds = false;
-    condition.path.any(traits, |value| {
-        if let Some(Comparable::Time(time, _)) = value.and_then(|value| Comparable::of(value, false)) {
-            let old = time <= now.before(span);
-            holds |= if recent { time <= now && !old } else { old };
-            let changes = [time, time.after(span)];
-            until = earliest(until, changes.into_iter().filter(|change| *change > now).min());
+    any_value(&condition.path, person, |value| {
+        let mut fits = condition.comparison.fits_value(value);
+        for age in &condition.ages {
+            let verdict = age.verdict(value, now);
+            fits &= verdict.holds;
+            until = earliest(until, verdict.until);
         }
-        false
+        holds |= fits;
+        // How long the answer stands depends on all values.
+        holds && condition.ages.is_empty()
     });
-    Verdict { holds, until }
+    Verdict::until(holds, until)
 }
 
-/// The events of one person, as one condition looks at them.
-struct Occurrences<'a> {
-    condition: &'a EventCondition,
-    /// By time and message id.
-    events: &'a [PastEvent],
-    now: Timestamp,
-}
-
-impl Occurrences<'_> {
-    fn verdict(&self) -> Verdict {
-        let condition = self.condition;
-        if condition.first_time {
-            let first = self.find(0..self.events.len());
-            let alone = first.map_or(0..0, |index| index..index + 1);
-            let inside = self.inside();
-            let until = first.and_then(|index| {
-                let window = self.moving()?;
-                self.changes(window, self.events[index].at)
-            });
-            let counted = alone.start.max(inside.start)..alone.end.min(inside.end);
-            return Verdict { holds: self.decide(counted), until };
-        }
-        if condition.aggregate.is_none() {
-            match condition.count.map_or(Some((1, true)), super::condition::CountTest::threshold) {
-                Some((0, enough)) => return Verdict::always(enough),
-                Some((n, enough)) => return self.at_least(n, enough),
-                None => {}
-            }
-        }
-        let inside = self.inside();
-        let until = self.moving().and_then(|window| {
-            let leaves = self.find(inside.clone()).map(|index| self.events[index].at.after(window.span));
-            earliest(leaves, self.next_entry(window, inside.end))
-        });
-        Verdict { holds: self.decide(inside), until }
-    }
-
-    /// `enough` if the window holds n events that fit. From its end backwards, since the n-th latest is the one whose
-    /// leaving makes the answer change.
-    fn at_least(&self, n: u64, enough: bool) -> Verdict {
-        let inside = self.inside();
-        let mut missing = n;
-        for event in self.events[inside.clone()].iter().rev() {
-            if self.fits(event) {
-                missing -= 1;
-                if missing == 0 {
-                    let until = self.moving().map(|window| event.at.after(window.span));
-                    return Verdict { holds: enough, until };
-                }
-            }
-        }
-        let until = self.moving().and_then(|window| self.next_entry(window, inside.end));
-        Verdict { holds: !enough, until }
-    }
-
-    /// Whether the events at those places that fit give the answer that is asked for.
-    fn decide(&self, places: Range<usize>) -> bool {
-        let mut tally = self.condition.aggregate.as_ref().map(Tally::new);
-        let mut count: u64 = 0;
-        for event in self.events.get(places).unwrap_or_default().iter().filter(|event| self.fits(event)) {
-            count += 1;
-            if let Some(tally) = &mut tally {
-                tally.add(event);
-            }
-        }
-        match (self.condition.count, tally) {
-            (None, None) => count > 0,
-            (test, tally) => test.is_none_or(|test| test.fits(count)) && tally.is_none_or(Tally::fits),
-        }
-    }
-
-    fn fits(&self, event: &PastEvent) -> bool {
-        self.condition.name.fits(&event.name) && all_fit(&self.condition.filters, &event.properties)
-    }
-
-    /// The first of those places with an event that fits.
-    fn find(&self, mut places: Range<usize>) -> Option<usize> {
-        places.find(|index| self.fits(&self.events[*index]))
-    }
-
-    /// The places of the events whose time is in the window.
-    fn inside(&self) -> Range<usize> {
-        let first = |later: &dyn Fn(Timestamp) -> bool| self.events.partition_point(|event| !later(event.at));
-        let (start, end) = match self.condition.window {
-            Window::Ever => (0, self.events.len()),
-            Window::Within { span, ending } => {
-                let (start, end) = (self.now.before(span), self.now.before(ending.unwrap_or(NONE)));
-                (first(&|at| at > start), first(&|at| at > end))
-            }
-            Window::Fixed { from, until } => (
-                from.map_or(0, |from| first(&|at| at >= from)),
-                until.map_or(self.events.len(), |until| first(&|at| at >= until)),
-            ),
+impl Age {
+    fn verdict(self, value: Option<&Value>, now: Timestamp) -> Verdict {
+        let value = value.and_then(|value| Comparable::of(value, false));
+        let time = match &value {
+            Some(Comparable::Time(time, _)) => Some(*time),
+            _ => None,
         };
-        start..end.max(start)
-    }
-
-    /// The window, if it moves with now.
-    fn moving(&self) -> Option<Moving> {
-        match self.condition.window {
-            Window::Within { span, ending } => Some(Moving { span, ending: ending.unwrap_or(NONE) }),
-            Window::Ever | Window::Fixed { .. } => None,
+        let change =
+            |time: Timestamp, span| [time, time.after(span)].into_iter().filter(|change| *change > now).min();
+        match (self, time) {
+            (Self::Within(span), Some(time)) => {
+                Verdict::until(time <= now && time > now.before(span), change(time, span))
+            }
+            (Self::OlderThan(span), Some(time)) => {
+                Verdict::until(time <= now.before(span), change(time, span))
+            }
+            (Self::Anniversary(days), _) => match value.as_ref().and_then(date_of) {
+                Some(date) => anniversary(date, days, now),
+                None => Verdict::always(false),
+            },
+            (Self::Within(_) | Self::OlderThan(_), None) => Verdict::always(false),
         }
     }
+}
 
-    /// When the next event enters the window, `end` being the place of the first that has not.
-    fn next_entry(&self, window: Moving, end: usize) -> Option<Timestamp> {
-        self.find(end..self.events.len()).map(|index| self.events[index].at.after(window.ending))
-    }
-
-    /// When an event of that time next enters or leaves the window.
-    fn changes(&self, window: Moving, at: Timestamp) -> Option<Timestamp> {
-        [at.after(window.ending), at.after(window.span)].into_iter().find(|change| *change > self.now)
+/// Whether the comparison of a trait has held without a break for `span`.
+fn held(condition: &TraitCondition, span: Span, person: &History, now: Timestamp) -> Verdict {
+    match since(condition, person) {
+        Since::Never => Verdict::always(false),
+        Since::Always => Verdict::always(true),
+        Since::At(since) if since <= now.before(span) => Verdict::always(true),
+        Since::At(since) => Verdict::until(false, Some(since.after(span))),
     }
 }
 
-/// How long before now a window ends that does not say.
-const NONE: Span = Span::from_micros(0);
-
-/// (now − span, now − ending].
-#[derive(Clone, Copy)]
-struct Moving {
-    span: Span,
-    ending: Span,
+/// The first value of a trait that is there, computed ones before others.
+pub(crate) fn trait_value<'p>(path: &'p DottedPath, person: &'p History) -> Option<&'p Value> {
+    let mut found = None;
+    any_value(path, person, |value| {
+        found = value.filter(|value| !value.is_null());
+        found.is_some()
+    });
+    found
 }
 
-pub(super) fn all_fit(tests: &[PropertyTest], properties: &Object) -> bool {
-    tests.iter().all(|PropertyTest { path, test }| {
-        path.any(properties, |value| match test {
-            ValueTest::Compare(comparison) => comparison.fits_value(value),
-            ValueTest::Element(tests) => value.and_then(|value| value.as_array()).is_some_and(|items| {
-                items.iter().any(|item| item.as_object().is_some_and(|item| all_fit(tests, item)))
-            }),
-        })
-    })
+/// Since when the comparison of a trait has held without a break.
+pub(super) enum Since {
+    /// It does not hold.
+    Never,
+    At(Timestamp),
+    Always,
+}
+
+pub(super) fn since(condition: &TraitCondition, person: &History) -> Since {
+    let fits = |traits: &Object| condition.path.any(traits, |value| condition.comparison.fits_value(value));
+    let pasts: Vec<_> = condition.path.roots().filter_map(|name| person.past.get_key_value(name)).collect();
+    let before = |instant: Option<Timestamp>| {
+        let mut traits = Object::new();
+        for (name, past) in &pasts {
+            let end = past.partition_point(|(at, _)| instant.is_none_or(|instant| *at < instant));
+            if let Some((_, value)) = past[..end].last().filter(|(_, value)| !value.is_null()) {
+                traits.insert((*name).clone(), value.clone());
+            }
+        }
+        traits
+    };
+    if !fits(&before(None)) {
+        return Since::Never;
+    }
+    let mut changes: Vec<Timestamp> =
+        pasts.iter().flat_map(|(_, past)| past.iter().map(|(at, _)| *at)).collect();
+    changes.sort_unstable();
+    changes.dedup();
+    let broke = changes.into_iter().rev().find(|change| !fits(&before(Some(*change))));
+    broke.map_or(Since::Always, Since::At)
+}
+
+impl Sample {
+    /// Where a profile falls, from 0 to below 100.
+    pub(super) fn percent(&self, id: ProfileId) -> f64 {
+        let mut hash = Sha256::new();
+        hash.update(self.salt.as_bytes());
+        hash.update(b":");
+        hash.update(id.to_string().as_bytes());
+        let digest = hash.finalize();
+        let first = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+        f64::from(first) / 4_294_967_296.0 * 100.0
+    }
 }

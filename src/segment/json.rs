@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::at::At;
 use super::condition::{Condition, MAX_DEPTH};
-use super::{read, write};
+use super::{read, strict, write};
 use crate::error::DefinitionError;
 
 impl Condition {
@@ -22,9 +22,10 @@ impl Condition {
     ///
     /// A [`DefinitionError`] with the path and the reason, if the text is not JSON, has members that the language does not
     /// know, values of the wrong kind, a regular expression that does not compile or takes more than 1 MiB, a
-    /// window of no length, or conditions nested more than 60 deep.
+    /// window of no length, members that are
+    /// given twice, or conditions nested more than 128 deep.
     pub fn from_json(text: &str) -> Result<Self, DefinitionError> {
-        Self::from_value(&read::json(text)?)
+        Self::from_value(&strict::json(text)?)
     }
 
     /// Reads a condition from a JSON value.
@@ -65,9 +66,16 @@ impl Condition {
                 Self::All(parts) | Self::Any(parts) => {
                     open.extend(parts.iter().map(|part| (part, depth + 1)));
                 }
-                Self::Not(part) => open.push((part, depth + 1)),
+                Self::Not(part) | Self::Account(part) => open.push((part, depth + 1)),
                 Self::Misbuilt(reason) => return Err(DefinitionError::new("", reason)),
-                Self::Trait(_) | Self::Event(_) | Self::Identifier(_) | Self::Known(_) => {}
+                Self::Trait(_)
+                | Self::Event(_)
+                | Self::Sequence(_)
+                | Self::Segment(_)
+                | Self::Identifier(_)
+                | Self::Known(_)
+                | Self::Tag(_)
+                | Self::Sample(_) => {}
             }
         }
         Self::from_value(&self.to_value()).map(drop)

@@ -5,7 +5,16 @@
 //!
 //! # What the language leaves to decide
 //!
-//! - A comparison has one operator; a range is `between`, more is `all`. `eq` with null is refused: `exists` asks.
+//! - A comparison may have several operators: one value must fit all. `eq` with null is refused: `exists` asks.
+//! - A trait or a property whose own name has dots goes before the path that its name spells.
+//! - `for` looks at what stood of a trait from when on; what was never said was missing from the beginning. The
+//!   comparison holds exactly that long at the end of the span, and is true then.
+//! - `anniversary_within` takes whole days; a date is read as it is written, an instant in the calendar's zone.
+//! - `periods` are days of the calendar, weeks from Monday, and other spans counted from 1970; the one under way is
+//!   not whole, and not looked at.
+//! - A step of a sequence that is forbidden at the end is forbidden up to and including the last instant of the window,
+//!   and the sequence is true from the instant after. With `same`, only what has the same value is forbidden.
+//! - A condition on an account is made of traits; one account must meet all of it.
 //! - A path through an array fits if any element does, `ne`, `not_in` and `exists: false` included; an array
 //!   without elements is missing.
 //! - `element` looks at arrays of objects only.
@@ -18,31 +27,49 @@
 mod aggregate;
 mod at;
 mod build;
+mod calendar;
+mod catalog;
 mod comparison;
+mod computed;
 mod condition;
 mod evaluate;
+mod explain;
 mod json;
 mod needs;
+mod occurrences;
 mod read;
+mod read_compare;
+mod read_event;
+mod refine;
+mod sequence;
 mod single;
+mod strict;
+mod tag;
 mod write;
 
 use serde_json::{Value, json};
 
 use self::at::{At, object, string};
 pub use self::build::{
-    OfElement, OfEvents, OfTrait, Subject, all, any, did, did_not, has_identifier, has_trait, is_known, not,
-    property,
+    OfElement, OfEvents, OfTrait, Subject, all, any, did, did_not, has_account, has_identifier, has_tag,
+    has_trait, in_sample, in_segment, is_known, not, property, sequence,
 };
-pub use self::condition::{Condition, EventCondition, PropertyTest, TraitCondition};
-pub use self::evaluate::{Verdict, evaluate};
+pub(crate) use self::catalog::Catalog;
+pub use self::computed::{ComputedTrait, LifecycleBounds};
+pub use self::condition::{
+    Condition, EventCondition, PropertyTest, Sample, SequenceCondition, TraitCondition,
+};
+pub use self::evaluate::evaluate;
+pub(crate) use self::evaluate::trait_value;
+pub(crate) use self::explain::explain;
 pub use self::needs::Needs;
+pub use self::tag::TagRule;
 use crate::error::DefinitionError;
 use crate::value::nfc;
 
-/// A condition with a name: those who meet it are its members.
+/// A condition with a name: those who meet it are its members. Or a list with a name, kept by hand.
 ///
-/// As JSON it is `{"name": …, "condition": …}`.
+/// As JSON it is `{"name": …, "condition": …, "live": …}` or `{"name": …, "members": [ids]}`.
 ///
 /// ```
 /// use customerdb::{Segment, all, days, did, has_trait};
@@ -56,6 +83,9 @@ use crate::value::nfc;
 pub struct Segment {
     name: String,
     condition: Condition,
+    live: bool,
+    /// Of a list, who is on it when it is defined.
+    list: Option<Vec<String>>,
 }
 
 impl Segment {
@@ -64,7 +94,35 @@ impl Segment {
 
     /// The segment of those who meet `condition`.
     pub fn new(name: impl Into<String>, condition: impl Into<Condition>) -> Self {
-        Self { name: nfc(&name.into()).into_owned(), condition: condition.into() }
+        let name = nfc(&name.into()).into_owned();
+        Self { name, condition: condition.into(), live: true, list: None }
+    }
+
+    /// A list that is kept by hand: whoever holds one of these identifiers, now or later, is a member. An id is an
+    /// identifier, or a profile id, which stands for the profile's name.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event, Segment};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// cdp.ingest([Event::page().user_id("u1"), Event::page().user_id("u2")])?;
+    /// assert_eq!(cdp.define(Segment::list("testers", ["user_id:u1", "user_id:u9"]))?, 1);
+    /// assert_eq!(cdp.add("testers", ["user_id:u2"])?, 2);
+    /// assert_eq!(cdp.remove("testers", ["user_id:u1"])?, 1);
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    pub fn list(name: impl Into<String>, ids: impl IntoIterator<Item = impl ToString>) -> Self {
+        let name = nfc(&name.into()).into_owned();
+        let ids = ids.into_iter().map(|id| id.to_string()).collect();
+        Self { condition: Condition::Segment(name.clone()), name, live: true, list: Some(ids) }
+    }
+
+    /// Sets whether members are kept right at every commit, with a journal of who enters and leaves; if not, they are
+    /// worked out whenever somebody asks. Default: they are kept. A list is always kept.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
     }
 
     /// The name.
@@ -72,9 +130,33 @@ impl Segment {
         &self.name
     }
 
-    /// What its members meet.
+    /// What its members meet; of a list, that they are on it: `{"segment": …}` with its own name.
     pub fn condition(&self) -> &Condition {
         &self.condition
+    }
+
+    /// Whether members are kept at every commit.
+    pub fn is_live(&self) -> bool {
+        self.live || self.list.is_some()
+    }
+
+    /// Whether it is a list that is kept by hand.
+    pub fn is_list(&self) -> bool {
+        self.list.is_some()
+    }
+
+    /// Of a list that is to be defined, the ids on it.
+    pub(crate) fn ids(&self) -> &[String] {
+        self.list.as_deref().unwrap_or_default()
+    }
+
+    /// Reads a segment from JSON text.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_value`](Self::from_value), and a member that is given twice.
+    pub fn from_json(text: &str) -> Result<Self, DefinitionError> {
+        Self::from_value(&strict::json(text)?)
     }
 
     /// Reads a segment from a JSON value.
@@ -84,21 +166,39 @@ impl Segment {
     /// A [`DefinitionError`] with the path (of a part of the condition, within the condition) and the reason, if the name is empty or longer than
     /// [`LONGEST_NAME`](Self::LONGEST_NAME), the condition is none, or there are other members.
     pub fn from_value(value: &Value) -> Result<Self, DefinitionError> {
+        const MEMBERS: [&str; 4] = ["name", "condition", "live", "members"];
         let at = At::ROOT;
         let object = object(value, &at)?;
-        if let Some(name) = object.keys().find(|name| !["name", "condition"].contains(&name.as_str())) {
-            return Err(at.error(format!("unknown member {name:?}, expected one of name, condition")));
+        if let Some(name) = object.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+            return Err(at.error(format!("unknown member {name:?}, expected one of {}", MEMBERS.join(", "))));
         }
         let get = |name| object.get(name).ok_or_else(|| at.error(format!("missing {name:?}")));
         let name = string(get("name")?, &at.member("name"))?;
         check_name(name)?;
+        let live = object.get("live").map(|value| at::bool(value, &at.member("live"))).transpose()?;
+        if let Some(members) = object.get("members") {
+            let here = at.member("members");
+            if object.contains_key("condition") {
+                return Err(here.error("a segment has a condition or a list of members, not both"));
+            }
+            if live == Some(false) {
+                return Err(at.member("live").error("a list is always live"));
+            }
+            let ids =
+                at::each(members, "an array of ids", &here, |id, at| string(id, at).map(str::to_owned))?;
+            return Ok(Self::list(name, ids));
+        }
         let condition = Condition::from_value(get("condition")?)?;
-        Ok(Self::new(name, condition))
+        Ok(Self::new(name, condition).live(live.unwrap_or(true)))
     }
 
     /// The segment as JSON, from which it can be read again.
     pub fn to_value(&self) -> Value {
-        json!({"name": self.name, "condition": self.condition.to_value()})
+        match &self.list {
+            Some(ids) => json!({"name": self.name, "members": ids}),
+            None if self.live => json!({"name": self.name, "condition": self.condition.to_value()}),
+            None => json!({"name": self.name, "condition": self.condition.to_value(), "live": false}),
+        }
     }
 
     /// Whether the segment can be defined.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::condition::{Condition, EventCondition, EventName, TraitTest, Window};
+use super::condition::{Condition, EventCondition, EventName, Window};
 
 /// What a condition, or several, look at: a person in whom nothing of it has changed need not be looked at again.
 ///
@@ -15,10 +15,18 @@ use super::condition::{Condition, EventCondition, EventName, TraitTest, Window};
 /// assert!(needs.time() && !needs.identifiers());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something to be loaded or not")]
 pub struct Needs {
     names: BTreeSet<String>,
     prefixes: BTreeSet<String>,
     traits: BTreeSet<String>,
+    past: BTreeSet<String>,
+    account_traits: BTreeSet<String>,
+    segments: BTreeSet<String>,
+    tags: BTreeSet<String>,
+    accounts: bool,
+    given_tags: bool,
+    profile: bool,
     identifiers: bool,
     properties: bool,
     time: bool,
@@ -46,9 +54,40 @@ impl Needs {
         self.prefixes.iter().map(String::as_str)
     }
 
-    /// The names of traits that are looked at, in order; of a dotted path the first name.
+    /// The names of traits that are looked at, in order; of a dotted path all that it may begin with (`address` and
+    /// `address.city`).
     pub fn traits(&self) -> impl Iterator<Item = &str> {
         self.traits.iter().map(String::as_str)
+    }
+
+    /// Whether it matters since when what of the trait of that name stands.
+    pub fn wants_past(&self, name: &str) -> bool {
+        self.past.contains(&*crate::value::nfc(name))
+    }
+
+    /// Whether that trait of accounts is looked at.
+    pub fn wants_account_trait(&self, name: &str) -> bool {
+        self.account_traits.contains(&*crate::value::nfc(name))
+    }
+
+    /// Whether it matters which accounts the person has.
+    pub fn accounts(&self) -> bool {
+        self.accounts
+    }
+
+    /// The names of the other segments that are asked for, in order.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().map(String::as_str)
+    }
+
+    /// The names of the tags that are asked for, in order.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(String::as_str)
+    }
+
+    /// Whether the profile's id matters.
+    pub fn profile(&self) -> bool {
+        self.profile
     }
 
     /// Whether any event is looked at.
@@ -71,11 +110,39 @@ impl Needs {
         self.time
     }
 
+    /// Whether all tags given by hand are asked for, whatever they are.
+    pub(crate) fn given_tags(&self) -> bool {
+        self.given_tags
+    }
+
+    /// Asks for all tags given by hand.
+    pub(super) fn want_given_tags(&mut self) {
+        self.given_tags = true;
+    }
+
+    /// Adds a trait that is looked at.
+    pub(super) fn add_trait(&mut self, name: &str) {
+        self.traits.insert(name.to_owned());
+    }
+
+    /// Adds what a computed trait, or a tag that may end, looks at besides events.
+    pub(super) fn add_computed(&mut self, properties: bool, time: bool) {
+        self.properties |= properties;
+        self.time |= time;
+    }
+
     /// Adds what another condition looks at.
     pub fn merge(&mut self, other: &Self) {
         self.names.extend(other.names.iter().cloned());
         self.prefixes.extend(other.prefixes.iter().cloned());
         self.traits.extend(other.traits.iter().cloned());
+        self.past.extend(other.past.iter().cloned());
+        self.account_traits.extend(other.account_traits.iter().cloned());
+        self.segments.extend(other.segments.iter().cloned());
+        self.tags.extend(other.tags.iter().cloned());
+        self.accounts |= other.accounts;
+        self.given_tags |= other.given_tags;
+        self.profile |= other.profile;
         self.identifiers |= other.identifiers;
         self.properties |= other.properties;
         self.time |= other.time;
@@ -86,23 +153,41 @@ impl Needs {
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| self.add(part)),
             Condition::Not(part) => self.add(part),
             Condition::Trait(condition) => {
-                self.traits.insert(condition.path.root().into());
-                self.time |= !matches!(condition.test, TraitTest::Compare(_));
+                self.traits.extend(condition.path.roots().map(str::to_owned));
+                if condition.held_for.is_some() {
+                    self.past.extend(condition.path.roots().map(str::to_owned));
+                }
+                self.time |= !condition.ages.is_empty() || condition.held_for.is_some();
             }
             Condition::Event(event) => self.add_event(event),
+            Condition::Sequence(sequence) => {
+                sequence.steps.iter().for_each(|step| self.add_event(&step.event));
+                self.properties |= sequence.same.is_some();
+                self.time |= sequence.steps.last().is_some_and(|step| step.forbidden);
+            }
+            Condition::Segment(name) => _ = self.segments.insert(name.clone()),
+            Condition::Tag(name) => _ = self.tags.insert(name.clone()),
+            Condition::Account(part) => {
+                let of_account = part.needs();
+                self.accounts = true;
+                self.time |= of_account.time;
+                self.account_traits.extend(of_account.traits);
+            }
+            Condition::Sample(_) => self.profile = true,
             Condition::Identifier(_) | Condition::Known(_) => self.identifiers = true,
             Condition::Misbuilt(_) => {}
         }
     }
 
-    fn add_event(&mut self, event: &EventCondition) {
+    /// Adds what an event condition looks at.
+    pub(super) fn add_event(&mut self, event: &EventCondition) {
         let (names, name) = match &event.name {
             EventName::Exact(name) => (&mut self.names, name),
             EventName::Prefix(prefix) => (&mut self.prefixes, prefix),
         };
         names.insert(name.clone());
         self.properties |= !event.filters.is_empty() || event.aggregate.is_some();
-        self.time |= matches!(event.window, Window::Within { .. });
+        self.time |= matches!(event.window, Window::Within { .. }) || event.periods.is_some();
     }
 }
 
@@ -130,7 +215,7 @@ mod tests {
         assert!(needs.time() && needs.identifiers() && needs.properties() && needs.events());
         assert_eq!(needs.event_names().collect::<Vec<_>>(), ["Café"]);
         assert_eq!(needs.event_prefixes().collect::<Vec<_>>(), ["$page"]);
-        assert_eq!(needs.traits().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(needs.traits().collect::<Vec<_>>(), ["a", "a.b"]);
     }
 
     #[test]

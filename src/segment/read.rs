@@ -2,55 +2,35 @@
 
 use serde_json::Value;
 
-use super::at::{At, Result, bool, each, non_empty, object, path, quoted, span, string, time, whole};
-use super::comparison::{Comparison, Operand, Operands, Pattern, Test, operand};
-use super::condition::{
-    AGGREGATES, AggregateTest, Condition, CountTest, EventCondition, EventName, MAX_DEPTH, PropertyTest,
-    TraitCondition, TraitTest, ValueTest, Window,
-};
+use super::at::{At, Result, bool, each, non_empty, object, path, quoted, span, string};
+use super::condition::{Age, Condition, MAX_DEPTH, Sample, TraitCondition};
+use super::read_compare::{comparison, operators};
+use super::read_event::{event, sequence};
 use crate::error::DefinitionError;
 use crate::id::Namespace;
-use crate::value::{Comparable, Object, nfc};
+use crate::value::{Object, nfc};
 
 /// The members that say what a condition is.
-const CONDITIONS: [&str; 7] = ["all", "any", "not", "trait", "event", "identifier", "known"];
-/// Parts of the language that are not read yet.
-const LATER: [&str; 9] =
-    ["sequence", "segment", "consent", "account", "tag", "sample", "periods", "for", "anniversary_within"];
-const OPERATORS: [&str; 14] = [
-    "eq",
-    "ne",
-    "in",
-    "not_in",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "between",
-    "contains",
-    "starts_with",
-    "ends_with",
-    "matches",
-    "exists",
+const CONDITIONS: [&str; 12] = [
+    "all",
+    "any",
+    "not",
+    "trait",
+    "event",
+    "sequence",
+    "segment",
+    "identifier",
+    "known",
+    "account",
+    "tag",
+    "sample",
 ];
-/// The operators that compare with now.
-const AGES: [&str; 2] = ["within", "older_than"];
-const COUNTS: [&str; 6] = ["eq", "gt", "gte", "lt", "lte", "between"];
-/// The members of an event condition that are no operators and no aggregates.
-const EVENT: [&str; 9] = ["event", "where", "count", "within", "ending", "from", "until", "first_time", "as"];
+/// Parts of the language that are not read yet.
+const LATER: [&str; 1] = ["consent"];
+/// What is asked of a time that is the value of a trait.
+pub(super) const AGES: [&str; 3] = ["within", "older_than", "anniversary_within"];
 
-/// The value that `text` is.
-pub(super) fn json(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        // What serde_json refuses to descend into is JSON, but no condition is that deep.
-        if message.starts_with("recursion limit") {
-            too_deep(&At::ROOT)
-        } else {
-            DefinitionError::new("", format!("not JSON: {message}"))
-        }
-    })
-}
+const DAY: i64 = 86_400_000_000;
 
 pub(super) fn too_deep(at: &At<'_>) -> DefinitionError {
     at.error(format!("nested deeper than {MAX_DEPTH} conditions"))
@@ -77,16 +57,24 @@ pub(super) fn condition(value: &Value, at: &At<'_>, depth: usize) -> Result<Cond
     match kind.as_str() {
         "trait" => return trait_condition(object, at).map(Condition::Trait),
         "event" => return event(object, at, depth).map(|event| Condition::Event(Box::new(event))),
+        "sequence" => {
+            return sequence(object, at, depth).map(|sequence| Condition::Sequence(Box::new(sequence)));
+        }
         _ => {}
     }
     if let Some(name) = object.keys().find(|name| *name != kind) {
         return Err(unknown(object, name, &[kind], at));
     }
+    let name = || non_empty(inner, &here).map(|name| nfc(name).into_owned());
     Ok(match kind.as_str() {
         "all" => Condition::All(conditions(inner, &here, depth)?),
         "any" => Condition::Any(conditions(inner, &here, depth)?),
         "not" => Condition::Not(Box::new(condition(inner, &here, depth + 1)?)),
+        "segment" => Condition::Segment(name()?),
+        "tag" => Condition::Tag(name()?),
         "identifier" => Condition::Identifier(Namespace::new(non_empty(inner, &here)?)),
+        "account" => Condition::Account(Box::new(account(inner, &here, depth)?)),
+        "sample" => Condition::Sample(sample(inner, &here)?),
         _ => Condition::Known(bool(inner, &here)?),
     })
 }
@@ -95,256 +83,88 @@ fn conditions(value: &Value, at: &At<'_>, depth: usize) -> Result<Vec<Condition>
     each(value, "an array of conditions", at, |item, at| condition(item, at, depth + 1))
 }
 
+/// A condition on the traits of an account.
+fn account(value: &Value, at: &At<'_>, depth: usize) -> Result<Condition> {
+    fn of_traits(value: &Value, at: &At<'_>) -> Result<()> {
+        let Some(object) = value.as_object() else { return Ok(()) };
+        for (name, inner) in object {
+            let here = at.member(name);
+            match name.as_str() {
+                "all" | "any" => _ = each(inner, "an array", &here, of_traits)?,
+                "not" => of_traits(inner, &here)?,
+                name if CONDITIONS.contains(&name) && name != "trait" => {
+                    return Err(
+                        here.error("an account has traits only, expected one of all, any, not, trait")
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+    let read = condition(value, at, depth + 1)?;
+    of_traits(value, at)?;
+    Ok(read)
+}
+
+fn sample(value: &Value, at: &At<'_>) -> Result<Sample> {
+    const MEMBERS: [&str; 3] = ["salt", "from", "to"];
+    let object = object(value, at)?;
+    if let Some(name) = object.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+        return Err(unknown(object, name, &MEMBERS, at));
+    }
+    let get = |name| object.get(name).ok_or_else(|| at.error(format!("missing {name:?}")));
+    let percent = |name| {
+        let (here, value) = (at.member(name), get(name)?);
+        let number = value.as_f64().ok_or_else(|| here.expected("a number", value))?;
+        let inside = (0.0..=100.0).contains(&number);
+        if inside { Ok(number) } else { Err(here.error(format!("expected 0 to 100 percent, found {value}"))) }
+    };
+    let salt = string(get("salt")?, &at.member("salt"))?.to_owned();
+    let (from, to) = (percent("from")?, percent("to")?);
+    if from >= to {
+        return Err(at.member("to").error("must be greater than \"from\""));
+    }
+    Ok(Sample { salt, from, to })
+}
+
 fn trait_condition(object: &Object, at: &At<'_>) -> Result<TraitCondition> {
     let path = path(&object["trait"], &at.member("trait"))?;
-    let operator = operator(object, &["trait", "as"], &AGES, at)?;
-    let test = match operator {
-        "within" | "older_than" => {
-            let here = at.member(operator);
-            let span = span(&object[operator], &here)?;
-            if object.contains_key("as") {
-                return Err(at.member("as").error(format!("has no meaning with {operator:?}")));
+    let found = operators(object, &["trait", "as", "for"], &AGES, at)?;
+    let (mut ages, mut tests) = (Vec::new(), Vec::new());
+    for name in found {
+        let here = at.member(name);
+        match name {
+            "within" => ages.push(Age::Within(span(&object[name], &here)?)),
+            "older_than" => ages.push(Age::OlderThan(span(&object[name], &here)?)),
+            "anniversary_within" => {
+                let micros = span(&object[name], &here)?.as_micros();
+                let days = u32::try_from(micros / DAY).ok().filter(|_| micros % DAY == 0);
+                ages.push(Age::Anniversary(
+                    days.ok_or_else(|| here.error("expected a number of whole days"))?,
+                ));
             }
-            if operator == "within" { TraitTest::Within(span) } else { TraitTest::OlderThan(span) }
-        }
-        _ => TraitTest::Compare(comparison(object, operator, at)?),
-    };
-    Ok(TraitCondition { path, test })
-}
-
-fn event(object: &Object, at: &At<'_>, depth: usize) -> Result<EventCondition> {
-    let mut aggregates = AGGREGATES.iter().filter(|(name, _)| object.contains_key(*name));
-    let aggregate = aggregates.next();
-    if let (Some((one, _)), Some((other, _))) = (aggregate, aggregates.next()) {
-        return Err(at.error(format!("{one:?} and {other:?} in one condition, put them into \"all\"")));
-    }
-    let members: Vec<&str> = EVENT.iter().copied().chain(AGGREGATES.iter().map(|(name, _)| *name)).collect();
-    let aggregate = if let Some((name, aggregate)) = aggregate {
-        let path = path(&object[*name], &at.member(name))?;
-        let operator = operator(object, &members, &[], at)?;
-        let comparison = comparison(object, operator, at)?;
-        Some(AggregateTest { aggregate: *aggregate, path, comparison })
-    } else {
-        without_aggregate(object, &members, at)?;
-        None
-    };
-    let filters = match object.get("where") {
-        Some(filters) => properties(filters, &at.member("where"), depth)?,
-        None => Vec::new(),
-    };
-    Ok(EventCondition {
-        name: EventName::new(non_empty(&object["event"], &at.member("event"))?),
-        filters,
-        window: window(object, at)?,
-        first_time: object
-            .get("first_time")
-            .map_or(Ok(false), |value| bool(value, &at.member("first_time")))?,
-        count: object.get("count").map(|value| count(value, &at.member("count"))).transpose()?,
-        aggregate,
-    })
-}
-
-/// Refuses what has a meaning with an aggregate only, and what has none.
-fn without_aggregate(object: &Object, members: &[&str], at: &At<'_>) -> Result<()> {
-    for name in object.keys().map(String::as_str) {
-        if OPERATORS.contains(&name) {
-            let hint = "compares an aggregate (\"sum\", \"avg\", …); how often is asked with \"count\"";
-            return Err(at.member(name).error(hint));
-        }
-        if !members.contains(&name) {
-            return Err(unknown(object, name, members, at));
+            _ => tests.push(name),
         }
     }
-    match object.get("as") {
-        Some(_) => Err(at.member("as").error("has no meaning without an aggregate")),
-        None => Ok(()),
+    let held_for = object.get("for").map(|value| span(value, &at.member("for"))).transpose()?;
+    if let (Some(_), Some(age)) = (held_for, AGES.iter().find(|age| object.contains_key(**age))) {
+        return Err(at.member("for").error(format!("has no meaning with {age:?}")));
     }
-}
-
-fn properties(value: &Value, at: &At<'_>, depth: usize) -> Result<Vec<PropertyTest>> {
-    each(value, "an array of {\"property\": …}", at, |item, at| property(item, at, depth))
-}
-
-fn property(value: &Value, at: &At<'_>, depth: usize) -> Result<PropertyTest> {
-    if depth > MAX_DEPTH {
-        return Err(too_deep(at));
+    if let (true, Some(age)) = (tests.is_empty() && object.contains_key("as"), AGES.first()) {
+        let age = AGES.iter().find(|age| object.contains_key(**age)).unwrap_or(age);
+        return Err(at.member("as").error(format!("has no meaning with {age:?}")));
     }
-    let object = object(value, at)?;
-    let Some(name) = object.get("property") else {
-        return Err(match object.keys().find(|name| !OPERATORS.contains(&name.as_str())) {
-            Some(name) => unknown(object, name, &["property"], at),
-            None => at.error("missing \"property\""),
-        });
-    };
-    let path = path(name, &at.member("property"))?;
-    if let Some(age) = AGES.iter().find(|age| object.contains_key(**age)) {
-        return Err(at.member(age).error("compares traits with now, not properties"));
-    }
-    let operator = operator(object, &["property", "as"], &["element"], at)?;
-    let test = if operator == "element" {
-        if object.contains_key("as") {
-            return Err(at.member("as").error("has no meaning with \"element\""));
-        }
-        ValueTest::Element(properties(&object[operator], &at.member(operator), depth + 1)?)
-    } else {
-        ValueTest::Compare(comparison(object, operator, at)?)
-    };
-    Ok(PropertyTest { path, test })
+    Ok(TraitCondition { path, comparison: comparison(object, &tests, at)?, ages, held_for })
 }
 
-fn window(object: &Object, at: &At<'_>) -> Result<Window> {
-    let get = |name| object.get(name).map(|value| span(value, &at.member(name))).transpose();
-    let instant = |name| object.get(name).map(|value| time(value, &at.member(name))).transpose();
-    let (span, ending, from, until) = (get("within")?, get("ending")?, instant("from")?, instant("until")?);
-    match (span, ending) {
-        (Some(_), _) if from.is_some() || until.is_some() => {
-            Err(at.member("within").error("a window is either \"within\" or \"from\" and \"until\""))
-        }
-        (Some(span), Some(ending)) if ending >= span => {
-            Err(at.member("ending").error("must be shorter than \"within\""))
-        }
-        (None, Some(_)) => Err(at.member("ending").error("has no meaning without \"within\"")),
-        (Some(span), ending) => Ok(Window::Within { span, ending }),
-        (None, None) => match (from, until) {
-            (None, None) => Ok(Window::Ever),
-            (Some(from), Some(until)) if until <= from => {
-                Err(at.member("until").error("must be later than \"from\""))
-            }
-            (from, until) => Ok(Window::Fixed { from, until }),
-        },
-    }
-}
-
-fn count(value: &Value, at: &At<'_>) -> Result<CountTest> {
-    let object = object(value, at)?;
-    let name = one_of(object, &COUNTS, &[], at)?;
-    let here = at.member(name);
-    let value = &object[name];
-    Ok(match name {
-        "eq" => CountTest::Eq(whole(value, &here)?),
-        "gt" => CountTest::Gt(whole(value, &here)?),
-        "gte" => CountTest::Gte(whole(value, &here)?),
-        "lt" => CountTest::Lt(whole(value, &here)?),
-        "lte" => CountTest::Lte(whole(value, &here)?),
-        _ => match each(value, "an array of two numbers", &here, whole)?[..] {
-            [low, high] if low <= high => CountTest::Between(low, high),
-            [_, _] => return Err(here.error("the first number is greater than the second")),
-            _ => return Err(here.error("expected two numbers")),
-        },
-    })
-}
-
-fn comparison(object: &Object, operator: &str, at: &At<'_>) -> Result<Comparison> {
-    let value = &object[operator];
-    let here = at.member(operator);
-    let as_number = match object.get("as") {
-        None => false,
-        Some(Value::String(kind)) if kind == "number" => {
-            if ["starts_with", "ends_with", "matches", "exists"].contains(&operator) {
-                return Err(at.member("as").error(format!("has no meaning with {operator:?}")));
-            }
-            true
-        }
-        Some(_) => return Err(at.member("as").error("expected \"number\"")),
-    };
-    let any = || any_operand(value, as_number, &here);
-    let ordered = || ordered_operand(value, as_number, &here);
-    let list = || {
-        let items = each(value, "an array", &here, |item, at| any_operand(item, as_number, at));
-        items.map(Operands::new)
-    };
-    let string = || string(value, &here).map(|text| nfc(text).into_owned());
-    let test = match operator {
-        "eq" => Test::Eq(any()?),
-        "ne" => Test::Ne(any()?),
-        "in" => Test::In(list()?),
-        "not_in" => Test::NotIn(list()?),
-        "gt" => Test::Gt(ordered()?),
-        "gte" => Test::Gte(ordered()?),
-        "lt" => Test::Lt(ordered()?),
-        "lte" => Test::Lte(ordered()?),
-        "between" => between(value, as_number, &here)?,
-        "contains" => Test::Contains(any()?),
-        "starts_with" => Test::StartsWith(string()?),
-        "ends_with" => Test::EndsWith(string()?),
-        "matches" => Test::Matches(
-            Pattern::new(&string()?)
-                .map_err(|reason| here.error(format!("not a regular expression: {reason}")))?,
-        ),
-        _ => Test::Exists(bool(value, &here)?),
-    };
-    Ok(Comparison { as_number, test })
-}
-
-fn between(value: &Value, as_number: bool, at: &At<'_>) -> Result<Test> {
-    let mut ends =
-        each(value, "an array of two values", at, |item, at| ordered_operand(item, as_number, at))?;
-    let (Some(high), Some(low), None) = (ends.pop(), ends.pop(), ends.pop()) else {
-        return Err(at.error("expected two values"));
-    };
-    match low.compare(&high) {
-        None => Err(at.error("the two values are of different kinds")),
-        Some(order) if order.is_gt() => Err(at.error("the first value is greater than the second")),
-        Some(_) => Ok(Test::Between(low, high)),
-    }
-}
-
-fn any_operand(value: &Value, as_number: bool, at: &At<'_>) -> Result<Operand> {
-    if value.is_null() {
-        return Err(at.error("null is no value, ask with \"exists\": false"));
-    }
-    let operand = operand(value, as_number);
-    if as_number && !matches!(operand, Comparable::Number(_)) {
-        return Err(at.expected("a number, because of \"as\"", value));
-    }
-    Ok(operand)
-}
-
-fn ordered_operand(value: &Value, as_number: bool, at: &At<'_>) -> Result<Operand> {
-    match any_operand(value, as_number, at)? {
-        Comparable::Structure(_) => Err(at.expected("a number, a string or a boolean", value)),
-        operand => Ok(operand),
-    }
-}
-
-/// The one operator among the members; the rest must be among `others`.
-fn operator<'a>(object: &'a Object, others: &[&str], more: &[&str], at: &At<'_>) -> Result<&'a str> {
-    let operators: Vec<&str> = OPERATORS.iter().chain(more).copied().collect();
-    one_of(object, &operators, others, at)
-}
-
-fn one_of<'a>(object: &'a Object, operators: &[&str], others: &[&str], at: &At<'_>) -> Result<&'a str> {
-    let mut found = None;
-    for name in object.keys().map(String::as_str) {
-        if operators.contains(&name) {
-            if let Some(other) = found.replace(name) {
-                let reason = format!("{other:?} and {name:?} in one comparison, expected one of them");
-                return Err(at.error(reason + " (a range is \"between\")"));
-            }
-        } else if !others.contains(&name) {
-            return Err(later(object, at).unwrap_or_else(|| {
-                let others: Vec<&str> =
-                    others.iter().copied().filter(|name| !object.contains_key(*name)).collect();
-                let and = if others.is_empty() { "" } else { "; other members: " };
-                at.error(format!(
-                    "unknown operator {}, expected one of {}{and}{}",
-                    quoted(name),
-                    operators.join(", "),
-                    others.join(", "),
-                ))
-            }));
-        }
-    }
-    found.ok_or_else(|| at.error(format!("missing operator, expected one of {}", operators.join(", "))))
-}
-
-fn unknown(object: &Object, name: &str, expected: &[&str], at: &At<'_>) -> DefinitionError {
+pub(super) fn unknown(object: &Object, name: &str, expected: &[&str], at: &At<'_>) -> DefinitionError {
     let reason = || format!("unknown member {}, expected one of {}", quoted(name), expected.join(", "));
     later(object, at).unwrap_or_else(|| at.error(reason()))
 }
 
 /// The error for a member that will be read one day.
-fn later(object: &Object, at: &At<'_>) -> Option<DefinitionError> {
+pub(super) fn later(object: &Object, at: &At<'_>) -> Option<DefinitionError> {
     let name = LATER.iter().find(|name| object.contains_key(**name))?;
     Some(at.member(name).error("not supported yet"))
 }
@@ -367,11 +187,6 @@ mod tests {
                 json!({"all": [{"known": true}, {"event": "View", "count": {"gtee": 3}}]}),
                 "all[1].count: unknown operator \"gtee\", expected one of eq, gt, gte, lt, lte, between",
             ),
-            (
-                json!({"al": []}),
-                "unknown member \"al\", expected one of all, any, not, trait, event, identifier, known",
-            ),
-            (json!({}), "nothing is asked, expected one of all, any, not, trait, event, identifier, known"),
             (json!([]), "expected an object, found an array"),
             (json!({"all": {}}), "all: expected an array of conditions, found an object"),
             (json!({"any": [{"not": 5}]}), "any[0].not: expected an object, found a number"),
@@ -380,10 +195,6 @@ mod tests {
             (json!({"identifier": ""}), "identifier: must not be empty"),
             (json!({"known": "yes"}), "known: expected true or false, found a string"),
             (json!({"trait": "a..b", "eq": 1}), "trait: a name between two dots must not be empty"),
-            (
-                json!({"trait": "x", "gte": 1, "lte": 5}),
-                "\"gte\" and \"lte\" in one comparison, expected one of them (a range is \"between\")",
-            ),
             (json!({"trait": "x", "eq": null}), "eq: null is no value, ask with \"exists\": false"),
             (json!({"trait": "x", "in": "a"}), "in: expected an array, found a string"),
             (json!({"trait": "x", "in": [1, null]}), "in[1]: null is no value, ask with \"exists\": false"),
@@ -481,22 +292,133 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_is_refused_by_name() {
+    fn what_makes_no_sense_in_the_later_parts_of_the_language_names_its_path() {
         for (definition, expected) in [
-            (json!({"sequence": [], "within": "7d"}), "sequence: not supported yet"),
-            (json!({"all": [{"segment": "vip"}]}), "all[0].segment: not supported yet"),
             (json!({"consent": "marketing"}), "consent: not supported yet"),
-            (json!({"account": {}}), "account: not supported yet"),
-            (json!({"tag": "polar"}), "tag: not supported yet"),
-            (json!({"sample": {}}), "sample: not supported yet"),
+            (json!({"all": [{"segment": ""}]}), "all[0].segment: must not be empty"),
             (
-                json!({"trait": "birthday", "anniversary_within": "7d"}),
-                "anniversary_within: not supported yet",
+                json!({"segment": "a", "tag": "b"}),
+                "\"segment\" and \"tag\" in one condition, put them into \"all\"",
             ),
-            (json!({"trait": "x", "eq": 1, "for": "7d"}), "for: not supported yet"),
-            (json!({"event": "A", "periods": {}}), "periods: not supported yet"),
+            (json!({"tag": 1}), "tag: expected a string, found a number"),
+            (json!({"sequence": []}), "sequence: must not be empty"),
+            (json!({"sequence": {}}), "sequence: expected an array of steps, found an object"),
+            (
+                json!({"sequence": [{"not": {"event": "A"}}, {"event": "B"}]}),
+                "sequence[0]: a sequence begins with an event that came",
+            ),
+            (
+                json!({"sequence": [{"event": "A"}, {"not": {"event": "B"}}]}),
+                "sequence[1]: is forbidden until the window's end, so the sequence needs \"within\"",
+            ),
+            (
+                json!({"sequence": [{"event": "A", "count": {"gte": 2}}]}),
+                "sequence[0]: unknown member \"count\", expected one of event, where, not",
+            ),
+            (json!({"sequence": [{"where": []}]}), "sequence[0]: missing \"event\""),
+            (
+                json!({"sequence": [{"event": "A"}, {"not": {"not": {"event": "B"}}}]}),
+                "sequence[1].not: a step is an event, or \"not\" and an event",
+            ),
+            (
+                json!({"sequence": [{"event": "A", "where": [{"property": "x", "eqq": 1}]}]}),
+                "sequence[0].where[0]: unknown operator \"eqq\", expected one of eq, ne, in, not_in, gt, gte, lt, lte, \
+                 between, contains, starts_with, ends_with, matches, exists, element; other members: as",
+            ),
+            (json!({"sequence": [{"event": "A"}], "within": "0d"}), "within: must be longer than zero"),
+            (json!({"sequence": [{"event": "A"}], "within": "-7d"}), "within: must be longer than zero"),
+            (json!({"sequence": [{"event": "A"}], "same": 1}), "same: expected a string, found a number"),
+            (
+                json!({"sequence": [{"event": "A"}], "from": 1}),
+                "unknown member \"from\", expected one of sequence, within, same, strictly_increasing",
+            ),
+            (
+                json!({"account": {"event": "A"}}),
+                "account.event: an account has traits only, expected one of all, any, not, trait",
+            ),
+            (
+                json!({"account": {"not": {"any": [{"tag": "x"}]}}}),
+                "account.not.any[0].tag: an account has traits only, expected one of all, any, not, trait",
+            ),
+            (json!({"account": {"trait": "x", "eqq": 1}}).clone(), ACCOUNT),
+            (json!({"sample": {"salt": "a", "from": 0}}), "sample: missing \"to\""),
+            (
+                json!({"sample": {"salt": 1, "from": 0, "to": 1}}),
+                "sample.salt: expected a string, found a number",
+            ),
+            (
+                json!({"sample": {"salt": "a", "from": -1, "to": 1}}),
+                "sample.from: expected 0 to 100 percent, found -1",
+            ),
+            (
+                json!({"sample": {"salt": "a", "from": 5, "to": 5}}),
+                "sample.to: must be greater than \"from\"",
+            ),
+            (
+                json!({"sample": {"salt": "a", "of": 5}}),
+                "sample: unknown member \"of\", expected one of salt, from, to",
+            ),
+            (
+                json!({"trait": "birthday", "anniversary_within": "12h"}),
+                "anniversary_within: expected a number of whole days",
+            ),
+            (json!({"trait": "x", "eq": 1, "for": "0d"}), "for: must be longer than zero"),
+            (json!({"trait": "x", "within": "1d", "for": "7d"}), "for: has no meaning with \"within\""),
+            (json!({"trait": "x", "within": "1d", "as": "number"}), "as: has no meaning with \"within\""),
+            (json!({"event": "A", "periods": {"of": 7, "gte": 5}}), "periods: missing \"every\""),
+            (json!({"event": "A", "periods": {"every": "1d", "gte": 5}}), "periods: missing \"of\""),
+            (
+                json!({"event": "A", "periods": {"every": "1d", "of": 7}}),
+                "periods: missing operator, expected one of eq, gt, gte, lt, lte, between",
+            ),
+            (
+                json!({"event": "A", "periods": {"every": "1d", "of": 7, "gte": 8}}),
+                "periods: asks for more periods than the 7 that are looked at",
+            ),
+            (
+                json!({"event": "A", "periods": {"every": "1d", "of": 0, "gte": 0}}),
+                "periods.of: expected 1 to 10000 periods, found 0",
+            ),
+            (
+                json!({"event": "A", "within": "7d", "periods": {"every": "1d", "of": 7, "gte": 1}}),
+                "periods: has no meaning with \"within\"",
+            ),
+            (
+                json!({"event": "A", "where": [{"property": "x", "element": [], "eq": 1}]}),
+                "where[0].eq: has no meaning with \"element\"",
+            ),
         ] {
-            assert_eq!(error(&definition), expected);
+            assert_eq!(error(&definition), expected, "{definition}");
+        }
+    }
+
+    const ACCOUNT: &str = "account: unknown operator \"eqq\", expected one of eq, ne, in, not_in, gt, gte, lt, lte, between, \
+        contains, starts_with, ends_with, matches, exists, within, older_than, anniversary_within; other members: as, for";
+
+    #[test]
+    fn every_operator_and_member_misspelt_is_an_error() {
+        use crate::segment::read_compare::OPERATORS;
+        for operator in OPERATORS {
+            let misspelt = format!("{operator}x");
+            let message = error(&json!({"any": [{"trait": "a", misspelt.clone(): 1}]}));
+            assert!(
+                message.starts_with(&format!("any[0]: unknown operator {misspelt:?}, expected")),
+                "{message}"
+            );
+        }
+        for name in CONDITIONS {
+            let message = error(&json!({format!("{name}s"): []}));
+            assert!(
+                message.starts_with(&format!("unknown member \"{name}s\", expected one of all")),
+                "{message}"
+            );
+        }
+        for name in ["counts", "firsttime", "With", "form", "untill", "endings", "period"] {
+            let message = error(&json!({"event": "A", name: 1}));
+            assert!(
+                message.starts_with(&format!("unknown member {name:?}, expected one of event")),
+                "{message}"
+            );
         }
     }
 
@@ -507,15 +429,17 @@ mod tests {
 
         let nested =
             |depth: usize| "{\"all\":[".repeat(depth - 1) + "{\"known\":true}" + &"]}".repeat(depth - 1);
-        let deepest = Condition::from_json(&nested(MAX_DEPTH)).unwrap();
-        assert_eq!(Condition::from_json(&deepest.to_value().to_string()).unwrap(), deepest);
+        for depth in [100, MAX_DEPTH] {
+            let deep = Condition::from_json(&nested(depth)).unwrap();
+            assert_eq!(Condition::from_json(&deep.to_value().to_string()).unwrap(), deep);
+        }
         for depth in [MAX_DEPTH + 1, 100_000] {
             let error = Condition::from_json(&nested(depth)).unwrap_err();
-            assert_eq!(error.reason(), "nested deeper than 60 conditions");
+            assert_eq!(error.reason(), "nested deeper than 128 conditions");
         }
-        let element = (0..100).fold(json!([]), |inner, _| json!([{"property": "x", "element": inner}]));
+        let element = (0..200).fold(json!([]), |inner, _| json!([{"property": "x", "element": inner}]));
         assert!(
-            error(&json!({"event": "A", "where": element})).ends_with("nested deeper than 60 conditions")
+            error(&json!({"event": "A", "where": element})).ends_with("nested deeper than 128 conditions")
         );
     }
 }

@@ -1,7 +1,7 @@
 //! One event held against a condition, for questions that count events and not people.
 
+use super::condition::all_fit;
 use super::condition::{EventCondition, Window};
-use super::evaluate::all_fit;
 use crate::clock::Timestamp;
 use crate::value::Object;
 
@@ -47,6 +47,7 @@ impl EventCondition {
     /// The member that asks something of a person, and so has no meaning where single events are meant.
     pub(crate) fn asks_of_person(&self) -> Option<&'static str> {
         let aggregate = self.aggregate.as_ref().map(|_| "an aggregate");
-        self.count.map(|_| "\"count\"").or(aggregate)
+        let periods = self.periods.as_ref().map(|_| "\"periods\"");
+        self.count.first().map(|_| "\"count\"").or(periods).or(aggregate)
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{History, Namespace, PastEvent, Timestamp, days, hours, seconds};
+use crate::{History, Namespace, PastEvent, Timestamp, Verdict, days, hours, seconds};
 
 fn event(name: &str, at: Timestamp, properties: &Value) -> PastEvent {
     let properties = properties.as_object().cloned().unwrap_or_default();
@@ -293,6 +293,165 @@ fn ages_of_traits_change_when_their_span_is_over() {
 }
 
 #[test]
+fn sequences_worked_by_hand() {
+    let cart = |id: i64| json!({"cart": id});
+    let person = person(&[
+        ("A", 0, cart(1)),
+        ("C", 5, cart(2)),
+        ("B", 10, cart(1)),
+        ("A", 10, cart(2)),
+        ("D", 20, cart(2)),
+        ("A", 30, cart(3)),
+    ]);
+    let (a, b, c, d) =
+        (json!({"event": "A"}), json!({"event": "B"}), json!({"event": "C"}), json!({"event": "D"}));
+    let not = |step: &Value| json!({"not": step});
+    for (steps, more, now, expected) in [
+        (json!([a, b]), json!({}), 50, true),
+        (json!([b, a]), json!({}), 50, true),
+        (json!([b, a]), json!({"within": "19s"}), 50, false),
+        (json!([b, a]), json!({"within": "20s"}), 50, true),
+        (json!([a, b]), json!({"within": "10s"}), 50, true),
+        (json!([a, b]), json!({"within": "9s"}), 50, false),
+        (json!([a, not(&c), b]), json!({}), 50, false),
+        (json!([a, not(&d), b]), json!({}), 50, true),
+        // The C is of another cart.
+        (json!([a, not(&c), b]), json!({"same": "cart"}), 50, true),
+        (json!([a, d]), json!({"same": "cart"}), 50, true),
+        (json!([c, b]), json!({"same": "cart"}), 50, false),
+        (json!([a, a, a]), json!({}), 50, true),
+        (json!([a, a, a, a]), json!({}), 50, false),
+        // The last A is followed by no D for 10 seconds, which is known once they are over.
+        (json!([a, not(&d)]), json!({"within": "10s", "same": "cart"}), 40, true),
+        (json!([d, not(&a)]), json!({"within": "10s"}), 30, false),
+        (json!([d, not(&b)]), json!({"within": "10s"}), 30, false),
+        (json!([d, not(&b)]), json!({"within": "10s"}), 31, true),
+        (json!([a, b, not(&d)]), json!({"within": "15s"}), 50, true),
+        (json!([a, b, not(&d)]), json!({"within": "20s"}), 50, false),
+        (json!([a, b, not(&c)]), json!({"within": "15s"}), 50, true),
+    ] {
+        let mut condition = more;
+        condition["sequence"] = steps;
+        assert_eq!(holds(&condition, &person, now), expected, "{condition} at {now}");
+    }
+    let waiting = json!({"sequence": [d, not(&b)], "within": "10s"});
+    let verdict = evaluate(&Condition::from_value(&waiting).unwrap(), &person, second(25));
+    assert_eq!(verdict, Verdict::until(false, Some(second(30).after(crate::Span::from_micros(1)))));
+}
+
+#[test]
+fn ties_keep_the_order_of_message_ids_where_they_are_allowed() {
+    let mut person = person(&[("A", 1, json!({})), ("B", 1, json!({})), ("C", 1, json!({}))]);
+    for (place, event) in person.events.iter_mut().enumerate() {
+        event.message_id = format!("m{place}");
+    }
+    let steps = |names: &[&str]| names.iter().map(|name| json!({"event": name})).collect::<Value>();
+    for (names, strictly, expected) in [
+        (&["A", "B", "C"][..], true, false),
+        (&["A", "B", "C"], false, true),
+        (&["B", "A"], false, false),
+        (&["A", "A"], false, false),
+    ] {
+        let condition = json!({"sequence": steps(names), "strictly_increasing": strictly});
+        assert_eq!(holds(&condition, &person, 9), expected, "{condition}");
+    }
+}
+
+#[test]
+fn periods_are_whole_and_the_last_ones() {
+    let day = 86_400;
+    // Noon of days 1, 2, 2, 3 and 5 after 1970-01-01, and today, day 8.
+    let at = |n: i64| ("A", n * day + day / 2, json!({}));
+    let person = person(&[at(1), at(2), at(2), at(3), at(5), at(8)]);
+    let noon = 8 * day + day / 2;
+    for (periods, now, expected) in [
+        (json!({"every": "1d", "of": 7, "gte": 4}), noon, true),
+        (json!({"every": "1d", "of": 7, "gte": 5}), noon, false),
+        (json!({"every": "1d", "of": 6, "eq": 3}), noon, true),
+        (json!({"every": "1d", "of": 3, "gte": 1}), noon, true),
+        (json!({"every": "1d", "of": 2, "eq": 0}), noon, true),
+        (json!({"every": "1d", "of": 2, "gte": 1, "lt": 2}), 9 * day, true),
+        (json!({"every": "1w", "of": 1, "gte": 1}), noon, true),
+    ] {
+        let condition = json!({"event": "A", "periods": periods});
+        assert_eq!(holds(&condition, &person, now), expected, "{condition}");
+    }
+}
+
+#[test]
+fn a_comparison_has_held_since_the_value_that_made_it_so() {
+    let mut person = History::default();
+    person.traits.insert("status".into(), json!("active"));
+    let past = [
+        (0, json!("new")),
+        (10, json!("active")),
+        (20, json!("active")),
+        (30, json!(null)),
+        (40, json!("active")),
+    ];
+    person.past.insert("status".into(), past.map(|(at, value)| (second(at), value)).to_vec());
+    let active = |span: &str| json!({"trait": "status", "eq": "active", "for": span});
+    assert!(!holds(&active("10s"), &person, 49) && holds(&active("10s"), &person, 50));
+    assert!(holds(&json!({"trait": "status", "ne": "lost", "for": "90s"}), &person, 50), "it never was");
+    assert!(holds(&json!({"trait": "other", "exists": false, "for": "90s"}), &person, 50), "never said");
+    assert!(!holds(&json!({"trait": "status", "eq": "new", "for": "1s"}), &person, 50));
+    let verdict = evaluate(&Condition::from_value(&active("10s")).unwrap(), &person, second(45));
+    assert_eq!(verdict, Verdict::until(false, Some(second(50))));
+}
+
+#[test]
+fn names_with_dots_go_before_the_paths_that_they_spell() {
+    let mut person = History::default();
+    person.traits.insert("address.city".into(), json!("Lima"));
+    person.traits.insert("address".into(), json!({"city": "Oslo", "zip": "0150"}));
+    assert!(holds(&json!({"trait": "address.city", "eq": "Lima"}), &person, 0));
+    assert!(holds(&json!({"trait": "address.zip", "eq": "0150"}), &person, 0));
+}
+
+#[test]
+fn several_operators_are_met_by_one_value() {
+    let mut person = person(&[("A", 1, json!({})), ("A", 2, json!({})), ("A", 3, json!({"x": 7}))]);
+    person.traits.insert("n".into(), json!([{"x": 0}, {"x": 9}]));
+    for (condition, expected) in [
+        (json!({"trait": "n.x", "gte": 1, "lt": 5}), false),
+        (json!({"trait": "n.x", "gte": 1, "lt": 10}), true),
+        (json!({"event": "A", "count": {"gte": 1, "lt": 3}}), false),
+        (json!({"event": "A", "count": {"gte": 1, "lt": 4}}), true),
+        (json!({"event": "A", "sum": "x", "gt": 6, "lte": 7}), true),
+        (json!({"event": "A", "where": [{"property": "x", "gt": 6, "ne": 7}]}), false),
+    ] {
+        assert_eq!(holds(&condition, &person, 9), expected, "{condition}");
+    }
+}
+
+#[test]
+fn a_mean_that_is_no_decimal_is_the_float_that_it_is_told_as() {
+    let person = person(&[("A", 1, json!({"x": 1})), ("A", 2, json!({"x": 2})), ("A", 3, json!({"x": 2}))]);
+    let mean = 5.0 / 3.0;
+    for (operator, expected) in [("eq", true), ("gte", true), ("lte", true), ("gt", false), ("lt", false)] {
+        assert_eq!(
+            holds(&json!({"event": "A", "avg": "x", operator: mean}), &person, 9),
+            expected,
+            "{operator}"
+        );
+    }
+}
+
+#[test]
+fn samples_part_everybody_into_ranges() {
+    let mut inside = 0;
+    for n in 0..1_000_u128 {
+        let id = crate::ProfileId::from_uuid(uuid::Uuid::from_u128(n));
+        let person = History { profile: Some(id), ..History::default() };
+        let within =
+            |from: u32, to: u32| holds(&json!({"sample": {"salt": "s", "from": from, "to": to}}), &person, 0);
+        assert!(within(0, 100) && within(0, 10) != within(10, 100));
+        inside += u32::from(within(0, 10));
+    }
+    assert!((50..150).contains(&inside), "{inside} of 1,000 in 10 percent");
+}
+
+#[test]
 fn builders_mean_what_their_json_means() {
     let time = second(1_714_564_800);
     for (built, json) in [
@@ -309,6 +468,16 @@ fn builders_mean_what_their_json_means() {
         (has_trait("x").gt(time), json!({"trait": "x", "gt": time})),
         (has_trait("x").not_in([1, 2]), json!({"trait": "x", "not_in": [1, 2]})),
         (has_trait("x").into(), json!({"trait": "x", "exists": true})),
+        (has_trait("x").range(1..), json!({"trait": "x", "gte": 1})),
+        (has_trait("x").range(1..=5), json!({"trait": "x", "lte": 5, "gte": 1})),
+        (in_segment("vip"), json!({"segment": "vip"})),
+        (has_tag("polar"), json!({"tag": "polar"})),
+        (
+            sequence([did("A").where_property("x").eq(1), did_not("C"), did("B")]).allowing_ties(),
+            json!({"sequence": [
+                {"event": "A", "where": [{"property": "x", "eq": 1}]}, {"not": {"event": "C"}}, {"event": "B"}
+            ], "strictly_increasing": false}),
+        ),
         (
             not(any([is_known(), has_identifier("email")])),
             json!({"not": {"any": [{"known": true}, {"identifier": "email"}]}}),
@@ -325,10 +494,23 @@ fn what_makes_no_sense_can_be_built_but_not_defined() {
         (is_known().within(days(1)), "within: refines what somebody did, begin with did(…)"),
         (all([has_trait("x").eq(1).at_least(2)]), "at_least: refines what somebody did, begin with did(…)"),
         (any([has_trait("x").eq(f64::NAN)]), "any[0].eq: null is no value, ask with \"exists\": false"),
+        (is_known().same("x"), "same: refines a sequence"),
+        (did("A").held_for(days(1)), "held_for: refines the comparison of a trait"),
+        (
+            sequence([did("A").at_least(2)]),
+            "sequence: a step is an event with a name and properties, or such a one that must not come",
+        ),
+        (sequence([]), "sequence: must not be empty"),
+        (
+            has_account(did("A")),
+            "account.event: an account has traits only, expected one of all, any, not, trait",
+        ),
+        (in_sample("x", 5.0, f64::NAN), "sample.to: expected a number, found null"),
+        (did("A").in_periods(1, 7, days(0)), "periods.every: must be longer than zero"),
         (did(""), "event: must not be empty"),
         (did("A").within(days(0)), "within: must be longer than zero"),
         (has_identifier(""), "identifier: must not be empty"),
-        ((0..10_000).fold(is_known(), |inner, _| not(inner)), "nested deeper than 60 conditions"),
+        ((0..10_000).fold(is_known(), |inner, _| not(inner)), "nested deeper than 128 conditions"),
     ] {
         assert_eq!(built.check().unwrap_err().to_string(), reason);
     }
@@ -349,7 +531,7 @@ fn segments_have_a_name_and_read_back_what_they_write() {
         (json!({"name": "x"}), "missing \"condition\""),
         (
             json!({"name": "x", "condition": {"all": [{}]}, "size": 1}),
-            "unknown member \"size\", expected one of name, condition",
+            "unknown member \"size\", expected one of name, condition, live, members",
         ),
         (
             json!({"name": "x", "condition": {"not": {"known": 1}}}),
@@ -501,6 +683,15 @@ fn condition() -> BoxedStrategy<Condition> {
         1 => (path(), 1..40_u32).prop_map(|(path, n)| has_trait(path).older_than(seconds(n))),
         1 => arbitrary::<bool>().prop_map(Condition::Known),
         1 => Just(has_identifier("email")),
+        2 => (path(), op(), 1..40_u32).prop_map(|(path, op, n)| apply(has_trait(path), op).held_for(seconds(n))),
+        1 => (path(), 1..400_u32).prop_map(|(path, n)| has_trait(path).anniversary_within(n)),
+        1 => (path(), -3..3_i64, 0..4_i64).prop_map(|(path, n, more)| has_trait(path).range(n..=n + more)),
+        3 => sequences(),
+        1 => (0..4_u64, 0..4_u64, 1..9_u32).prop_map(|(n, more, every)| did("A").in_periods(n, n + more + 1, seconds(every))),
+        1 => prop_oneof![Just("s"), Just("t")].prop_map(in_segment),
+        1 => prop_oneof![Just("s"), Just("t")].prop_map(has_tag),
+        1 => (path(), op()).prop_map(|(path, op)| has_account(apply(has_trait(path), op))),
+        1 => (0..50_u32, 1..50_u32).prop_map(|(from, more)| in_sample("x", from.into(), (from + more).into())),
     ];
     leaf.prop_recursive(4, 12, 3, |inner| {
         prop_oneof![
@@ -510,6 +701,117 @@ fn condition() -> BoxedStrategy<Condition> {
         ]
     })
     .boxed()
+}
+
+fn sequences() -> BoxedStrategy<Condition> {
+    let step = || {
+        let filter = prop::option::weighted(0.2, op());
+        (prop_oneof![Just("A"), Just("B"), Just("AB"), Just("A*")], filter).prop_map(|(name, filter)| {
+            match filter {
+                Some(op) => apply(did(name).where_property("n"), op),
+                None => did(name),
+            }
+        })
+    };
+    let steps = prop::collection::vec((step(), prop::bool::weighted(0.3)), 1..5);
+    (steps, prop::option::of(1..40_u32), arbitrary::<bool>(), arbitrary::<bool>())
+        .prop_map(|(steps, within, same, ties)| {
+            let mut first = true;
+            let steps: Vec<Condition> = steps
+                .into_iter()
+                .map(
+                    |(step, forbidden)| {
+                        if forbidden && !std::mem::take(&mut first) { not(step) } else { step }
+                    },
+                )
+                .collect();
+            let open_end = matches!(steps.last(), Some(Condition::Not(_)));
+            let mut built = sequence(steps);
+            if let Some(span) = within.or(open_end.then_some(9)) {
+                built = built.within(seconds(span));
+            }
+            built = if same { built.same("s") } else { built };
+            if ties { built.allowing_ties() } else { built }
+        })
+        .boxed()
+}
+
+/// Whether a sequence has come about, found by trying every choice of events.
+fn naive_sequence(condition: &SequenceCondition, events: &[PastEvent], now: Timestamp) -> bool {
+    fn choose(
+        condition: &SequenceCondition,
+        events: &[PastEvent],
+        now: Timestamp,
+        chosen: &mut Vec<usize>,
+    ) -> bool {
+        let positive: Vec<usize> =
+            (0..condition.steps.len()).filter(|n| !condition.steps[*n].forbidden).collect();
+        let key = |place: usize| {
+            let path = condition.same.as_ref()?;
+            let mut found = None;
+            path.any(&events[place].properties, |value| {
+                found = value.filter(|value| !value.is_null()).cloned();
+                true
+            });
+            found
+        };
+        let alike = |a: usize, b: usize| {
+            condition.same.is_none()
+                || key(a).zip(key(b)).is_some_and(|(a, b)| {
+                    let a = crate::value::Comparable::of(&a, false).unwrap();
+                    a.order(&crate::value::Comparable::of(&b, false).unwrap()).is_eq()
+                })
+        };
+        // Whether one event is after another, as far as the sequence is concerned.
+        let after = |a: usize, b: usize| {
+            if condition.strictly_increasing { events[b].at > events[a].at } else { b > a }
+        };
+        let Some(&step) = positive.get(chosen.len()) else {
+            let (first, last) = (chosen[0], chosen[chosen.len() - 1]);
+            let trailing = &condition.steps[positive[positive.len() - 1] + 1..];
+            let Some(within) = condition.within.filter(|_| !trailing.is_empty()) else { return true };
+            let end = events[first].at.after(within);
+            let undone = (0..events.len()).any(|place| {
+                after(last, place)
+                    && events[place].at <= end
+                    && alike(first, place)
+                    && trailing.iter().any(|step| step.event.fits(&events[place]))
+            });
+            return !undone && end < now;
+        };
+        (0..events.len()).any(|place| {
+            let fits = condition.steps[step].event.fits(&events[place])
+                && (condition.same.is_none() || key(place).is_some());
+            let fits = fits
+                && match chosen[..] {
+                    [] => true,
+                    [first] | [first, ..] => {
+                        let last = chosen[chosen.len() - 1];
+                        let previous = positive[chosen.len() - 1];
+                        let between = &condition.steps[previous + 1..step];
+                        let forbidden = (0..events.len()).any(|other| {
+                            after(last, other)
+                                && after(other, place)
+                                && alike(first, other)
+                                && between.iter().any(|step| step.event.fits(&events[other]))
+                        });
+                        after(last, place)
+                            && alike(first, place)
+                            && !forbidden
+                            && condition
+                                .within
+                                .is_none_or(|within| events[place].at <= events[first].at.after(within))
+                    }
+                };
+            fits && {
+                chosen.push(place);
+                let found = choose(condition, events, now, chosen);
+                chosen.pop();
+                found
+            }
+        })
+    }
+    choose(condition, events, now, &mut Vec::new())
 }
 
 fn members() -> BoxedStrategy<Value> {
@@ -522,10 +824,24 @@ fn members() -> BoxedStrategy<Value> {
 fn history() -> BoxedStrategy<History> {
     let name = prop_oneof![Just("A"), Just("B"), Just("AB")];
     let events = prop::collection::vec((name, 0..60_i64, members()), 0..12);
-    (events, members(), arbitrary::<bool>())
-        .prop_map(|(events, traits, email)| {
+    let verdict = || (arbitrary::<bool>(), prop::option::of(100..200_i64));
+    let past = prop::collection::vec((0..60_i64, value()), 0..4);
+    (events, members(), arbitrary::<bool>(), (verdict(), verdict()), past, members())
+        .prop_map(|(events, traits, email, (member, tagged), mut past, account)| {
             let mut person = person(&events);
             person.traits = traits.as_object().cloned().unwrap_or_default();
+            past.sort_by_key(|(at, _)| *at);
+            past.dedup_by_key(|(at, _)| *at);
+            let mut past: Vec<_> = past.into_iter().map(|(at, value)| (second(at), value)).collect();
+            // What stands last is what stands.
+            past.push((second(60), person.traits["n"].clone()));
+            person.past.insert("n".into(), past);
+            let verdict = |(holds, until): (bool, Option<i64>)| Verdict::until(holds, until.map(second));
+            person.segments.insert("s".into(), verdict(member));
+            person.tags.insert("t".into(), verdict(tagged));
+            let traits = account.as_object().cloned().unwrap_or_default();
+            person.accounts = vec![History { traits, ..History::default() }];
+            person.profile = Some(crate::ProfileId::from_uuid(uuid::Uuid::from_u128(7)));
             person.namespaces = if email { vec![Namespace::EMAIL] } else { vec![Namespace::DEVICE_ID] };
             person
         })
@@ -539,7 +855,7 @@ fn naive_count(condition: &EventCondition, person: &History, now: Timestamp) -> 
         let alone = EventCondition {
             window: Window::Ever,
             first_time: false,
-            count: Some(CountTest::Eq(1)),
+            count: vec![CountTest::Eq(1)],
             aggregate: None,
             ..condition.clone()
         };
@@ -577,8 +893,13 @@ proptest! {
         let verdict = evaluate(&condition, &person, second(now));
         let end = verdict.until.unwrap_or(second(now + 120));
         prop_assert!(end > second(now));
-        prop_assert!(verdict.until.is_none() || condition.needs().time());
-        let instants = (now..).map(second).take_while(|at| *at < end);
+        let rests = condition.needs().segments().chain(condition.needs().tags()).count() > 0;
+        prop_assert!(verdict.until.is_none() || condition.needs().time() || rests);
+        // A year of seconds is too many.
+        let instants = (now..now + 150).map(second).take_while(|at| *at < end);
+        // The standings to others that are given here stand until 100 at least.
+        let end = if rests { end.min(second(100)) } else { end };
+        let instants = instants.take_while(|at| *at < end);
         for at in instants.chain([Timestamp::from_micros(end.as_micros() - 1)]) {
             prop_assert_eq!(evaluate(&condition, &person, at).holds, verdict.holds, "at {}", at);
         }
@@ -593,9 +914,20 @@ proptest! {
         let Condition::Event(mut event) = condition else { unreachable!() };
         event.aggregate = None;
         let count = naive_count(&event, &person, second(now));
-        let expected = event.count.map_or(count > 0, |test| test.fits(count));
+        let expected = if event.count.is_empty() { count > 0 } else { event.count.iter().all(|test| test.fits(count)) };
         let verdict = evaluate(&Condition::Event(event), &person, second(now));
         prop_assert_eq!(verdict.holds, expected, "{} events", count);
+    }
+
+    #[test]
+    fn a_sequence_is_found_if_any_choice_of_events_makes_one(
+        condition in sequences(),
+        person in history(),
+        now in 0..100_i64,
+    ) {
+        let Condition::Sequence(sequence) = &condition else { unreachable!() };
+        let expected = naive_sequence(sequence, &person.events, second(now));
+        prop_assert_eq!(evaluate(&condition, &person, second(now)).holds, expected);
     }
 
     #[test]
@@ -604,6 +936,21 @@ proptest! {
         let mut less = person.clone();
         less.events.retain(|event| needs.wants_event(&event.name));
         less.traits = less.traits.into_iter().filter(|(name, _)| needs.wants_trait(name)).collect();
+        less.past.retain(|name, _| needs.wants_past(name));
+        less.segments.retain(|name, _| needs.segments().any(|other| other == name));
+        less.tags.retain(|name, _| needs.tags().any(|other| other == name));
+        if !needs.accounts() {
+            less.accounts.clear();
+        }
+        for account in &mut less.accounts {
+            account.traits = std::mem::take(&mut account.traits)
+                .into_iter()
+                .filter(|(name, _)| needs.wants_account_trait(name))
+                .collect();
+        }
+        if !needs.profile() {
+            less.profile = None;
+        }
         if !needs.identifiers() {
             less.namespaces.clear();
         }

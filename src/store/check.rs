@@ -49,7 +49,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 15] = [
+const INVARIANTS: [Invariant; 18] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -129,6 +129,27 @@ const INVARIANTS: [Invariant; 15] = [
         table: "standings",
         broken: "members of segments whose profile was merged into another",
         count: "SELECT count(*) FROM standings JOIN profiles USING (profile) WHERE merged_into IS NOT NULL",
+    },
+    Invariant {
+        table: "list_members",
+        broken: "lists with identifiers that are not there",
+        count: "SELECT count(*) FROM list_members WHERE node >= (SELECT count(*) FROM identifiers)",
+    },
+    Invariant {
+        table: "given_tags",
+        broken: "tags given to identifiers that are not there",
+        count: "SELECT count(*) FROM given_tags WHERE node >= (SELECT count(*) FROM identifiers)",
+    },
+    Invariant {
+        table: "segment_changes",
+        broken: "members of live segments of whom the journal says otherwise",
+        count: "SELECT (SELECT count(*) FROM (SELECT g.name, s.profile FROM standings s JOIN segments g USING (segment) WHERE s.member = 1
+                    EXCEPT SELECT segment, profile FROM (SELECT segment, profile, entered, max(change)
+                    FROM segment_changes GROUP BY profile, segment) WHERE entered = 1))
+                + (SELECT count(*) FROM (SELECT segment, profile FROM (SELECT segment, profile, entered, max(change)
+                    FROM segment_changes GROUP BY profile, segment) WHERE entered = 1
+                    EXCEPT SELECT g.name, s.profile FROM standings s JOIN segments g USING (segment)
+                    WHERE s.member = 1))",
     },
     Invariant {
         table: "assumed_user_ids",

@@ -1,7 +1,9 @@
 //! What is kept, in one SQLite file. This module knows SQL and no rules.
 
+mod changes;
 mod check;
 mod decisions;
+mod definitions;
 mod devices;
 mod events;
 mod file;
@@ -16,6 +18,8 @@ mod replay;
 mod segments;
 mod traits;
 
+pub use changes::ChangeCause;
+pub(crate) use changes::KeptChange;
 pub use check::{Problem, Stats};
 pub(crate) use decisions::{Decided, Of};
 pub(crate) use events::{NewEvent, StoredEvent, Visited};
@@ -23,7 +27,7 @@ pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
-pub(crate) use segments::Standing;
+pub(crate) use segments::{KeptSegment, Standing};
 pub(crate) use traits::Assertion;
 
 use std::cell::RefCell;

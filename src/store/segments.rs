@@ -14,14 +14,37 @@ pub(crate) struct Standing {
     pub(crate) wake: Option<Timestamp>,
 }
 
+/// A segment's definition as it is kept.
+#[derive(Debug)]
+pub(crate) struct KeptSegment {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    /// JSON; `None` of a list.
+    pub(crate) condition: Option<String>,
+    pub(crate) live: bool,
+}
+
 impl Db {
-    /// Stores a definition under its name, in place of one of that name, and gives its number. Nobody is a
-    /// member yet.
-    pub(crate) fn put_segment(&self, name: &str, condition: &str, now: Timestamp) -> Result<i64> {
-        self.remove_segment(name)?;
-        let sql = "INSERT INTO segments (name, condition, defined_at) VALUES (?1, ?2, ?3)";
-        self.conn.execute(sql, params![name, condition, now.as_micros()])?;
-        Ok(self.conn.last_insert_rowid())
+    /// Stores a definition under its name, in place of one of that name, and gives its number. Of a list there is no
+    /// condition, and nobody is on it yet.
+    pub(crate) fn put_segment(
+        &self,
+        name: &str,
+        condition: Option<&str>,
+        live: bool,
+        now: Timestamp,
+    ) -> Result<i64> {
+        let sql = "INSERT INTO segments (name, condition, live, defined_at) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (name) DO UPDATE SET condition = excluded.condition, live = excluded.live,
+                   defined_at = excluded.defined_at";
+        self.conn.execute(sql, params![name, condition, live, now.as_micros()])?;
+        let mut select = self.conn.prepare_cached("SELECT segment FROM segments WHERE name = ?1")?;
+        let number = select.query_row([name], |row| row.get(0))?;
+        for sql in ["DELETE FROM list_members WHERE segment = ?1", "DELETE FROM standings WHERE segment = ?1"]
+        {
+            self.conn.prepare_cached(sql)?.execute([number])?;
+        }
+        Ok(number)
     }
 
     /// Removes a definition. False if there is none of that name.
@@ -29,11 +52,18 @@ impl Db {
         Ok(self.conn.execute("DELETE FROM segments WHERE name = ?1", [name])? > 0)
     }
 
-    /// All definitions: (number, name, condition as JSON), by name.
-    pub(crate) fn segments(&self) -> Result<Vec<(i64, String, String)>> {
+    /// All definitions, by name.
+    pub(crate) fn segments(&self) -> Result<Vec<KeptSegment>> {
         let mut select =
-            self.conn.prepare_cached("SELECT segment, name, condition FROM segments ORDER BY name")?;
-        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            self.conn.prepare_cached("SELECT segment, name, condition, live FROM segments ORDER BY name")?;
+        let rows = select.query_map([], |row| {
+            Ok(KeptSegment {
+                number: row.get(0)?,
+                name: row.get(1)?,
+                condition: row.get(2)?,
+                live: row.get(3)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -57,11 +87,13 @@ impl Db {
         Ok(())
     }
 
-    /// Whose standing time may have changed by `now`: (profile, segment).
-    pub(crate) fn woken(&self, now: Timestamp) -> Result<Vec<(ProfileNo, i64)>> {
+    /// Whose standing time may have changed by `now`: (profile, segment, since when).
+    pub(crate) fn woken(&self, now: Timestamp) -> Result<Vec<(ProfileNo, i64, Timestamp)>> {
         let mut select =
-            self.conn.prepare_cached("SELECT profile, segment FROM standings WHERE wake <= ?1")?;
-        let rows = select.query_map([now.as_micros()], |row| Ok((ProfileNo(row.get(0)?), row.get(1)?)))?;
+            self.conn.prepare_cached("SELECT profile, segment, wake FROM standings WHERE wake <= ?1")?;
+        let rows = select.query_map([now.as_micros()], |row| {
+            Ok((ProfileNo(row.get(0)?), row.get(1)?, Timestamp::from_micros(row.get(2)?)))
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -77,12 +109,6 @@ impl Db {
             "SELECT p.founder FROM standings s JOIN profiles p USING (profile) WHERE s.segment = ?1 AND s.member = 1",
         )?;
         Ok(select.query_map([segment], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// How many members a segment has.
-    pub(crate) fn count_members(&self, segment: i64) -> Result<u64> {
-        let sql = "SELECT count(*) FROM standings WHERE segment = ?1 AND member = 1";
-        Ok(self.conn.prepare_cached(sql)?.query_row([segment], |row| row.get(0))?)
     }
 
     /// The names of the segments that a profile is a member of, sorted.

@@ -8,24 +8,38 @@ use super::{Object, nfc};
 
 /// The names of members, from the outside in: `address.city`.
 ///
-/// A path reaches through arrays on its way: `products.sku` is the `sku` of each of the `products`.
+/// A path reaches through arrays on its way: `products.sku` is the `sku` of each of the `products`. A member whose own
+/// name has dots goes before the path that its name spells.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct DottedPath(Box<[Box<str>]>);
+pub(crate) struct DottedPath {
+    text: Box<str>,
+    /// Where in the text each name ends.
+    ends: Box<[usize]>,
+}
 
 impl DottedPath {
     /// The path that `text` is, split at its dots.
     pub(crate) fn new(text: &str) -> Self {
-        Self(nfc(text).split('.').map(Into::into).collect())
+        let text: Box<str> = nfc(text).into();
+        let dots = text.match_indices('.').map(|(place, _)| place);
+        let ends = dots.chain([text.len()]).collect();
+        Self { text, ends }
     }
 
     /// Whether every name of the path has at least one character.
     pub(crate) fn is_valid(&self) -> bool {
-        self.0.iter().all(|name| !name.is_empty())
+        self.text.split('.').all(|name| !name.is_empty())
     }
 
-    /// The name of the outermost member.
-    pub(crate) fn root(&self) -> &str {
-        self.0.first().map_or("", |name| name)
+    /// The text of the names from one place to another.
+    fn names(&self, from: usize, to: usize) -> &str {
+        let start = if from == 0 { 0 } else { self.ends[from - 1] + 1 };
+        &self.text[start..self.ends[to - 1]]
+    }
+
+    /// The names that the outermost member may have, the longest first: `address.city` and `address`.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &str> {
+        self.ends.iter().rev().map(|end| &self.text[..*end])
     }
 
     /// Whether `visit` says yes to any of the values that the path reaches in `object`, in order. It is given
@@ -35,36 +49,53 @@ impl DottedPath {
         object: &'v Object,
         mut visit: impl FnMut(Option<&'v Value>) -> bool,
     ) -> bool {
-        any_member(object, &self.0, &mut visit)
+        self.any_member(object, 0, &mut visit)
     }
-}
 
-fn any_member<'v>(
-    object: &'v Object,
-    path: &[Box<str>],
-    visit: &mut impl FnMut(Option<&'v Value>) -> bool,
-) -> bool {
-    match path.split_first() {
-        None => visit(None),
-        Some((name, rest)) => match member(object, name) {
+    /// The same, beginning with a value that was found under the one of the [`roots`](Self::roots) that has so many
+    /// bytes.
+    pub(crate) fn any_below<'v>(
+        &self,
+        value: &'v Value,
+        root: &str,
+        mut visit: impl FnMut(Option<&'v Value>) -> bool,
+    ) -> bool {
+        let from =
+            self.ends.iter().position(|end| *end == root.len()).map_or(self.ends.len(), |place| place + 1);
+        self.any_value(value, from, &mut visit)
+    }
+
+    fn any_member<'v>(
+        &self,
+        object: &'v Object,
+        from: usize,
+        visit: &mut impl FnMut(Option<&'v Value>) -> bool,
+    ) -> bool {
+        let found = (from + 1..=self.ends.len())
+            .rev()
+            .find_map(|to| member(object, self.names(from, to)).map(|value| (value, to)));
+        match found {
+            Some((value, to)) => self.any_value(value, to, visit),
             None => visit(None),
-            Some(value) => any_value(value, rest, visit),
-        },
+        }
     }
-}
 
-fn any_value<'v>(
-    value: &'v Value,
-    rest: &[Box<str>],
-    visit: &mut impl FnMut(Option<&'v Value>) -> bool,
-) -> bool {
-    if rest.is_empty() {
-        return visit(Some(value));
-    }
-    match value {
-        Value::Object(object) => any_member(object, rest, visit),
-        Value::Array(items) if !items.is_empty() => items.iter().any(|item| any_value(item, rest, visit)),
-        _ => visit(None),
+    fn any_value<'v>(
+        &self,
+        value: &'v Value,
+        from: usize,
+        visit: &mut impl FnMut(Option<&'v Value>) -> bool,
+    ) -> bool {
+        if from == self.ends.len() {
+            return visit(Some(value));
+        }
+        match value {
+            Value::Object(object) => self.any_member(object, from, visit),
+            Value::Array(items) if !items.is_empty() => {
+                items.iter().any(|item| self.any_value(item, from, visit))
+            }
+            _ => visit(None),
+        }
     }
 }
 
@@ -76,13 +107,7 @@ fn member<'v>(object: &'v Object, name: &str) -> Option<&'v Value> {
 
 impl fmt::Display for DottedPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, name) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(".")?;
-            }
-            f.write_str(name)?;
-        }
-        Ok(())
+        f.write_str(&self.text)
     }
 }
 
@@ -105,6 +130,8 @@ mod tests {
             "address": {"city": "Lima", "none": null},
             "orders": [{"items": [{"sku": "a"}, {"sku": "b"}]}, {"items": []}, {"items": [[{"sku": "c"}]]}, 7],
             "e\u{301}": 1,
+            "a.b": {"c": 1, "d.e": 2},
+            "a": {"b": {"c": 3, "f": 4}},
         });
         for (path, expected) in [
             ("city", json!(["Wuhan"])),
@@ -115,6 +142,9 @@ mod tests {
             ("absent.x", json!(["missing"])),
             ("orders.items.sku", json!(["a", "b", "missing", "c", "missing"])),
             ("é", json!([1])),
+            ("a.b.c", json!([1])),
+            ("a.b.d.e", json!([2])),
+            ("a.b.f", json!(["missing"])),
         ] {
             let mut seen = Vec::new();
             let missing = json!("missing");

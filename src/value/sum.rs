@@ -107,7 +107,13 @@ impl Sum {
     pub(crate) fn over(&self, count: u64) -> Option<Num> {
         match self.number() {
             _ if count == 0 => None,
-            Num::Mean { millionths, .. } => Some(Num::Mean { millionths, over: count }),
+            // A mean that is no decimal is the float nearest to it, as it is told and as definitions can spell it.
+            Num::Mean { millionths, .. } if millionths % i128::from(count) != 0 => {
+                Some(Num::Float(Num::Mean { millionths, over: count }.as_f64()))
+            }
+            Num::Mean { millionths, .. } => {
+                Some(Num::Mean { millionths: millionths / i128::from(count), over: 1 })
+            }
             number => Some(Num::Float(number.as_f64() / count as f64)),
         }
     }

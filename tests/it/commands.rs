@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod graph;
+mod segments;
 mod session;
 mod shell;
 
@@ -343,21 +344,34 @@ fn requests_that_are_not_understood_say_which_member_is_wrong_and_end_nothing() 
         (r#"{"do":"quarantine","replay":true,"purge":true}"#, "bad_request", "replay, purge: "),
         (r#"{"do":"quarantine","purge":"yes"}"#, "bad_request", "purge: expected a boolean, found a string"),
         (r#"{"do":"preview"}"#, "bad_request", "condition: missing"),
+        (r#"{"do":"define","segment":{"name":"a","condition":{"all":[]},"live":1}}"#, "definition", "live: "),
         (
-            r#"{"do":"define","segment":{"name":"a","condition":{"all":[]},"live":1}}"#,
-            "bad_request",
-            "segment.live: ",
+            r#"{"do":"define","segment":{"name":"a","members":["u1"]}}"#,
+            "not_an_id",
+            "not an identifier and not a profile id",
         ),
         (
-            r#"{"do":"define","segment":{"name":"a","condition":{"all":[]},"live":false}}"#,
-            "unsupported",
-            "segment.live: ",
+            r#"{"do":"define","segment":{"name":"a","condition":{"trait":"x","eq":1,"eq":2}}}"#,
+            "definition",
+            "condition.eq: given twice",
         ),
         (
-            r#"{"do":"define","segment":{"name":"a","members":["user_id:u1"]}}"#,
-            "unsupported",
-            "segment.members: ",
+            r#"{"do":"define","segment":{"name":"a","condition":{"segment":"b"}}}"#,
+            "definition",
+            "segment: no segment is named \"b\"",
         ),
+        (r#"{"do":"why","id":"user_id:u1"}"#, "bad_request", "name, condition: one of them"),
+        (r#"{"do":"why","id":"user_id:u1","name":"a"}"#, "unknown_segment", "no segment is named"),
+        (r#"{"do":"add","name":"a","ids":["user_id:u1"]}"#, "unknown_segment", "no segment is named"),
+        (r#"{"do":"define_trait","trait":{"name":"a","event":"A"}}"#, "definition", "nothing is worked out"),
+        (
+            r#"{"do":"define_trait","trait":{"name":"a","event":"A","summ":"x"}}"#,
+            "definition",
+            "unknown member",
+        ),
+        (r#"{"do":"define_tag","tag":{"name":"a"}}"#, "definition", "missing \"condition\""),
+        (r#"{"do":"policy","trait":"a","policy":"lates"}"#, "definition", "policy: unknown policy"),
+        (r#"{"do":"undefine","trait":"a"}"#, "bad_request", "no trait is named"),
         (
             r#"{"do":"define","segment":{"name":"a","condition":{"all":[]},"x":1}}"#,
             "definition",

@@ -11,6 +11,7 @@ mod identity;
 mod ingest;
 mod layers;
 mod limits;
+mod live;
 mod model;
 mod real_data;
 mod reference;

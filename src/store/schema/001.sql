@@ -195,12 +195,55 @@ CREATE TABLE assumed_user_ids (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX assumed_user_ids_by_event ON assumed_user_ids (event);
 
+-- What is worked out of the log by definitions of the application, as JSON: computed traits, rules for tags, and which
+-- of several values of a trait wins.
+CREATE TABLE definitions (
+    kind       TEXT NOT NULL CHECK (kind IN ('trait', 'tag', 'policy')),
+    name       TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- A segment without a condition is a list that is kept by hand. One that is not live has no standings.
 CREATE TABLE segments (
     segment    INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
-    condition  TEXT NOT NULL,
-    defined_at INTEGER NOT NULL
+    condition  TEXT,
+    live       INTEGER NOT NULL CHECK (live IN (0, 1)),
+    defined_at INTEGER NOT NULL,
+    CHECK (live = 1 OR condition IS NOT NULL)
 ) STRICT;
+
+-- Lists and tags by hand name identifiers, so that they stay with whoever holds those through joins and splits.
+CREATE TABLE list_members (
+    segment INTEGER NOT NULL REFERENCES segments ON DELETE CASCADE,
+    node    INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (segment, node)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX list_members_by_node ON list_members (node);
+
+CREATE TABLE given_tags (
+    node    INTEGER NOT NULL,
+    tag     TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    expires INTEGER,
+    PRIMARY KEY (node, tag)
+) STRICT, WITHOUT ROWID;
+
+-- Who entered and left which live segment, when, and why. The latest row of a profile and a segment says whether it is a
+-- member; rows outlive the segment, which they therefore name.
+CREATE TABLE segment_changes (
+    change     INTEGER PRIMARY KEY AUTOINCREMENT,
+    segment    TEXT NOT NULL,
+    profile    INTEGER NOT NULL,
+    entered    INTEGER NOT NULL CHECK (entered IN (0, 1)),
+    at         INTEGER NOT NULL,
+    cause      TEXT NOT NULL,
+    message_id TEXT,
+    trait      TEXT
+) STRICT;
+CREATE INDEX segment_changes_by_member ON segment_changes (profile, segment, change);
 
 -- How profiles stand to segments: one row where somebody is a member, or where time alone may change it.
 CREATE TABLE standings (
