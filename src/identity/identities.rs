@@ -104,10 +104,16 @@ impl Identities {
                 Step::Join(a, b) => self.partition.union(a, b),
                 Step::Assign(node, profile) => self.partition.assign(node, profile),
                 Step::Release(nodes) => {
+                    for node in &nodes {
+                        if let Some(day) = self.days.get_mut(node.index()) {
+                            *day = Day::NEVER;
+                        }
+                    }
                     self.partition.release(&nodes);
                     self.large.retain(|root, _| self.partition.root(*root).is_some());
                 }
                 Step::ReleaseAll => {
+                    self.days.clear();
                     self.partition = Partition::dormant(self.interner.len());
                     self.large.clear();
                 }

@@ -102,6 +102,7 @@ const KINDS: [&str; 13] = [
     "days_since_last",
     "lifecycle",
 ];
+const EVENTS_ONLY: &str = "expected events, narrowed down by properties and a window";
 /// The members that say which events count.
 const EVENTS: [&str; 7] = ["event", "where", "within", "ending", "from", "until", "first_time"];
 
@@ -123,7 +124,7 @@ impl ComputedTrait {
                 Ok(*event)
             }
             Condition::Misbuilt(reason) => Err(reason),
-            _ => Err("begin with did(…), a window and properties".into()),
+            _ => Err(EVENTS_ONLY.into()),
         };
         Self { name: nfc(name).into_owned(), of, kind }
     }
@@ -214,13 +215,7 @@ impl ComputedTrait {
         let get = |name| definition.get(name).ok_or_else(|| at.error(format!("missing {name:?}")));
         let name = non_empty(get("name")?, &at.member("name"))?;
         check_name(name)?;
-        get("event")?;
-        let events: Object = definition
-            .iter()
-            .filter(|(name, _)| EVENTS.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let of = read_event::event(&events, &at, 1)?;
+        let of = events(definition, get("event")?, &at)?;
         let mut kinds = KINDS.iter().filter(|name| definition.contains_key(**name));
         let Some(kind) = kinds.next() else {
             return Err(at.error(format!("nothing is worked out, expected one of {}", KINDS.join(", "))));
@@ -381,6 +376,33 @@ fn values<'e>(
     values
 }
 
+/// Which events count: `event` is a name, or a whole condition that the members beside it narrow down.
+fn events(definition: &Object, event: &Value, at: &At<'_>) -> Result<EventCondition> {
+    let here = at.member("event");
+    let whole = match event.as_object() {
+        None => Object::new(),
+        Some(whole) if !whole.contains_key("event") => return Err(here.error("missing \"event\"")),
+        Some(whole) => {
+            let read = read_event::event(whole, &here, 1)?;
+            if !read.count.is_empty() || read.aggregate.is_some() || read.periods.is_some() {
+                return Err(here.error(EVENTS_ONLY));
+            }
+            whole.clone()
+        }
+    };
+    let mut merged = whole.clone();
+    for (name, value) in definition.iter().filter(|(name, _)| EVENTS.contains(&name.as_str())) {
+        if name == "event" && event.is_object() {
+            continue;
+        }
+        if whole.contains_key(name) {
+            return Err(at.member(name).error("given twice, here and in \"event\""));
+        }
+        merged.insert(name.clone(), value.clone());
+    }
+    read_event::event(&merged, at, 1)
+}
+
 fn read_kind(kind: &str, value: &Value, as_number: bool, at: &At<'_>) -> Result<Kind> {
     let flag = |kind| if bool(value, at)? { Ok(kind) } else { Err(at.error("expected true")) };
     if let Some((_, aggregate)) = AGGREGATES.iter().find(|(name, _)| *name == kind) {
@@ -457,6 +479,10 @@ mod tests {
             let text = computed.to_value().to_string();
             assert_eq!(ComputedTrait::from_json(&text).unwrap(), computed, "{text}");
         }
+        let whole = json!({"name": "t", "event": {"event": "A", "where": [{"property": "x", "gt": 1}]}, "within": "7d",
+            "count": true});
+        let flat = json!({"name": "t", "event": "A", "where": [{"property": "x", "gt": 1}], "within": "1w", "count": true});
+        assert_eq!(ComputedTrait::from_value(&whole).unwrap().to_value(), flat);
         let as_number = json!({"name": "t", "event": "A", "sum": "x", "as": "number"});
         assert_eq!(ComputedTrait::from_value(&as_number).unwrap().to_value(), as_number);
     }
@@ -468,6 +494,15 @@ mod tests {
             (json!({"event": "A", "count": true}), "missing \"name\""),
             (json!({"name": "", "event": "A", "count": true}), "name: must not be empty"),
             (json!({"name": "t", "count": true}), "missing \"event\""),
+            (
+                json!({"name": "t", "event": {"event": "A", "within": "1d"}, "within": "2d", "count": true}),
+                "within: given twice, here and in",
+            ),
+            (
+                json!({"name": "t", "event": {"event": "A", "count": {"gte": 1}}, "count": true}),
+                "event: expected events, narrowed down",
+            ),
+            (json!({"name": "t", "event": {"where": []}, "count": true}), "event: missing \"event\""),
             (json!({"name": "t", "event": "A"}), "nothing is worked out, expected one of count, sum"),
             (
                 json!({"name": "t", "event": "A", "sum": "x", "avg": "x"}),
@@ -515,7 +550,7 @@ mod tests {
         let built = ComputedTrait::count("t", crate::is_known());
         assert_eq!(
             built.check().unwrap_err().to_string(),
-            "event: begin with did(…), a window and properties"
+            "event: expected events, narrowed down by properties and a window"
         );
         let twice =
             ComputedTrait::from_json(r#"{"name":"t","event":"A","count":true,"count":true}"#).unwrap_err();

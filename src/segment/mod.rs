@@ -22,6 +22,12 @@
 //! - An event condition may ask for a number of times and for an aggregate; both must hold then.
 //! - An aggregate takes in every value that its path reaches. `sum` and `avg` pass over what is no number; `min` and
 //!   `max` look at the numbers, or if there are none at the times, else the texts, else the booleans.
+//! - A segment that is named must be defined; a tag need not be, as it can be given by hand. An unknown trait is missing.
+//! - Over no events a computed `count` and `sum` are 0 and the rest is missing, as in conditions. `unique_list` is sorted;
+//!   of values that are equally frequent the one that was there first is the most frequent; days are 24 hours, and what
+//!   lies ahead has not happened yet.
+//! - The half-life of a tag makes it weigh less, and takes nobody's tag away.
+//! - A policy is for the traits of people; of an account's traits the latest value stands.
 //! - A window that moves ends at now; without a window, events later than now count too.
 
 mod aggregate;

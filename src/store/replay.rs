@@ -36,7 +36,8 @@ impl Db {
 
     /// Forgets everything that is made from the log but for segments' standings: of all nodes, or of some.
     pub(crate) fn clear_derived(&self, nodes: Option<&[Node]>) -> Result<()> {
-        const OF_NODE: [(&str, &str); 7] = [
+        const OF_NODE: [(&str, &str); 8] = [
+            ("first_days", "node"),
             ("links", "a"),
             ("links", "b"),
             ("traits", "node"),

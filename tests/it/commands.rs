@@ -377,7 +377,7 @@ fn requests_that_are_not_understood_say_which_member_is_wrong_and_end_nothing() 
             "definition",
             "unknown member \"x\"",
         ),
-        (r#"{"do":"funnel","steps":[]}"#, "unsupported", "funnel: "),
+        (r#"{"do":"funnel","steps":[],"within":"1d"}"#, "definition", "steps: "),
         (r#"{"do":"erase","id":"user_id:u1"}"#, "unsupported", "erase: "),
     ] {
         let (found, message) = session.error(request);
