@@ -227,7 +227,9 @@ impl Question for Rfm {
         })?;
         let buyers: Vec<Buyer> = parts.into_iter().flatten().collect();
         let r = scores(&buyers, |a, b| b.recency.cmp(&a.recency));
+        ground.watch.tell(timeline.len() as u64)?;
         let f = scores(&buyers, |a, b| a.frequency.cmp(&b.frequency));
+        ground.watch.tell(timeline.len() as u64)?;
         let m = scores(&buyers, |a, b| a.monetary.order(b.monetary));
         ground.watch.tell(timeline.len() as u64)?;
         let profile = |(place, buyer): (usize, &Buyer)| RfmProfile {

@@ -12,14 +12,14 @@ use serde_json::value::RawValue;
 
 use super::State;
 use super::membership::{self, Live};
-use super::people;
+use super::people::{self, history};
 use crate::analytics::{Audience, Labels, Legend, Reading, Scope, Source, Timeline, Wanted, Watch};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
 use crate::event::Event;
 use crate::identity::{Node, strongest};
 use crate::profile::{Trait, standing};
-use crate::segment::{EventCondition, has_trait, trait_value};
+use crate::segment::{EventCondition, evaluate, has_trait, trait_value};
 use crate::store::{Db, Visited};
 use crate::value::{DottedPath, Object, Value, nfc};
 
@@ -64,6 +64,9 @@ fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<()> {
     }
 }
 
+/// After how many people, or values, whoever asked is heard.
+const OFTEN: usize = 1 << 8;
+
 /// Whom the question is about, by the roots of their sets; `None` for everybody.
 fn audience(
     db: &Db,
@@ -82,7 +85,20 @@ fn audience(
             membership::members(db, identities, &state.segments, live, now)?
         }
         Some(Audience::Condition(condition)) => {
-            membership::matching(db, identities, &state.segments.catalog, condition, now, None)?
+            let catalog = &state.segments.catalog;
+            let needs = catalog.needs(condition);
+            let mut matching = Vec::new();
+            for (place, person) in identities.people().enumerate() {
+                if place % OFTEN == 0 {
+                    watch.tell(0)?;
+                }
+                let mut history = history(db, &person, &needs, catalog, None)?;
+                catalog.complete(&needs, &mut history, now);
+                if evaluate(condition, &history, now).holds {
+                    matching.extend(person.nodes.first());
+                }
+            }
+            matching
         }
     };
     watch.tell(0)?;
@@ -272,10 +288,10 @@ impl<'s> Scan<'s> {
             self.check_properties()?;
         }
         let by_people = match self.scope.by.as_ref().map(|by| &by.source) {
-            Some(Source::Trait(path)) => Some(self.traits(db, path)?),
+            Some(Source::Trait(path)) => Some(self.traits(db, path, watch)?),
             _ => None,
         };
-        let people = if self.wanted.people { self.named() } else { Vec::new() };
+        let people = if self.wanted.people { self.named(watch)? } else { Vec::new() };
         watch.tell(noted as u64)?;
         let legend = Legend {
             count: self.roots.len(),
@@ -312,12 +328,15 @@ impl<'s> Scan<'s> {
     }
 
     /// Of each person the number of the value that a trait has.
-    fn traits(&mut self, db: &Db, path: &DottedPath) -> Result<Vec<u32>> {
+    fn traits(&mut self, db: &Db, path: &DottedPath, watch: &Watch<'_>) -> Result<Vec<u32>> {
         let catalog = &self.state.segments.catalog;
         let mut numbers = vec![0; self.roots.len()];
         if path.roots().any(|name| catalog.traits.contains_key(name)) {
             let needs = catalog.needs(&has_trait(&path.to_string()).exists());
-            for (number, root) in numbers.iter_mut().zip(&self.roots) {
+            for (place, (number, root)) in numbers.iter_mut().zip(&self.roots).enumerate() {
+                if place % OFTEN == 0 {
+                    watch.tell(0)?;
+                }
                 let Some(person) = self.state.identities.person(*root) else { continue };
                 let mut history = people::history(db, &person, &needs, catalog, None)?;
                 catalog.complete(&needs, &mut history, self.now);
@@ -326,14 +345,18 @@ impl<'s> Scan<'s> {
         }
         let mut said: FxHashMap<u32, Vec<(String, Trait)>> = FxHashMap::default();
         let partition = &self.state.identities.partition;
+        let (mut seen, mut stopped) = (0_usize, Ok(()));
         for name in path.roots().filter(|name| !catalog.traits.contains_key(*name)) {
             db.visit_trait(name, |node, value| {
                 let person = partition.root(node).and_then(|root| self.people.get(root.index()).copied());
                 if let Some(person) = person.filter(|person| *person < NOBODY) {
                     said.entry(person).or_default().push((name.to_owned(), value));
                 }
+                seen += 1;
+                if seen % OFTEN == 0 { go_on(watch.tell(0), &mut stopped) } else { ControlFlow::Continue(()) }
             })?;
         }
+        stopped?;
         for (person, said) in said {
             if numbers[person as usize] != 0 {
                 continue;
@@ -355,13 +378,16 @@ impl<'s> Scan<'s> {
     }
 
     /// The name of each person: the strongest identifier.
-    fn named(&self) -> Vec<String> {
+    fn named(&self, watch: &Watch<'_>) -> Result<Vec<String>> {
         let State { identities, rules, .. } = self.state;
-        let name = |root: &Node| {
+        let name = |(place, root): (usize, &Node)| {
+            if place % OFTEN == 0 {
+                watch.tell(self.reading.at.len() as u64)?;
+            }
             let strongest = strongest(identities, rules, identities.partition.members(*root));
-            strongest.map(|node| identities.interner.identifier(node).to_string()).unwrap_or_default()
+            Ok(strongest.map(|node| identities.interner.identifier(node).to_string()).unwrap_or_default())
         };
-        self.roots.iter().map(name).collect()
+        self.roots.iter().enumerate().map(name).collect()
     }
 }
 

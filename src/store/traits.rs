@@ -1,5 +1,7 @@
 //! What events asserted of people and of accounts.
 
+use std::ops::ControlFlow;
+
 use rusqlite::types::Type;
 use rusqlite::{Row, params};
 
@@ -68,8 +70,12 @@ impl Db {
         Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Calls `each` with everything that was asserted of a trait, and of whom, in any order.
-    pub(crate) fn visit_trait(&self, name: &str, mut each: impl FnMut(Node, Trait)) -> Result<()> {
+    /// Calls `each` with everything that was asserted of a trait, and of whom, in any order, until it has seen enough.
+    pub(crate) fn visit_trait(
+        &self,
+        name: &str,
+        mut each: impl FnMut(Node, Trait) -> ControlFlow<()>,
+    ) -> Result<()> {
         let mut select = self.conn.prepare_cached(
             "SELECT t.name, t.value, t.at, t.message_id, s.name, t.node FROM traits t JOIN sources s USING (source)
              WHERE t.name = ?1",
@@ -77,7 +83,9 @@ impl Db {
         let mut rows = select.query([name])?;
         while let Some(row) = rows.next()? {
             let (_, said) = asserted(row)?;
-            each(Node(row.get(5)?), said);
+            if each(Node(row.get(5)?), said).is_break() {
+                break;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod analytics;
 mod graph;
 mod segments;
 mod session;
@@ -378,6 +379,7 @@ fn requests_that_are_not_understood_say_which_member_is_wrong_and_end_nothing() 
             "unknown member \"x\"",
         ),
         (r#"{"do":"funnel","steps":[],"within":"1d"}"#, "definition", "steps: "),
+        (r#"{"do":"consent","id":"user_id:u1"}"#, "unsupported", "consent: "),
         (r#"{"do":"erase","id":"user_id:u1"}"#, "unsupported", "erase: "),
     ] {
         let (found, message) = session.error(request);

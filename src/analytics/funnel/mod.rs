@@ -33,7 +33,7 @@ use crate::value::{Object, Value};
 /// use customerdb::{Cdp, Event, Funnel, Timestamp, did, hours};
 ///
 /// let cdp = Cdp::in_memory()?;
-/// let at = |minute| Timestamp::from_millis(1_714_564_800_000 + minute * 60_000);
+/// let at = |minute: i64| Timestamp::from_millis(1_714_564_800_000 + minute * 60_000);
 /// cdp.ingest([
 ///     Event::track("View").user_id("ann").at(at(0)),
 ///     Event::track("Buy").user_id("ann").at(at(30)),
