@@ -80,10 +80,7 @@ impl By {
     pub(super) fn check(&self) -> Result<()> {
         match &self.source {
             Source::Trait(path) => drop(valid_path(path.clone(), "by.trait")?),
-            Source::Property(place) if place.is_valid() => {}
-            Source::Property(_) => {
-                return Err(DefinitionError::new("by.property", "a name between two dots must not be empty"));
-            }
+            Source::Property(place) => drop(place.clone().check()?),
         }
         match self.top {
             1..=Self::MOST => Ok(()),

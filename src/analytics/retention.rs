@@ -181,7 +181,7 @@ impl Ask for Retention {
         }
         let conditions =
             vec![plain_event(&self.start, "start")?.clone(), plain_event(&self.back, "return")?.clone()];
-        let amount = self.value.as_deref().map(|path| Place::new(path, "value"));
+        let amount = self.value.as_deref().map(|path| Place::checked(path, "value")).transpose()?;
         Ok(Wanted {
             conditions,
             history: self.first_time,

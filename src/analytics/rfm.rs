@@ -111,7 +111,7 @@ impl Ask for Rfm {
 
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
-        let amount = Some(Place::new(&self.value, "value"));
+        let amount = Some(Place::checked(&self.value, "value")?);
         Ok(Wanted { conditions, ordered: self.scope.by.is_some(), people: true, amount, ..Wanted::default() })
     }
 }

@@ -97,7 +97,12 @@ pub(super) fn amount(number: u64) -> String {
 pub(super) fn figure(value: &Value) -> String {
     match (value.as_u64(), value.as_f64()) {
         (Some(whole), _) => amount(whole),
-        (None, Some(float)) if float.fract() != 0.0 => format!("{float:.2}"),
+        (None, Some(float)) if float.fract() != 0.0 => {
+            let text = format!("{:.2}", float.abs());
+            let (whole, places) = text.split_once('.').unwrap_or((&text, ""));
+            let whole = whole.parse().map_or_else(|_| whole.to_owned(), amount);
+            format!("{}{whole}.{places}", if float < 0.0 { "-" } else { "" })
+        }
         _ => value.to_string(),
     }
 }
@@ -148,6 +153,8 @@ mod tests {
         let mut table = Table::new(1).indented("  ");
         table.push(["武汉".to_owned(), amount(1_234_567)]);
         table.push(["Lima\u{7}".to_owned(), percent(0.125)]);
+        let figures = [20_121.094, -0.5, 1e18].map(|float| figure(&Value::from(float)));
+        assert_eq!(figures, ["20,121.09", "-0.50", "1e+18"]);
         assert_eq!(table.to_string(), "  武汉       1,234,567\n  Lima\\u{7}     12.5 %\n");
         assert_eq!(
             (length(None), length(Some(5400.0)), length(Some(0.5))),

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::scope::Scope;
 use crate::clock::Timestamp;
+use crate::error::DefinitionError;
 use crate::segment::EventCondition;
 use crate::value::{DottedPath, Num, Object, Sum, Value, nfc, write_canonical};
 
@@ -54,8 +55,16 @@ impl Place {
         Self { path: DottedPath::new(inner.unwrap_or(text)), in_context: inner.is_some(), member }
     }
 
-    pub(crate) fn is_valid(&self) -> bool {
-        self.path.is_valid()
+    /// The same, if no name between two dots is empty.
+    pub(crate) fn checked(text: &str, member: &'static str) -> Result<Self, DefinitionError> {
+        Self::new(text, member).check()
+    }
+
+    pub(crate) fn check(self) -> Result<Self, DefinitionError> {
+        if self.path.is_valid() {
+            return Ok(self);
+        }
+        Err(DefinitionError::new(self.member, "a name between two dots must not be empty"))
     }
 
     pub(crate) fn in_context(&self) -> bool {

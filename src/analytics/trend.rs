@@ -138,7 +138,7 @@ impl Ask for Trend {
 
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let amount = match &self.measure {
-            Measure::Sum(path) => Some(Place::new(path, "measure.sum")),
+            Measure::Sum(path) => Some(Place::checked(path, "measure.sum")?),
             Measure::Total | Measure::Unique => None,
         };
         let conditions = vec![plain_event(&self.event, "event")?.clone()];

@@ -194,10 +194,7 @@ impl Ask for Attribution {
     }
 
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
-        let channel = Place::new(&self.channel, "channel");
-        if !channel.is_valid() {
-            return Err(DefinitionError::new("channel", "a name between two dots must not be empty"));
-        }
+        let channel = Place::checked(&self.channel, "channel")?;
         if let Some(lookback) = self.lookback {
             longer_than_zero(lookback, "lookback")?;
         }
