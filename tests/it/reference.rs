@@ -457,8 +457,7 @@ fn tell(
 ) -> (Answer, BTreeSet<String>) {
     let mut told: Vec<&Told> = told.iter().collect();
     told.sort_by_key(|event| (event.at, &event.message_id));
-    let everything: Vec<Told> = told.iter().map(|event| (*event).clone()).collect();
-    let anonymous = anonymous(&everything);
+    let anonymous = anonymous(&told.iter().map(|event| (*event).clone()).collect::<Vec<Told>>());
     let cut_sources: Vec<&String> = decisions
         .iter()
         .filter_map(|d| match &d.subject {
