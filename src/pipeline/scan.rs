@@ -44,8 +44,10 @@ pub(crate) fn timeline(
     let mut stopped = Ok(());
     let mut failed = Ok(());
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
+    let contents = scan.wants_values || wanted.conditions.iter().any(EventCondition::asks_properties);
     db.visit_events(
         range,
+        (wanted.ordered, contents),
         |name| wants.get(name as usize).copied().unwrap_or(false),
         |seen| go_on(watch.tell(seen), &mut stopped),
         |visited| go_on(scan.take(visited), &mut failed),

@@ -156,18 +156,21 @@ impl Db {
     }
 
     /// Calls `each` with every event in [from, until) that belongs to somebody and whose name `wanted` is true of, in
-    /// any order. `pause` is called now and then with how many were looked at, and may end the visit.
+    /// any order. Message ids and JSON are empty unless they are asked for. `pause` is called now and then with how many were looked at, and may end the visit.
     pub(crate) fn visit_events(
         &self,
         (from, until): (Option<Timestamp>, Option<Timestamp>),
+        (ids, contents): (bool, bool),
         wanted: impl Fn(u32) -> bool,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
         mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         const OFTEN: u64 = 1 << 10;
-        let mut select = self.conn.prepare_cached(
-            "SELECT node, at, name, message_id, json FROM events WHERE node IS NOT NULL AND at >= ?1 AND at < ?2",
-        )?;
+        let id = if ids { "message_id" } else { "''" };
+        let json = if contents { "json" } else { "''" };
+        let mut select = self.conn.prepare_cached(&format!(
+            "SELECT node, at, name, {id}, {json} FROM events WHERE node IS NOT NULL AND at >= ?1 AND at < ?2"
+        ))?;
         let from = from.map_or(i64::MIN, Timestamp::as_micros);
         let mut rows = select.query((from, until.map_or(i64::MAX, Timestamp::as_micros)))?;
         let mut seen = 0;
