@@ -135,7 +135,7 @@ fn faults(file: &Path, text: &str, modules: &BTreeSet<String>) -> Vec<String> {
     let lines = code(text);
     let mut faults = Vec::new();
     let mut fault = |line: usize, what: String| faults.push(format!("src/{}:{line}: {what}", file.display()));
-    let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
+    let is_test = file.with_extension("").components().any(|part| part.as_os_str() == "tests");
     let Some(allowed) = allowed(&module) else {
         fault(1, format!("module {module:?} has no place in the house: give it one in DESIGN §1 and here"));
         return faults;
