@@ -87,6 +87,20 @@ impl CdpBuilder {
         self
     }
 
+    /// How many events wait before they are sealed into columns, in the commit that brings the last of them. Those that
+    /// wait are kept in memory as columns too, about 40 bytes each. Default: 65,536; at least 1.
+    pub fn seal_every(mut self, events: usize) -> Self {
+        self.settings.seal_every = events;
+        self
+    }
+
+    /// How many bytes of sealed columns are kept in memory once they were read; what does not fit is read again. A column
+    /// takes about 10 bytes an event. Default: 256 MiB.
+    pub fn column_memory(mut self, bytes: usize) -> Self {
+        self.settings.column_bytes = bytes;
+        self
+    }
+
     /// Opens a file for writing, a new one if there is none.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ use crate::identity::Rules;
 use crate::pipeline::membership::Definitions;
 use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
-use crate::store::{Access, Db, FileLock, Place};
+use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared};
 
 /// A customer database: events in, people, segments and answers out.
 ///
@@ -81,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) limits: EventLimits,
     pub(crate) max_file_bytes: Option<u64>,
     pub(crate) zone: Zone,
+    pub(crate) seal_every: usize,
+    pub(crate) column_bytes: usize,
 }
 
 impl Default for Settings {
@@ -92,6 +94,8 @@ impl Default for Settings {
             limits: EventLimits::default(),
             max_file_bytes: None,
             zone: Zone::UTC,
+            seal_every: SEAL_EVERY,
+            column_bytes: COLUMN_BYTES,
         }
     }
 }
@@ -104,6 +108,8 @@ impl fmt::Debug for Settings {
             .field("limits", &self.limits)
             .field("max_file_bytes", &self.max_file_bytes)
             .field("zone", &self.zone)
+            .field("seal_every", &self.seal_every)
+            .field("column_bytes", &self.column_bytes)
             .finish_non_exhaustive()
     }
 }
@@ -116,6 +122,8 @@ struct Inner {
     /// What the last commit left. Written only while a commit returns, so whoever reads it finds it and the file
     /// to agree.
     state: RwLock<State>,
+    /// What all connections know of the log.
+    shared: Arc<Shared>,
     /// Connections for readers that are not in use.
     readers: Mutex<Vec<Db>>,
     /// The thread that writes now, if any.
@@ -150,12 +158,14 @@ impl Cdp {
     /// Opens a database for writing; whoever calls holds the lock of its file.
     pub(crate) fn start(settings: Settings, place: Place, lock: Option<FileLock>) -> Result<Self> {
         let full = settings.durability == Durability::Full;
-        let db = Db::open(&place, Access::Write { full, max_bytes: settings.max_file_bytes })?;
+        let shared = Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
+        let access = Access::Write { full, max_bytes: settings.max_file_bytes };
+        let db = Db::open(&place, access, &shared)?;
         let state = load(&db)?;
         let writer = Writer { db, desk: Desk::default(), _lock: lock };
         let rules = settings.rules.clone().map(Rules::checked).transpose()?;
         let rules = rules.filter(|rules| *rules != state.rules);
-        let cdp = Self::assemble(settings, place, state, Some(writer));
+        let cdp = Self::assemble(settings, place, state, Some(writer), shared);
         if let Some(rules) = rules {
             cdp.set_rules(rules)?;
         }
@@ -164,22 +174,30 @@ impl Cdp {
 
     /// Opens a database for reading only.
     pub(crate) fn start_reading(settings: Settings, place: Place) -> Result<Self> {
-        let db = Db::open(&place, Access::Read)?;
+        let shared = Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
+        let db = Db::open(&place, Access::Read, &shared)?;
         db.begin_read()?;
         let state = load(&db)?;
         db.rollback();
-        let cdp = Self::assemble(settings, place, state, None);
+        let cdp = Self::assemble(settings, place, state, None, shared);
         cdp.readers().push(db);
         Ok(cdp)
     }
 
-    fn assemble(settings: Settings, place: Place, state: State, writer: Option<Writer>) -> Self {
+    fn assemble(
+        settings: Settings,
+        place: Place,
+        state: State,
+        writer: Option<Writer>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let inner = Inner {
             place,
             clock: settings.clock,
             zone: settings.zone,
             limits: settings.limits,
             state: RwLock::new(state),
+            shared,
             readers: Mutex::default(),
             holder: Mutex::default(),
             queue: Queue::default(),
@@ -209,7 +227,7 @@ impl Cdp {
         let idle = self.readers().pop();
         let db = match idle {
             Some(db) => db,
-            None => Db::open(&self.inner.place, Access::Read)?,
+            None => Db::open(&self.inner.place, Access::Read, &self.inner.shared)?,
         };
         let answer = self.ask(&db, question);
         self.readers().push(db);

@@ -1,7 +1,6 @@
 //! What questions are answered from: the events that a question wants, in columns, sorted by person, by time, and at
 //! one instant by message id.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
@@ -194,18 +193,8 @@ pub(crate) struct Reading {
     pub(crate) by: Vec<u32>,
     pub(crate) labels: Vec<Vec<u32>>,
     pub(crate) amounts: Vec<Amount>,
-    /// All message ids, one after the other, and where each ends.
-    pub(crate) ids: String,
-    pub(crate) id_ends: Vec<usize>,
-}
-
-impl Reading {
-    fn id(&self, event: usize) -> &str {
-        match self.id_ends.get(event) {
-            Some(end) => &self.ids[event.checked_sub(1).map_or(0, |before| self.id_ends[before])..*end],
-            None => "",
-        }
-    }
+    /// The numbers of the events, if their order at one instant matters.
+    pub(crate) event: Vec<u32>,
 }
 
 /// What is known beside the events themselves.
@@ -237,14 +226,15 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// Sorts what was read, and lets go of what is not wanted after all. `pause` is called now and then, and stops the
-    /// work by an error.
+    /// Sorts what was read, and lets go of what is not wanted after all. `ids` gives the message ids of some events by
+    /// their numbers, `pause` is called now and then; either stops the work by an error.
     pub(crate) fn new<E>(
         mut reading: Reading,
         legend: Legend,
         wanted: &Wanted,
         scope: &Scope,
         now: Timestamp,
+        mut ids: impl FnMut(&[u32]) -> Result<Vec<String>, E>,
         mut pause: impl FnMut() -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut starts = vec![0; legend.count + 1];
@@ -268,11 +258,19 @@ impl Timeline {
         let mut sorted = 0;
         for person in 0..legend.count {
             let events = &mut order[starts[person]..starts[person + 1]];
-            let by_time = |a: &usize, b: &usize| -> Ordering {
-                reading.at[*a].cmp(&reading.at[*b]).then_with(|| reading.id(*a).cmp(reading.id(*b)))
-            };
-            if !events.is_sorted_by(|a, b| by_time(a, b).is_le()) {
-                events.sort_by(by_time);
+            if !events.is_sorted_by_key(|event| reading.at[*event]) {
+                events.sort_by_key(|event| reading.at[*event]);
+            }
+            if !reading.event.is_empty() {
+                for tied in events.chunk_by_mut(|a, b| reading.at[*a] == reading.at[*b]) {
+                    if tied.len() > 1 {
+                        let numbers: Vec<u32> = tied.iter().map(|event| reading.event[*event]).collect();
+                        let mut by_id: Vec<(String, usize)> =
+                            ids(&numbers)?.into_iter().zip(tied.iter().copied()).collect();
+                        by_id.sort_unstable();
+                        tied.iter_mut().zip(by_id).for_each(|(place, (_, event))| *place = event);
+                    }
+                }
             }
             for (bit, condition) in &first_only {
                 let mut met = false;
@@ -373,8 +371,6 @@ fn arranged<T: Copy>(column: &[T], order: &[usize]) -> Vec<T> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
     /// A timeline of (person, time, mask), for tests of what is computed from it.
@@ -385,15 +381,15 @@ pub(super) mod tests {
             reading.at.push(*at);
             reading.mask.push(*mask);
             reading.name.push(u32::try_from(place % 7).unwrap());
-            let _ = write!(reading.ids, "{place:08}");
-            reading.id_ends.push(reading.ids.len());
+            reading.event.push(u32::try_from(place).unwrap());
         }
         let count = events.iter().map(|(person, ..)| *person as usize + 1).max().unwrap_or(0);
         let names = (0..7).map(|name| format!("n{name}")).collect();
         let legend = Legend { count, names, ..Legend::default() };
         let wanted = Wanted { all_events: true, ..Wanted::default() };
+        let ids = |events: &[u32]| Ok(events.iter().map(|event| format!("{event:08}")).collect());
         let pause = || Ok::<(), ()>(());
-        Timeline::new(reading, legend, &wanted, &Scope::default(), Timestamp::EARLIEST, pause).unwrap()
+        Timeline::new(reading, legend, &wanted, &Scope::default(), Timestamp::EARLIEST, ids, pause).unwrap()
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Record<'_> {
     pub(crate) fn write(&self, db: &Db, borne: &Borne<'_>, resolution: &Resolution) -> Result<()> {
         self.each_trait(&self.event.all_traits(), |said| db.assert_trait(self.owner, said))?;
         if let (Some(traits), Some(id)) = (self.event.account_traits(), borne.account.as_deref()) {
-            let account = db.join_account(self.owner, id, self.message_id)?;
+            let account = db.join_account(self.owner, id, self.at, self.message_id)?;
             self.each_trait(traits, |said| db.assert_account_trait(account, said))?;
         }
         let mut refused = resolution.refused.iter();

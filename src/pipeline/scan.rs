@@ -47,7 +47,7 @@ pub(crate) fn timeline(
     let contents = scan.wants_values || wanted.conditions.iter().any(EventCondition::asks_properties);
     db.visit_events(
         range,
-        (wanted.ordered, contents),
+        contents,
         |name| wants.get(name as usize).copied().unwrap_or(false),
         |seen| go_on(watch.tell(seen), &mut stopped),
         |visited| go_on(scan.take(visited), &mut failed),
@@ -262,8 +262,7 @@ impl<'s> Scan<'s> {
             reading.name.push(visited.name);
         }
         if self.wanted.ordered {
-            reading.ids.push_str(visited.message_id);
-            reading.id_ends.push(reading.ids.len());
+            reading.event.push(visited.event);
         }
         if let Some(place) = self.scope.by.as_ref().and_then(|by| by.place()) {
             let value = place.find(&properties, &context);
@@ -303,8 +302,9 @@ impl<'s> Scan<'s> {
             by_people,
             labels: self.labels,
         };
+        let ids = |events: &[u32]| Ok(db.message_ids(events)?);
         let pause = || watch.tell(noted as u64);
-        Timeline::new(self.reading, legend, self.wanted, self.scope, self.now, pause)
+        Timeline::new(self.reading, legend, self.wanted, self.scope, self.now, ids, pause)
     }
 
     /// Refuses what no event has.

@@ -87,8 +87,7 @@ impl Db {
     /// The accounts that a node is a member of, each with since when: (number, time).
     pub(crate) fn joined_accounts(&self, node: Node) -> Result<Vec<(i64, Timestamp)>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT m.account, min(e.at) FROM account_members m JOIN events e USING (message_id)
-             WHERE m.node = ?1 GROUP BY m.account",
+            "SELECT account, min(at) FROM account_members WHERE node = ?1 GROUP BY account",
         )?;
         let rows =
             select.query_map([node.0], |row| Ok((row.get(0)?, Timestamp::from_micros(row.get(1)?))))?;

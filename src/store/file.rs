@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::Db;
+use super::log::{Log, Shared};
 use crate::error::{Error, Result};
 
 /// `CDP1` in ASCII: the mark of our files in SQLite's header.
@@ -126,7 +128,7 @@ impl Db {
     }
 
     /// Opens a connection and sets it up. For writing, the caller holds the [`FileLock`].
-    pub(crate) fn open(place: &Place, access: Access) -> Result<Self> {
+    pub(crate) fn open(place: &Place, access: Access, shared: &Arc<Shared>) -> Result<Self> {
         let conn = match (place, access) {
             (Place::File(path), Access::Write { .. }) => {
                 let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -142,7 +144,8 @@ impl Db {
             (Place::Memory, _) => connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?,
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
-        Ok(Self { conn, changes: RefCell::default() })
+        let log = RefCell::new(Log::new(Arc::clone(shared)));
+        Ok(Self { conn, changes: RefCell::default(), log })
     }
 }
 

@@ -10,6 +10,7 @@ mod file;
 mod graph;
 mod identities;
 mod journal;
+mod log;
 mod packed;
 mod people;
 mod quarantine;
@@ -22,9 +23,10 @@ pub use changes::ChangeCause;
 pub(crate) use changes::KeptChange;
 pub use check::{Problem, Stats};
 pub(crate) use decisions::{Decided, Of};
-pub(crate) use events::{NewEvent, StoredEvent, Visited};
+pub(crate) use events::StoredEvent;
 pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};
+pub(crate) use log::{COLUMN_BYTES, NewEvent, SEAL_EVERY, Shared, Visited};
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
 pub(crate) use segments::{KeptSegment, Standing};
@@ -61,28 +63,36 @@ pub(crate) struct Db {
     conn: Connection,
     /// What the transaction has changed in rows of which packed copies are kept.
     changes: RefCell<packed::Changes>,
+    /// What is known of the log of events.
+    log: RefCell<log::Log>,
 }
 
 impl Db {
     /// Begins the writer's transaction.
     pub(crate) fn begin_write(&self) -> Result<()> {
+        self.log.borrow_mut().look_again();
         self.run("BEGIN IMMEDIATE")
     }
 
     /// Begins a reader's transaction: what it reads is one snapshot.
     pub(crate) fn begin_read(&self) -> Result<()> {
+        self.log.borrow_mut().look_again();
         self.run("BEGIN DEFERRED")
     }
 
     /// Commits the transaction.
     pub(crate) fn commit(&self) -> Result<()> {
+        self.write_group()?;
         self.pack()?;
-        self.run("COMMIT")
+        self.run("COMMIT")?;
+        self.log.borrow_mut().committed();
+        Ok(())
     }
 
     /// Ends the transaction, if one is under way, without keeping what it wrote.
     pub(crate) fn rollback(&self) {
         self.forget_changes();
+        self.log.borrow_mut().rolled_back();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.
         if self.is_writing() {
             let _ = self.run("ROLLBACK");

@@ -3,37 +3,9 @@
 use rusqlite::params;
 
 use super::{Db, Result};
-use crate::clock::Timestamp;
 use crate::identity::{Node, ProfileNo};
 
 impl Db {
-    /// The numbers and times of all events, by time and then by message id.
-    pub(crate) fn log(&self) -> Result<Vec<(Timestamp, i64)>> {
-        let mut select = self.conn.prepare("SELECT at, event FROM events ORDER BY at, message_id")?;
-        let rows = select.query_map([], |row| Ok((Timestamp::from_micros(row.get(0)?), row.get(1)?)))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// The numbers and times of the events of some nodes, and of some that are nobody's, by time and then by message id.
-    pub(crate) fn log_of(&self, nodes: &[Node], orphans: &[i64]) -> Result<Vec<(Timestamp, i64)>> {
-        let mut found: Vec<(i64, String, i64)> = Vec::new();
-        let nodes = nodes.iter().map(|node| i64::from(node.0));
-        for (sql, keys) in [
-            ("SELECT at, message_id, event FROM events WHERE node = ?1", nodes.collect::<Vec<i64>>()),
-            ("SELECT at, message_id, event FROM events WHERE event = ?1 AND node IS NULL", orphans.to_vec()),
-        ] {
-            let mut select = self.conn.prepare_cached(sql)?;
-            for key in keys {
-                for row in select.query_map([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))? {
-                    found.push(row?);
-                }
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        Ok(found.into_iter().map(|(at, _, event)| (Timestamp::from_micros(at), event)).collect())
-    }
-
     /// Forgets everything that is made from the log but for segments' standings: of all nodes, or of some.
     pub(crate) fn clear_derived(&self, nodes: Option<&[Node]>) -> Result<()> {
         const OF_NODE: [(&str, &str); 8] = [
@@ -95,12 +67,25 @@ impl Db {
 
     /// The owners of the events of a source of which an identifier was left out.
     pub(crate) fn refused_by(&self, source: &str) -> Result<Vec<Node>> {
-        let mut select = self.conn.prepare(
-            "SELECT DISTINCT r.owner FROM refusals r JOIN events e USING (message_id) JOIN sources s USING (source)
-             WHERE s.name = ?1 AND r.node IS NOT NULL",
-        )?;
-        let rows = select.query_map([source], |row| row.get(0).map(Node))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut sources = self.conn.prepare("SELECT source FROM sources WHERE name = ?1")?;
+        let sources: Vec<u32> =
+            sources.query_map([source], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let mut select =
+            self.conn.prepare("SELECT owner, message_id FROM refusals WHERE node IS NOT NULL")?;
+        let mut rows = select.query([])?;
+        let mut owners = Vec::new();
+        while let Some(row) = rows.next()? {
+            let Some(event) = self.event_with_id(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?
+            else {
+                continue;
+            };
+            if sources.contains(&self.event(event.into())?.source) {
+                owners.push(Node(row.get(0)?));
+            }
+        }
+        owners.sort_unstable();
+        owners.dedup();
+        Ok(owners)
     }
 
     /// The nodes that are linked with a node.

@@ -100,15 +100,15 @@ impl Db {
     }
 
     /// Makes a node a member of an account, a new one if need be, because of an event, and gives the account's number.
-    pub(crate) fn join_account(&self, node: Node, id: &str, message_id: &str) -> Result<i64> {
+    pub(crate) fn join_account(&self, node: Node, id: &str, at: Timestamp, message_id: &str) -> Result<i64> {
         self.conn
             .prepare_cached("INSERT INTO accounts (id) VALUES (?1) ON CONFLICT DO NOTHING")?
             .execute([id])?;
         let mut select = self.conn.prepare_cached("SELECT account FROM accounts WHERE id = ?1")?;
         let account = select.query_row([id], |row| row.get(0))?;
         let mut insert =
-            self.conn.prepare_cached("INSERT OR IGNORE INTO account_members VALUES (?1, ?2, ?3)")?;
-        insert.execute((node.0, account, message_id))?;
+            self.conn.prepare_cached("INSERT OR IGNORE INTO account_members VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute((node.0, account, message_id, at.as_micros()))?;
         Ok(account)
     }
 

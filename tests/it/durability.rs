@@ -151,7 +151,8 @@ fn after_a_full_disk_new_names_and_sources_are_told_apart() {
     drop(open(&path));
     let room = std::fs::metadata(&path).unwrap().len() + 40 * 4096;
     let cdp = builder(&clock).max_file_bytes(room).open(&path).unwrap();
-    let large = |n: usize| Event::track(format!("Large {n}")).user_id("u1").property("x", "x".repeat(9_000));
+    let large =
+        |n: usize| Event::track(format!("Large {n}")).user_id("u1").property("x", incompressible(n, 9_000));
     let error = cdp.ingest_from(&Source::new("first"), (0..50).map(large)).unwrap_err();
     assert!(matches!(error, Error::Full), "{error:?}");
     let small = |name: &str| Event::track(name).user_id("u1").message_id(name).context_trait("by", name);
@@ -841,4 +842,15 @@ fn a_process_killed_at_any_moment_loses_nothing_acknowledged() {
     let cdp = open(&path);
     everybody(&cdp);
     assert_eq!(names(&cdp, "lately").len(), partition(&cdp).len());
+}
+
+/// Letters in which no compression finds a pattern.
+fn incompressible(seed: usize, len: usize) -> String {
+    let mut state = seed as u64 + 1;
+    let letter = |_| {
+        // Knuth's linear congruential generator, of which the highest bits are taken.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + (state >> 58) as u8)
+    };
+    (0..len).map(letter).collect()
 }

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 /// The instant that tests call now: noon of the first of May 2024.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_714_564_800_000);
 
+/// A database that seals events by the handful, so that few of them make many blocks.
 pub(crate) fn builder(clock: &ManualClock) -> CdpBuilder {
-    Cdp::builder().clock(clock.clone()).durability(Durability::Normal)
+    Cdp::builder().clock(clock.clone()).durability(Durability::Normal).seal_every(7)
 }
 
 /// A database in memory whose clock stands still.

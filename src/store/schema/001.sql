@@ -96,18 +96,57 @@ CREATE TABLE event_names (
     text TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- The log: every accepted event as it was given, in order of arrival. It points to the strongest identifier
--- that its resolution accepted; to none, if a later rule blocks them all.
-CREATE TABLE events (
-    event      INTEGER PRIMARY KEY,
-    node       INTEGER,
-    at         INTEGER NOT NULL,
-    name       INTEGER NOT NULL REFERENCES event_names,
-    source     INTEGER NOT NULL REFERENCES sources,
-    message_id TEXT NOT NULL UNIQUE,
-    json       TEXT NOT NULL
+-- The log: accepted events as they were given, in order of arrival, a few in a row. `first` is the number of the first
+-- of them, and `span` how many numbers the row covers. docs/format.md says what is in the bytes here and below. `crc` is
+-- the CRC-32 of the numbers that belong to the bytes, and of the bytes.
+CREATE TABLE log (
+    first INTEGER PRIMARY KEY,
+    span  INTEGER NOT NULL,
+    crc   INTEGER NOT NULL,
+    bytes BLOB NOT NULL
 ) STRICT;
-CREATE INDEX events_by_node ON events (node, at);
+
+-- Events that belong to another node than the one that the log says, or to none: since a rule changed, or a decision.
+CREATE TABLE moved (
+    event  INTEGER PRIMARY KEY,
+    node   INTEGER,
+    was    INTEGER,
+    at     INTEGER NOT NULL,
+    name   INTEGER NOT NULL REFERENCES event_names,
+    source INTEGER NOT NULL REFERENCES sources
+) STRICT;
+
+-- What the log says, sealed so that it is found quickly: of each range of numbers the columns of its events, by node, and
+-- the hashes of their message ids. Numbers of seals and blocks are never used again.
+CREATE TABLE seals (
+    seal        INTEGER PRIMARY KEY AUTOINCREMENT,
+    level       INTEGER NOT NULL,
+    first       INTEGER NOT NULL,
+    until       INTEGER NOT NULL,
+    bucket_bits INTEGER NOT NULL,
+    crc         INTEGER NOT NULL,
+    bloom       BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE blocks (
+    block      INTEGER PRIMARY KEY AUTOINCREMENT,
+    seal       INTEGER NOT NULL,
+    first_node INTEGER NOT NULL,
+    last_node  INTEGER NOT NULL,
+    first_at   INTEGER NOT NULL,
+    last_at    INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    crc        INTEGER NOT NULL,
+    bytes      BLOB NOT NULL
+) STRICT;
+CREATE INDEX blocks_by_seal ON blocks (seal);
+
+-- `bucket` is the number of the seal times 2^20, plus that of the bucket.
+CREATE TABLE message_ids (
+    bucket INTEGER PRIMARY KEY,
+    crc    INTEGER NOT NULL,
+    bytes  BLOB NOT NULL
+) STRICT;
 
 -- Everything below is made from the log, and is remade from it when rules change.
 
@@ -132,6 +171,7 @@ CREATE TABLE account_members (
     node       INTEGER NOT NULL,
     account    INTEGER NOT NULL REFERENCES accounts,
     message_id TEXT NOT NULL,
+    at         INTEGER NOT NULL,
     PRIMARY KEY (node, account, message_id)
 ) STRICT, WITHOUT ROWID;
 

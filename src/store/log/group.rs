@@ -1,0 +1,341 @@
+//! A few events of the log as one piece of bytes: everything that is known of each, to the letter.
+//!
+//! Bytes: one that says how the rest is written, 0 as it is, 1 compressed by Zstandard (RFC 8878) after its length (4
+//! bytes, little-endian). The rest: how many events, then of each event its distance from the first number that the group
+//! has, its node plus one (0 if it is nobody's), its time in microseconds after the event before (the first: after
+//! 1970-01-01T00:00:00Z), its name, its source, and the lengths of its message id and of its JSON; then all message ids;
+//! then all JSON. Numbers are varints of seven bits a byte, the lowest first (LEB128), times with their sign in the lowest
+//! bit (zigzag).
+
+#![expect(clippy::cast_possible_truncation, reason = "varints and pieces of them are cut on purpose")]
+
+use std::fmt;
+use std::ops::Range;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::block::{Entry, NOBODY};
+
+/// As many events are a group, if they come together.
+pub(super) const EVENTS: u32 = 32;
+
+/// As many bytes of text are a group, however few events they are.
+pub(super) const BYTES: usize = 32 << 10;
+
+/// What is shorter is not worth compressing.
+const SHORT: usize = 2 << 10;
+
+/// The most that a group may claim to unpack to. An event has 1 MiB by default, and whatever the application allows.
+const MOST: usize = 1 << 30;
+
+const PLAIN: u8 = 0;
+const COMPRESSED: u8 = 1;
+
+/// Compresses and unpacks.
+pub(super) struct Press {
+    compressor: Option<Compressor<'static>>,
+    decompressor: Option<Decompressor<'static>>,
+}
+
+impl Press {
+    /// Of Zstandard's levels the one that costs ingest least; the next ones save 2 % of the bytes.
+    const LEVEL: i32 = 1;
+
+    pub(super) fn new() -> Self {
+        Self { compressor: Compressor::new(Self::LEVEL).ok(), decompressor: Decompressor::new().ok() }
+    }
+
+    fn pack(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
+        let packed = self.compressor.as_mut()?.compress(plain).ok()?;
+        (packed.len() < plain.len()).then_some(packed)
+    }
+
+    fn unpack(&mut self, packed: &[u8], len: usize) -> Option<Vec<u8>> {
+        let plain = self.decompressor.as_mut()?.decompress(packed, len).ok()?;
+        (plain.len() == len).then_some(plain)
+    }
+}
+
+impl fmt::Debug for Press {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Press").finish_non_exhaustive()
+    }
+}
+
+/// Events that become a group.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    entries: Vec<(Entry, usize, usize)>,
+    ids: String,
+    jsons: String,
+}
+
+impl Draft {
+    pub(super) fn len(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= EVENTS || self.ids.len() + self.jsons.len() >= BYTES
+    }
+
+    pub(super) fn push(&mut self, entry: Entry, id: &str, json: &str) {
+        self.entries.push((entry, id.len(), json.len()));
+        self.ids.push_str(id);
+        self.jsons.push_str(json);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.ids.clear();
+        self.jsons.clear();
+    }
+
+    /// The number of its first event.
+    pub(super) fn first(&self) -> Option<u32> {
+        self.entries.first().map(|(entry, ..)| entry.event)
+    }
+
+    /// An event that waits here, to be changed.
+    pub(super) fn entry_mut(&mut self, event: u32) -> Option<&mut Entry> {
+        self.entries.iter_mut().map(|(entry, ..)| entry).find(|entry| entry.event == event)
+    }
+
+    /// An event that waits here, with its texts.
+    pub(super) fn get(&self, event: u32) -> Option<Text<'_>> {
+        let (mut id, mut json) = (0, 0);
+        for (entry, ids, jsons) in &self.entries {
+            if entry.event == event {
+                return Some(Text {
+                    entry: *entry,
+                    id: &self.ids[id..id + ids],
+                    json: &self.jsons[json..json + jsons],
+                });
+            }
+            id += ids;
+            json += jsons;
+        }
+        None
+    }
+
+    /// Writes the group whose first number is `first`.
+    pub(super) fn write(&self, first: u32, press: &mut Press) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(16 * self.entries.len() + self.ids.len() + self.jsons.len() + 8);
+        varint(self.entries.len() as u64, &mut plain);
+        let mut before = 0;
+        for (entry, id, json) in &self.entries {
+            varint((entry.event - first).into(), &mut plain);
+            varint(if entry.node == NOBODY { 0 } else { u64::from(entry.node) + 1 }, &mut plain);
+            varint(zigzag(entry.at.wrapping_sub(before)), &mut plain);
+            varint(entry.name.into(), &mut plain);
+            varint(entry.source.into(), &mut plain);
+            varint(*id as u64, &mut plain);
+            varint(*json as u64, &mut plain);
+            before = entry.at;
+        }
+        plain.extend(self.ids.as_bytes());
+        plain.extend(self.jsons.as_bytes());
+        let packed = if plain.len() < SHORT { None } else { press.pack(&plain) };
+        if let (Some(packed), Ok(len)) = (packed, u32::try_from(plain.len())) {
+            let mut bytes = Vec::with_capacity(packed.len() + 5);
+            bytes.push(COMPRESSED);
+            bytes.extend(len.to_le_bytes());
+            bytes.extend(packed);
+            return bytes;
+        }
+        plain.insert(0, PLAIN);
+        plain
+    }
+}
+
+/// An event of a group, with its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text<'g> {
+    pub(super) entry: Entry,
+    pub(super) id: &'g str,
+    pub(super) json: &'g str,
+}
+
+/// A group, read.
+#[derive(Debug)]
+pub(super) struct Group {
+    text: String,
+    entries: Vec<(Entry, Range<usize>, Range<usize>)>,
+}
+
+impl Group {
+    /// Reads the group whose first number is `first`. `None` if it is not made so.
+    pub(super) fn read(first: u32, bytes: &[u8], press: &mut Press) -> Option<Self> {
+        let (way, rest) = bytes.split_first()?;
+        let unpacked;
+        let plain = match *way {
+            PLAIN => rest,
+            COMPRESSED => {
+                let (len, packed) = rest.split_first_chunk()?;
+                let len = u32::from_le_bytes(*len) as usize;
+                if len > MOST {
+                    return None;
+                }
+                unpacked = press.unpack(packed, len)?;
+                &unpacked
+            }
+            _ => return None,
+        };
+        let mut rest = plain;
+        let count = usize::try_from(take(&mut rest)?).ok()?;
+        // An event takes at least a byte for each of its numbers.
+        if count > rest.len() / 7 {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(count);
+        let (mut at, mut id_end, mut json_end) = (0_i64, 0_usize, 0_usize);
+        for _ in 0..count {
+            let event = first.checked_add(u32::try_from(take(&mut rest)?).ok()?)?;
+            let node = match take(&mut rest)? {
+                0 => NOBODY,
+                node => u32::try_from(node - 1).ok()?,
+            };
+            at = at.wrapping_add(unzigzag(take(&mut rest)?));
+            let (name, source) =
+                (u32::try_from(take(&mut rest)?).ok()?, u32::try_from(take(&mut rest)?).ok()?);
+            let (id, json) =
+                (usize::try_from(take(&mut rest)?).ok()?, usize::try_from(take(&mut rest)?).ok()?);
+            let id = id_end..id_end.checked_add(id)?;
+            let json = json_end..json_end.checked_add(json)?;
+            (id_end, json_end) = (id.end, json.end);
+            entries.push((Entry { node, at, event, name, source }, id, json));
+        }
+        let text = String::from_utf8(rest.to_vec()).ok()?;
+        if id_end.checked_add(json_end)? != text.len() {
+            return None;
+        }
+        for (_, id, json) in &mut entries {
+            *json = json.start + id_end..json.end + id_end;
+            if !text.is_char_boundary(id.end) || !text.is_char_boundary(json.end) {
+                return None;
+            }
+        }
+        let rising = entries.is_sorted_by(|(a, ..), (b, ..)| a.event < b.event);
+        (rising && (entries.is_empty() || text.is_char_boundary(id_end))).then_some(Self { text, entries })
+    }
+
+    /// Its events, by number.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Text<'_>> {
+        self.entries.iter().map(|entry| self.text(entry))
+    }
+
+    /// An event of it.
+    pub(super) fn get(&self, event: u32) -> Option<Text<'_>> {
+        let place = self.entries.binary_search_by_key(&event, |(entry, ..)| entry.event).ok()?;
+        Some(self.text(&self.entries[place]))
+    }
+
+    fn text(&self, (entry, id, json): &(Entry, Range<usize>, Range<usize>)) -> Text<'_> {
+        Text { entry: *entry, id: &self.text[id.clone()], json: &self.text[json.clone()] }
+    }
+}
+
+fn varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push((number & 0x7F) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Takes a varint from the beginning of some bytes.
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(byte & 0x7F);
+        if part << shift >> shift != part {
+            return None;
+        }
+        number |= part << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63).cast_unsigned()
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Whole = (Entry, String, String);
+
+    fn events() -> impl Strategy<Value = Vec<Whole>> {
+        let entry = (1..9_u32, any::<u32>(), any::<i64>(), any::<u32>(), 0..3_u32, ".{0,20}", ".{0,300}");
+        prop::collection::vec(entry, 0..40).prop_map(|events| {
+            let mut number = 100;
+            let whole = |(step, node, at, name, source, id, json)| {
+                number += step;
+                (Entry { node, at, event: number, name, source }, id, json)
+            };
+            events.into_iter().map(whole).collect()
+        })
+    }
+
+    fn draft(events: &[Whole]) -> Draft {
+        let mut draft = Draft::default();
+        for (entry, id, json) in events {
+            draft.push(*entry, id, json);
+        }
+        draft
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(events in events()) {
+            let (draft, mut press) = (draft(&events), Press::new());
+            let group = Group::read(100, &draft.write(100, &mut press), &mut press).unwrap();
+            let read: Vec<Whole> =
+                group.iter().map(|text| (text.entry, text.id.to_owned(), text.json.to_owned())).collect();
+            for (entry, ..) in &events {
+                prop_assert_eq!(group.get(entry.event), draft.get(entry.event));
+            }
+            prop_assert_eq!(read, events);
+            prop_assert_eq!(group.get(100), None);
+        }
+
+        #[test]
+        fn bytes_that_are_no_group_are_told_or_read_as_some_events(
+            events in events(),
+            at in any::<prop::sample::Index>(),
+            flip in 1..=255_u8,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut press = Press::new();
+            let whole = draft(&events).write(100, &mut press);
+            let mut flipped = whole.clone();
+            flipped[at.index(whole.len())] ^= flip;
+            if let Some(group) = Group::read(100, &flipped, &mut press) {
+                group.iter().for_each(|text| assert!(text.id.len() + text.json.len() <= MOST));
+            }
+            prop_assert!(Group::read(100, &whole[..cut.index(whole.len())], &mut press).is_none());
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_not_there_cost_no_memory() {
+        let mut press = Press::new();
+        for bytes in
+            [&[PLAIN, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F][..], &[COMPRESSED, 0xFF, 0xFF, 0xFF, 0xFF, 0], &[7], &[]]
+        {
+            assert!(Group::read(0, bytes, &mut press).is_none(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! The log of events: appended in order of arrival, and sealed into columns.
+//!
+//! ```text
+//! add_event ─▶ Draft ─▶ log (groups of events: every text, to the letter)
+//!                  └──▶ Tail (columns in memory) ──seal──▶ blocks (columns by node), message_ids (hashes)
+//!                                                  └─merge─▶ fewer and larger ones
+//! ```
+//!
+//! The table `log` is the truth. What the seals hold (whose an event is, when it was, what it is called, and which message
+//! id it has) is taken from it, so that a person's history and a question about everybody need not go through all of it.
+//! Seals are of a range of the log each; eight of a size are merged into one of the next. An event that came to belong to
+//! somebody else after it was written stands in `moved`, which every way in asks.
+
+mod block;
+mod check;
+mod find;
+mod group;
+mod ids;
+mod pack;
+mod read;
+mod seal;
+mod tail;
+mod visit;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::OptionalExtension;
+use rustc_hash::FxHashMap;
+
+use self::block::{Block, Entry, NOBODY};
+use self::group::{Draft, Group, Press};
+use self::ids::Bloom;
+use self::tail::Tail;
+pub(crate) use self::visit::Visited;
+use super::packed::damaged;
+use super::{Db, Result};
+use crate::clock::Timestamp;
+use crate::identity::Node;
+
+/// The counters in the file that say that seals, or `moved`, have changed.
+const LAYOUT: &str = "layout";
+const MOVES: &str = "moves";
+
+/// How many events wait before they are sealed, unless the application says otherwise.
+pub(crate) const SEAL_EVERY: usize = 1 << 16;
+
+/// How many bytes of sealed columns stay in memory, unless the application says otherwise.
+pub(crate) const COLUMN_BYTES: usize = 256 << 20;
+
+/// What the connections of one handle share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    seal_every: usize,
+    columns: Mutex<Columns>,
+}
+
+/// Blocks that were read, the ones used last kept as long as there is room. A block never changes, and its number is never
+/// used again.
+#[derive(Debug)]
+struct Columns {
+    most: usize,
+    size: usize,
+    uses: u64,
+    blocks: FxHashMap<i64, (Arc<Block>, u64)>,
+}
+
+impl Shared {
+    pub(crate) fn new(seal_every: usize, column_bytes: usize) -> Self {
+        let columns = Columns { most: column_bytes, size: 0, uses: 0, blocks: FxHashMap::default() };
+        Self { seal_every: seal_every.max(1), columns: Mutex::new(columns) }
+    }
+
+    fn find(&self, block: i64) -> Option<Arc<Block>> {
+        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        columns.uses += 1;
+        let now = columns.uses;
+        let (found, used) = columns.blocks.get_mut(&block)?;
+        *used = now;
+        Some(Arc::clone(found))
+    }
+
+    fn keep(&self, number: i64, block: &Arc<Block>) {
+        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        if block.size() > columns.most {
+            return;
+        }
+        columns.uses += 1;
+        let now = columns.uses;
+        if columns.blocks.insert(number, (Arc::clone(block), now)).is_none() {
+            columns.size += block.size();
+        }
+        if columns.size > columns.most {
+            columns.let_go();
+        }
+    }
+}
+
+impl Columns {
+    /// Lets the blocks go that were used longest ago, an eighth of the room at once.
+    fn let_go(&mut self) {
+        let mut by_use: Vec<(u64, i64)> =
+            self.blocks.iter().map(|(number, (_, used))| (*used, *number)).collect();
+        by_use.sort_unstable();
+        for (_, number) in by_use {
+            if self.size <= self.most - self.most / 8 {
+                break;
+            }
+            if let Some((gone, _)) = self.blocks.remove(&number) {
+                self.size -= gone.size();
+            }
+        }
+    }
+}
+
+/// A range of the log whose columns are sealed.
+#[derive(Debug)]
+struct Seal {
+    number: i64,
+    /// How often it was merged.
+    level: u32,
+    first: u32,
+    until: u32,
+    /// How many bits tell its buckets of message ids.
+    bucket_bits: u32,
+    /// By node.
+    blocks: Vec<Place>,
+    /// Read when it is first asked for.
+    bloom: Option<Bloom>,
+}
+
+/// A block, and what it has.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    block: i64,
+    nodes: (u32, u32),
+    times: (i64, i64),
+    count: u32,
+}
+
+/// An event that belongs to somebody else than it did when it was written.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    /// As it was written.
+    entry: Entry,
+    node: u32,
+}
+
+/// All events that have moved.
+#[derive(Debug, Default)]
+struct Moves {
+    by_event: FxHashMap<u32, Moved>,
+    by_node: FxHashMap<u32, Vec<u32>>,
+}
+
+impl Moves {
+    fn put(&mut self, moved: Moved) {
+        self.forget(moved.entry.event);
+        self.by_node.entry(moved.node).or_default().push(moved.entry.event);
+        self.by_event.insert(moved.entry.event, moved);
+    }
+
+    fn forget(&mut self, event: u32) {
+        if let Some(former) = self.by_event.remove(&event)
+            && let Some(events) = self.by_node.get_mut(&former.node)
+        {
+            events.retain(|moved| *moved != event);
+        }
+    }
+
+    /// Whose an event is by now, as it was that node's.
+    fn owner(&self, event: u32, node: u32) -> u32 {
+        if self.by_event.is_empty() {
+            return node;
+        }
+        self.by_event.get(&event).map_or(node, |moved| moved.node)
+    }
+
+    /// The events that came to be a node's.
+    fn to(&self, node: u32) -> impl Iterator<Item = Entry> {
+        let events = self.by_node.get(&node).into_iter().flatten();
+        events
+            .filter_map(move |event| self.by_event.get(event))
+            .map(move |moved| Entry { node, ..moved.entry })
+    }
+}
+
+/// Groups that were read last.
+#[derive(Debug, Default)]
+struct Groups {
+    by_first: BTreeMap<u32, (Arc<Group>, u32)>,
+    order: VecDeque<u32>,
+}
+
+impl Groups {
+    /// As many are kept: about 20 MB.
+    const MOST: usize = 1 << 10;
+
+    fn keep(&mut self, first: u32, span: u32, group: Arc<Group>) {
+        if self.by_first.insert(first, (group, span)).is_none() {
+            self.order.push_back(first);
+        }
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_first.remove(&oldest);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.by_first.clear();
+        self.order.clear();
+    }
+}
+
+/// What a connection knows of the log.
+#[derive(Debug)]
+pub(super) struct Log {
+    shared: Arc<Shared>,
+    /// Whether what is known is what the transaction under way sees.
+    current: bool,
+    /// Whether the transaction under way has changed anything, so that what is known is worth nothing if it is taken back.
+    changed: bool,
+    layout: Option<i64>,
+    moved: Option<i64>,
+    seals: Vec<Seal>,
+    moves: Moves,
+    tail: Tail,
+    /// Events that are in no group yet.
+    draft: Draft,
+    press: Press,
+    groups: Groups,
+    /// The texts of names by number.
+    names: Vec<String>,
+    /// The first block that the transaction under way has written: who shares blocks must not meet those.
+    fresh: Option<i64>,
+}
+
+impl Log {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            current: false,
+            changed: false,
+            layout: None,
+            moved: None,
+            seals: Vec::new(),
+            moves: Moves::default(),
+            tail: Tail::default(),
+            draft: Draft::default(),
+            press: Press::new(),
+            groups: Groups::default(),
+            names: Vec::new(),
+            fresh: None,
+        }
+    }
+
+    /// A transaction begins, or ends: another may have written in between.
+    pub(super) fn look_again(&mut self) {
+        self.current = false;
+    }
+
+    /// The transaction is committed.
+    pub(super) fn committed(&mut self) {
+        self.look_again();
+        self.changed = false;
+        self.fresh = None;
+    }
+
+    /// The transaction is taken back, if it was not only reading.
+    pub(super) fn rolled_back(&mut self) {
+        self.look_again();
+        if self.changed {
+            *self = Self::new(Arc::clone(&self.shared));
+        }
+    }
+}
+
+/// An event to be appended to the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewEvent<'e> {
+    pub(crate) node: Node,
+    pub(crate) at: Timestamp,
+    pub(crate) name: u32,
+    pub(crate) source: u32,
+    pub(crate) message_id: &'e str,
+    pub(crate) json: &'e str,
+}
+
+/// The number of an event as the rest of the log knows it.
+fn number(event: i64) -> Result<u32> {
+    u32::try_from(event).map_err(|_| damaged(format!("an event with the number {event}")))
+}
+
+fn node(number: u32) -> Option<Node> {
+    (number != NOBODY).then_some(Node(number))
+}
+
+impl Db {
+    /// Learns what the log is by now, once in a transaction.
+    fn catch_up(&self) -> Result<()> {
+        let mut log = self.log.borrow_mut();
+        if log.current {
+            return Ok(());
+        }
+        let (layout, moved) = (self.counter(LAYOUT)?, self.counter(MOVES)?);
+        if log.layout != Some(layout) {
+            log.seals = self.seals()?;
+            let sealed = log.seals.last().map_or(0, |seal| seal.until);
+            log.tail = Tail::new(sealed);
+            log.groups.clear();
+            log.layout = Some(layout);
+        }
+        if log.moved != Some(moved) {
+            log.moves = self.moves()?;
+            log.moved = Some(moved);
+        }
+        let log = &mut *log;
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT first, span, crc, bytes FROM log WHERE first >= ?1 ORDER BY first")?;
+        let mut rows = select.query([log.tail.until()])?;
+        while let Some(row) = rows.next()? {
+            let (first, span, group) = read::group(row, &mut log.press)?;
+            for text in group.iter() {
+                log.tail.push(text.entry, ids::hash(text.id));
+            }
+            log.tail.cover(first.saturating_add(span));
+        }
+        log.current = self.is_writing();
+        Ok(())
+    }
+
+    /// Appends an event to the log, and gives its number.
+    pub(crate) fn add_event(&self, event: NewEvent<'_>) -> Result<i64> {
+        self.catch_up()?;
+        let mut log = self.log.borrow_mut();
+        let number = log.tail.until();
+        if number == u32::MAX {
+            return Err(damaged("4,294,967,295 events are the most that a file holds"));
+        }
+        let NewEvent { node, at, name, source, message_id, json } = event;
+        let entry = Entry { node: node.0, at: at.as_micros(), event: number, name, source };
+        log.changed = true;
+        log.tail.push(entry, ids::hash(message_id));
+        log.draft.push(entry, message_id, json);
+        let (full, seal) = (log.draft.is_full(), log.tail.len() >= log.shared.seal_every);
+        drop(log);
+        if full {
+            self.write_group()?;
+        }
+        if seal {
+            self.seal()?;
+        }
+        Ok(number.into())
+    }
+
+    /// Writes the events that are in no group yet.
+    pub(super) fn write_group(&self) -> Result<()> {
+        let mut log = self.log.borrow_mut();
+        let log = &mut *log;
+        let Some(first) = log.draft.first() else { return Ok(()) };
+        let (span, bytes) = (log.draft.len(), log.draft.write(first, &mut log.press));
+        log.draft.clear();
+        self.put_group(first, span, &bytes)
+    }
+
+    fn put_group(&self, first: u32, span: u32, bytes: &[u8]) -> Result<()> {
+        let mut insert = self.conn.prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute((
+            first,
+            span,
+            read::checksum(&[&first.to_le_bytes(), &span.to_le_bytes(), bytes]),
+            bytes,
+        ))?;
+        Ok(())
+    }
+
+    /// Gives an event to another identifier, or to none.
+    pub(crate) fn give_event(&self, event: i64, owner: Option<Node>) -> Result<()> {
+        self.catch_up()?;
+        let event = number(event)?;
+        let owner = owner.map_or(NOBODY, |owner| owner.0);
+        {
+            let mut log = self.log.borrow_mut();
+            log.changed = true;
+            if let Some(entry) = log.draft.entry_mut(event) {
+                entry.node = owner;
+                log.tail.give(event, owner);
+                return Ok(());
+            }
+        }
+        let known = self.log.borrow().tail.get(event);
+        let entry = match known {
+            Some(entry) => entry,
+            None => self.with_text(event, |text| text.entry)?,
+        };
+        let mut log = self.log.borrow_mut();
+        if entry.node == owner {
+            self.conn.prepare_cached("DELETE FROM moved WHERE event = ?1")?.execute([event])?;
+            log.moves.forget(event);
+        } else {
+            let sql = "INSERT OR REPLACE INTO moved VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let (node, was) = (node(owner), node(entry.node));
+            let (node, was) = (node.map(|node| node.0), was.map(|node| node.0));
+            let row = (event, node, was, entry.at, entry.name, entry.source);
+            self.conn.prepare_cached(sql)?.execute(row)?;
+            log.moves.put(Moved { entry, node: owner });
+        }
+        let moved = log.moved.unwrap_or(0) + 1;
+        log.moved = Some(moved);
+        drop(log);
+        self.set(MOVES, moved)
+    }
+
+    /// All seals, by range.
+    fn seals(&self) -> Result<Vec<Seal>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT block, first_node, last_node, first_at, last_at, count FROM blocks WHERE seal = ?1 ORDER BY block",
+        )?;
+        let mut seals = self
+            .conn
+            .prepare_cached("SELECT seal, level, first, until, bucket_bits FROM seals ORDER BY first")?;
+        let rows = seals.query_map([], |row| {
+            Ok(Seal {
+                number: row.get(0)?,
+                level: row.get(1)?,
+                first: row.get(2)?,
+                until: row.get(3)?,
+                bucket_bits: row.get(4)?,
+                blocks: Vec::new(),
+                bloom: None,
+            })
+        })?;
+        let mut seals: Vec<Seal> = rows.collect::<rusqlite::Result<_>>()?;
+        for seal in &mut seals {
+            let places = select.query_map([seal.number], |row| {
+                Ok(Place {
+                    block: row.get(0)?,
+                    nodes: (row.get(1)?, row.get(2)?),
+                    times: (row.get(3)?, row.get(4)?),
+                    count: row.get(5)?,
+                })
+            })?;
+            seal.blocks = places.collect::<rusqlite::Result<_>>()?;
+        }
+        Ok(seals)
+    }
+
+    /// All events that have moved.
+    fn moves(&self) -> Result<Moves> {
+        let mut moves = Moves::default();
+        let mut select = self.conn.prepare_cached("SELECT event, node, was, at, name, source FROM moved")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let node = |place| row.get::<_, Option<u32>>(place).map(|node| node.unwrap_or(NOBODY));
+            let entry = Entry {
+                node: node(2)?,
+                at: row.get(3)?,
+                event: row.get(0)?,
+                name: row.get(4)?,
+                source: row.get(5)?,
+            };
+            moves.put(Moved { entry, node: node(1)? });
+        }
+        Ok(moves)
+    }
+
+    /// The text of a name.
+    fn name_of(&self, name: u32) -> Result<String> {
+        let place = name as usize;
+        if let Some(text) = self.log.borrow().names.get(place).filter(|text| !text.is_empty()) {
+            return Ok(text.clone());
+        }
+        let mut select = self.conn.prepare_cached("SELECT text FROM event_names WHERE name = ?1")?;
+        let text: Option<String> = select.query_row([name], |row| row.get(0)).optional()?;
+        let text = text.ok_or_else(|| damaged(format!("an event with the name {name}, which is missing")))?;
+        let mut log = self.log.borrow_mut();
+        if log.names.len() <= place {
+            log.names.resize(place + 1, String::new());
+        }
+        log.names[place].clone_from(&text);
+        Ok(text)
+    }
+}

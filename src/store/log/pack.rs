@@ -1,0 +1,143 @@
+//! Whole numbers in as few bits as the widest of them needs: frame of reference, then bit-packing (Lemire, Boytsov:
+//! Decoding billions of integers per second through vectorization, Software: Practice and Experience 45, 2015).
+//!
+//! A column is the least number (8 bytes), the bits of each (1 byte), and then of each number its distance from the
+//! least, from the lowest bit on, filled up to whole bytes, and eight bytes of zeros, so that each can be read as one
+//! word.
+
+use std::ops::Range;
+
+/// What a column begins with.
+const HEAD: usize = 9;
+
+/// What follows the last number.
+const PAD: usize = 8;
+
+/// The widest number that one word holds wherever in a byte it begins. What is wider takes whole words.
+const WIDEST: u32 = u64::BITS - 7;
+
+/// Writes a column.
+pub(super) fn write(numbers: impl Iterator<Item = u64> + Clone, out: &mut Vec<u8>) {
+    let least = numbers.clone().min().unwrap_or(0);
+    let most = numbers.clone().max().unwrap_or(0);
+    let bits = u64::BITS - (most - least).leading_zeros();
+    let width = if bits > WIDEST { u64::BITS } else { bits };
+    out.extend(least.to_le_bytes());
+    out.push(u8::try_from(width).unwrap_or(u8::MAX));
+    let (mut word, mut filled) = (0_u128, 0);
+    for number in numbers {
+        word |= u128::from(number - least) << filled;
+        filled += width;
+        while filled >= u8::BITS {
+            out.push((word & 0xFF) as u8);
+            word >>= u8::BITS;
+            filled -= u8::BITS;
+        }
+    }
+    if filled > 0 {
+        out.push((word & 0xFF) as u8);
+    }
+    out.extend([0; PAD]);
+}
+
+/// Where a column stands in a piece of bytes, and how it is to be read.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    least: u64,
+    width: u32,
+    bits: Range<usize>,
+}
+
+impl Column {
+    /// The column of `count` numbers at the beginning of `rest`, which is moved behind it. `None` if it is not made so.
+    pub(super) fn read(bytes: &[u8], rest: &mut usize, count: usize) -> Option<Self> {
+        let head = bytes.get(*rest..rest.checked_add(HEAD)?)?;
+        let least = u64::from_le_bytes(*head.first_chunk()?);
+        let width = u32::from(head[HEAD - 1]);
+        if width > WIDEST && width != u64::BITS {
+            return None;
+        }
+        let len = count.checked_mul(width as usize)?.div_ceil(8).checked_add(PAD)?;
+        let start = *rest + HEAD;
+        *rest = start.checked_add(len)?;
+        (*rest <= bytes.len()).then_some(Self { least, width, bits: start..*rest })
+    }
+
+    /// The numbers, of the bytes that the column was read from.
+    pub(super) fn of<'b>(&self, bytes: &'b [u8]) -> Numbers<'b> {
+        let mask = if self.width == 0 { 0 } else { u64::MAX >> (u64::BITS - self.width) };
+        Numbers { least: self.least, width: self.width as usize, mask, bits: &bytes[self.bits.clone()] }
+    }
+}
+
+/// The numbers of a column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers<'b> {
+    least: u64,
+    width: usize,
+    mask: u64,
+    bits: &'b [u8],
+}
+
+impl Numbers<'_> {
+    /// One of them. What is beyond the last is some number.
+    #[inline]
+    pub(super) fn get(&self, place: usize) -> u64 {
+        let bit = place * self.width;
+        let word = self.bits.get(bit / 8..).and_then(|from| from.first_chunk()).copied().unwrap_or_default();
+        self.least.wrapping_add(u64::from_le_bytes(word) >> (bit % 8) & self.mask)
+    }
+
+    /// If all are the same number: that number.
+    pub(super) fn only(&self) -> Option<u64> {
+        (self.width == 0).then_some(self.least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            shift in 0..64_u32,
+            numbers in prop::collection::vec(any::<u64>(), 0..200),
+            before in 0..5_usize,
+        ) {
+            let numbers: Vec<u64> = numbers.into_iter().map(|number| number >> shift).collect();
+            let mut bytes = vec![7; before];
+            write(numbers.iter().copied(), &mut bytes);
+            let mut rest = before;
+            let column = Column::read(&bytes, &mut rest, numbers.len()).unwrap();
+            prop_assert_eq!(rest, bytes.len());
+            let read: Vec<u64> = (0..numbers.len()).map(|place| column.of(&bytes).get(place)).collect();
+            prop_assert_eq!(read, numbers);
+        }
+
+        #[test]
+        fn bytes_that_are_no_column_are_told_or_read_as_some_numbers(
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            count in 0..100_usize,
+        ) {
+            let mut rest = 0;
+            if let Some(column) = Column::read(&bytes, &mut rest, count) {
+                (0..=count).for_each(|place| {
+                    column.of(&bytes).get(place);
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_all_the_same_take_no_bits() {
+        let mut bytes = Vec::new();
+        write([5; 1_000].into_iter(), &mut bytes);
+        assert_eq!(bytes.len(), HEAD + PAD);
+        let column = Column::read(&bytes, &mut 0, 1_000).unwrap();
+        assert_eq!(column.of(&bytes).only(), Some(5));
+        assert_eq!(column.of(&bytes).get(999), 5);
+    }
+}

@@ -1,0 +1,286 @@
+//! Ways into the log by number, by person, and in order.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use rusqlite::Row;
+
+use super::block::{Block, Entry, NOBODY};
+use super::group::{Group, Press, Text};
+use super::{Log, Place, node, number};
+use crate::clock::Timestamp;
+use crate::identity::Node;
+use crate::store::packed::damaged;
+use crate::store::{Db, Result, StoredEvent};
+
+/// The checksum of a piece of bytes with what belongs to it.
+pub(super) fn checksum(parts: &[&[u8]]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for part in parts {
+        crc.update(part);
+    }
+    crc.finalize()
+}
+
+/// A group of a row, its first number, and how many numbers it covers.
+pub(super) fn group(row: &Row<'_>, press: &mut Press) -> Result<(u32, u32, Group)> {
+    let (first, span): (u32, u32) = (row.get(0)?, row.get(1)?);
+    let crc: u32 = row.get(2)?;
+    let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+    let sound = crc == checksum(&[&first.to_le_bytes(), &span.to_le_bytes(), bytes]);
+    let group = if sound { Group::read(first, bytes, press) } else { None };
+    let within = |group: &Group| group.iter().all(|text| text.entry.event - first < span);
+    let group = group.filter(within);
+    let group = group.ok_or_else(|| {
+        damaged(format!("the group of the log from event {first} on contradicts its checksum"))
+    })?;
+    Ok((first, span, group))
+}
+
+impl Db {
+    /// The block at a place.
+    pub(super) fn block(&self, place: &Place) -> Result<Arc<Block>> {
+        let log = self.log.borrow();
+        if let Some(block) = log.shared.find(place.block) {
+            return Ok(block);
+        }
+        let mut select = self.conn.prepare_cached("SELECT crc, bytes FROM blocks WHERE block = ?1")?;
+        let (crc, bytes): (u32, Vec<u8>) =
+            select.query_row([place.block], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let block = if crc == block_checksum(place, &bytes) { Block::read(bytes) } else { None };
+        let block = block.filter(|block| block.len() == place.count as usize);
+        let block = block.ok_or_else(|| {
+            damaged(format!("the block {} of columns contradicts its checksum", place.block))
+        })?;
+        let block = Arc::new(block);
+        if log.fresh.is_none_or(|fresh| place.block < fresh) {
+            log.shared.keep(place.block, &block);
+        }
+        Ok(block)
+    }
+
+    /// Looks at an event with its texts.
+    pub(super) fn with_text<T>(&self, event: u32, look: impl FnOnce(Text<'_>) -> T) -> Result<T> {
+        if let Some(text) = self.log.borrow().draft.get(event) {
+            return Ok(look(text));
+        }
+        let group = self.group_of(event)?;
+        let missing = || damaged(format!("the event {event} is missing in the log"));
+        Ok(look(group.get(event).ok_or_else(missing)?))
+    }
+
+    /// The group that covers a number.
+    fn group_of(&self, event: u32) -> Result<Arc<Group>> {
+        let mut log = self.log.borrow_mut();
+        let log = &mut *log;
+        let known = log.groups.near(event);
+        if let Some(group) = known {
+            return Ok(group);
+        }
+        let mut select = self.conn.prepare_cached(
+            "SELECT first, span, crc, bytes FROM log WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+        )?;
+        let mut rows = select.query([event])?;
+        let row = rows.next()?.ok_or_else(|| damaged(format!("the event {event} is missing in the log")))?;
+        let (first, span, group) = group(row, &mut log.press)?;
+        let group = Arc::new(group);
+        log.groups.keep(first, span, Arc::clone(&group));
+        Ok(group)
+    }
+
+    fn stored(&self, entry: Entry) -> Result<StoredEvent> {
+        let name = self.name_of(entry.name)?;
+        self.with_text(entry.event, |text| StoredEvent {
+            node: node(entry.node),
+            at: Timestamp::from_micros(entry.at),
+            name,
+            source: entry.source,
+            message_id: text.id.to_owned(),
+            json: text.json.to_owned(),
+        })
+    }
+
+    /// One event of the log.
+    pub(crate) fn event(&self, event: i64) -> Result<StoredEvent> {
+        self.catch_up()?;
+        let event = number(event)?;
+        let entry = self.with_text(event, |text| text.entry)?;
+        let owner = self.log.borrow().moves.owner(event, entry.node);
+        self.stored(Entry { node: owner, ..entry })
+    }
+
+    /// All events of a node, in no order.
+    pub(super) fn entries_of(&self, node: u32) -> Result<Vec<Entry>> {
+        self.catch_up()?;
+        let places = self.log.borrow().places_of(node);
+        let mut found = Vec::new();
+        for place in places {
+            let block = self.block(&place)?;
+            let columns = block.columns();
+            found.extend(block.places_of(node).map(|place| columns.entry(node, place)));
+        }
+        let log = self.log.borrow();
+        found.extend(log.tail.of(node));
+        if !log.moves.by_event.is_empty() {
+            found.retain(|entry| log.moves.owner(entry.event, node) == node);
+            found.extend(log.moves.to(node));
+        }
+        Ok(found)
+    }
+
+    /// Calls `each` with every event of a node whose name is wanted, from the oldest to the newest.
+    pub(crate) fn events_of(
+        &self,
+        node: Node,
+        wanted: impl Fn(&str) -> bool,
+        mut each: impl FnMut(StoredEvent),
+    ) -> Result<()> {
+        let mut entries = self.entries_of(node.0)?;
+        let mut names: Vec<u32> = entries.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut fitting = Vec::new();
+        for name in names {
+            if wanted(&self.name_of(name)?) {
+                fitting.push(name);
+            }
+        }
+        entries.retain(|entry| fitting.contains(&entry.name));
+        entries.sort_unstable_by_key(|entry| (entry.at, entry.event));
+        for entry in entries {
+            each(self.stored(entry)?);
+        }
+        Ok(())
+    }
+
+    /// Up to `limit` of a node's events, the newest first: by time, then by message id.
+    pub(crate) fn latest_events_of(&self, node: Node, limit: usize) -> Result<Vec<StoredEvent>> {
+        let mut entries = self.entries_of(node.0)?;
+        entries.sort_unstable_by_key(|entry| Reverse((entry.at, entry.event)));
+        // Of the last instant, all: their message ids say which of them are in.
+        if let Some(last) = limit.checked_sub(1).and_then(|last| entries.get(last)).map(|entry| entry.at) {
+            entries.retain(|entry| entry.at >= last);
+        } else if limit == 0 {
+            entries.clear();
+        }
+        let mut events: Vec<StoredEvent> =
+            entries.into_iter().map(|entry| self.stored(entry)).collect::<Result<_>>()?;
+        events.sort_by(|a, b| (b.at, &b.message_id).cmp(&(a.at, &a.message_id)));
+        events.truncate(limit);
+        Ok(events)
+    }
+
+    /// When a node's first and last events happened, and how many it has.
+    pub(crate) fn span_of(&self, node: Node) -> Result<Option<(Timestamp, Timestamp, u64)>> {
+        let entries = self.entries_of(node.0)?;
+        let times = || entries.iter().map(|entry| Timestamp::from_micros(entry.at));
+        Ok(times().min().zip(times().max()).map(|(first, last)| (first, last, entries.len() as u64)))
+    }
+
+    /// The numbers and times of all events, by time and then by message id.
+    pub(crate) fn log(&self) -> Result<Vec<(Timestamp, i64)>> {
+        let mut entries = Vec::new();
+        self.each_entry(|entry| entries.push((entry.at, entry.event)))?;
+        self.in_order(entries)
+    }
+
+    /// The numbers and times of the events of some nodes, and of some that are nobody's, by time and then by message id.
+    pub(crate) fn log_of(&self, nodes: &[Node], orphans: &[i64]) -> Result<Vec<(Timestamp, i64)>> {
+        let mut found = Vec::new();
+        for node in nodes {
+            found.extend(self.entries_of(node.0)?.into_iter().map(|entry| (entry.at, entry.event)));
+        }
+        for orphan in orphans {
+            let stored = self.event(*orphan)?;
+            if stored.node.is_none() {
+                found.push((stored.at.as_micros(), number(*orphan)?));
+            }
+        }
+        self.in_order(found)
+    }
+
+    /// Sorts events by time, and those of one instant by message id.
+    fn in_order(&self, mut events: Vec<(i64, u32)>) -> Result<Vec<(Timestamp, i64)>> {
+        events.sort_unstable();
+        events.dedup();
+        let mut start = 0;
+        while start < events.len() {
+            let at = events[start].0;
+            let end = start + events[start..].iter().take_while(|event| event.0 == at).count();
+            if end - start > 1 {
+                let id = |event: &(i64, u32)| self.with_text(event.1, |text| (text.id.to_owned(), event.1));
+                let mut ids: Vec<(String, u32)> = events[start..end].iter().map(id).collect::<Result<_>>()?;
+                ids.sort_unstable();
+                events[start..end].iter_mut().zip(ids).for_each(|(event, (_, number))| event.1 = number);
+            }
+            start = end;
+        }
+        Ok(events.into_iter().map(|(at, event)| (Timestamp::from_micros(at), event.into())).collect())
+    }
+
+    /// Calls `each` with every event of the log, whoever has it by now, in no order.
+    pub(super) fn each_entry(&self, mut each: impl FnMut(Entry)) -> Result<()> {
+        self.catch_up()?;
+        let places: Vec<Place> = self.log.borrow().places().collect();
+        let owned =
+            |log: &Log, entry: Entry| Entry { node: log.moves.owner(entry.event, entry.node), ..entry };
+        for place in places {
+            let block = self.block(&place)?;
+            let log = self.log.borrow();
+            block.entries().for_each(|entry| each(owned(&log, entry)));
+        }
+        let log = self.log.borrow();
+        log.tail.entries().iter().for_each(|entry| each(owned(&log, *entry)));
+        Ok(())
+    }
+
+    /// How many events the log has, and how many of them are nobody's.
+    pub(crate) fn count_events(&self) -> Result<(u64, u64)> {
+        self.catch_up()?;
+        let orphans = self.entries_of(NOBODY)?.len() as u64;
+        let log = self.log.borrow();
+        let sealed: u64 = log.places().map(|place| u64::from(place.count)).sum();
+        Ok((sealed + log.tail.len() as u64, orphans))
+    }
+
+    /// How many blocks of columns there are, and how many events are in none yet.
+    pub(crate) fn count_blocks(&self) -> Result<(u64, u64)> {
+        self.catch_up()?;
+        let log = self.log.borrow();
+        Ok((log.places().count() as u64, log.tail.len() as u64))
+    }
+}
+
+impl Log {
+    /// All blocks.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.seals.iter().flat_map(|seal| seal.blocks.iter().copied())
+    }
+
+    /// The blocks that may have events of a node.
+    fn places_of(&self, node: u32) -> Vec<Place> {
+        let mut found = Vec::new();
+        for seal in &self.seals {
+            let start = seal.blocks.partition_point(|place| place.nodes.1 < node);
+            found.extend(seal.blocks[start..].iter().take_while(|place| place.nodes.0 <= node));
+        }
+        found
+    }
+}
+
+impl super::Groups {
+    /// The group that covers a number, if it is at hand.
+    fn near(&self, event: u32) -> Option<Arc<Group>> {
+        let (first, (group, span)) = self.by_first.range(..=event).next_back()?;
+        (event - first < *span).then(|| Arc::clone(group))
+    }
+}
+
+/// The checksum of a block with what is said of it.
+pub(super) fn block_checksum(place: &Place, bytes: &[u8]) -> u32 {
+    let Place { block: _, nodes, times, count } = place;
+    let (nodes, times) = ([nodes.0, nodes.1, *count], [times.0, times.1]);
+    let nodes: Vec<u8> = nodes.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let times: Vec<u8> = times.iter().flat_map(|number| number.to_le_bytes()).collect();
+    checksum(&[&nodes, &times, bytes])
+}

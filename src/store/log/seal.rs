@@ -1,0 +1,221 @@
+//! Sealing: the end of the log becomes columns, and many small seals become a large one.
+
+use super::block::{self, Entry};
+use super::find::{bucket_checksum, bucket_key};
+use super::group::{self, Draft};
+use super::ids::{self, Bloom, Id};
+use super::read::{self, block_checksum, checksum};
+use super::{LAYOUT, Place, Seal, Tail};
+use crate::store::{Db, Result};
+
+/// As many events are a block. Unit tests cut so fine that seals have several.
+const BLOCK: usize = if cfg!(test) { 7 } else { 1 << 13 };
+
+/// As many seals of a size become one of the next.
+const MERGED: usize = if cfg!(test) { 3 } else { 8 };
+
+/// The largest seals are merged so often: they hold four million events, and a merge is over in a second.
+const LEVELS: u32 = 2;
+
+impl Db {
+    /// Seals whatever is not sealed yet, and merges seals where there are many of a size. Gives how many events it sealed.
+    pub(crate) fn seal(&self) -> Result<usize> {
+        self.catch_up()?;
+        self.write_group()?;
+        let (from, until, entries, ids) = {
+            let log = self.log.borrow();
+            let tail = &log.tail;
+            let ids: Vec<Id> = tail.hashes().map(|(hash, event)| (ids::kept(hash), event)).collect();
+            (tail.from(), tail.until(), tail.entries().to_vec(), ids)
+        };
+        if until == from {
+            return Ok(0);
+        }
+        self.regroup(from)?;
+        let sealed = entries.len();
+        let seal = self.put_seal((0, from, until), entries, ids)?;
+        {
+            let mut log = self.log.borrow_mut();
+            log.seals.push(seal);
+            log.tail = Tail::new(until);
+            log.groups.clear();
+        }
+        while self.merge()? {}
+        self.note_layout()?;
+        Ok(sealed)
+    }
+
+    /// Tells every connection that seals are others now.
+    pub(super) fn note_layout(&self) -> Result<()> {
+        let mut log = self.log.borrow_mut();
+        let layout = log.layout.unwrap_or(0) + 1;
+        log.layout = Some(layout);
+        log.changed = true;
+        drop(log);
+        self.set(LAYOUT, layout)
+    }
+
+    /// Puts small groups of the log together, from a number on: events that came one by one.
+    fn regroup(&self, from: u32) -> Result<()> {
+        let mut small: Vec<u32> = Vec::new();
+        let (mut draft, mut first, mut end) = (Draft::default(), 0, 0);
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT first, span, crc, bytes FROM log WHERE first >= ?1 ORDER BY first")?;
+        let mut after = from;
+        loop {
+            // A row at a time: rows are replaced on the way.
+            let mut rows = select.query([after])?;
+            let row = rows.next()?;
+            let mut log = self.log.borrow_mut();
+            let read = match row {
+                Some(row) if row.get::<_, u32>(1)? < group::EVENTS / 2 => {
+                    Some(Some(read::group(row, &mut log.press)?))
+                }
+                Some(row) => {
+                    after = row.get::<_, u32>(0)?.saturating_add(1);
+                    Some(None)
+                }
+                None => None,
+            };
+            drop(rows);
+            if let Some(Some((start, span, read))) = &read {
+                if draft.len() == 0 && small.is_empty() {
+                    first = *start;
+                }
+                small.push(*start);
+                end = start.saturating_add(*span);
+                after = start.saturating_add(1);
+                read.iter().for_each(|text| draft.push(text.entry, text.id, text.json));
+            }
+            let over = !matches!(read, Some(Some(_)));
+            if (over || draft.is_full()) && !small.is_empty() {
+                if small.len() > 1 {
+                    let bytes = draft.write(first, &mut log.press);
+                    let mut delete = self.conn.prepare_cached("DELETE FROM log WHERE first = ?1")?;
+                    for start in &small {
+                        delete.execute([start])?;
+                    }
+                    self.put_group(first, end - first, &bytes)?;
+                }
+                small.clear();
+                draft.clear();
+            }
+            if read.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes a seal of a range.
+    fn put_seal(
+        &self,
+        (level, first, until): (u32, u32, u32),
+        mut entries: Vec<Entry>,
+        mut ids: Vec<Id>,
+    ) -> Result<Seal> {
+        ids.sort_unstable();
+        let mut bloom = Bloom::new(ids.len());
+        for (kept, _) in &ids {
+            bloom.add(*kept);
+        }
+        let (bytes, bucket_bits) = (bloom.bytes(), ids::bucket_bits(ids.len()));
+        self.conn
+            .prepare_cached(
+                "INSERT INTO seals (level, first, until, bucket_bits, crc, bloom) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((level, first, until, bucket_bits, checksum(&[&bytes]), &bytes))?;
+        let number = self.conn.last_insert_rowid();
+        for bucket in ids.chunk_by(|a, b| ids::bucket(a.0, bucket_bits) == ids::bucket(b.0, bucket_bits)) {
+            let key = bucket_key(number, ids::bucket(bucket[0].0, bucket_bits));
+            self.put_bucket(key, bucket)?;
+        }
+        entries.sort_unstable();
+        let blocks = entries.chunks(BLOCK).map(|part| self.put_block(number, part)).collect::<Result<_>>()?;
+        Ok(Seal { number, level, first, until, bucket_bits, blocks, bloom: Some(bloom) })
+    }
+
+    pub(super) fn put_bucket(&self, key: i64, ids: &[Id]) -> Result<()> {
+        let bytes = ids::write(ids);
+        let mut insert =
+            self.conn.prepare_cached("INSERT OR REPLACE INTO message_ids VALUES (?1, ?2, ?3)")?;
+        insert.execute((key, bucket_checksum(key, &bytes), &bytes))?;
+        Ok(())
+    }
+
+    /// Writes a block of sorted events, of which there is one at least.
+    pub(super) fn put_block(&self, seal: i64, entries: &[Entry]) -> Result<Place> {
+        let ends = |of: fn(&Entry) -> i64| {
+            let numbers = || entries.iter().map(of);
+            (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0))
+        };
+        let nodes = entries.first().zip(entries.last()).map_or((0, 0), |(a, b)| (a.node, b.node));
+        let bytes = block::write(entries);
+        let mut place = Place {
+            block: 0,
+            nodes,
+            times: ends(|entry| entry.at),
+            count: u32::try_from(entries.len()).unwrap_or(u32::MAX),
+        };
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO blocks (seal, first_node, last_node, first_at, last_at, count, crc, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        let crc = block_checksum(&place, &bytes);
+        let (times, count) = (place.times, place.count);
+        insert.execute((seal, nodes.0, nodes.1, times.0, times.1, count, crc, &bytes))?;
+        place.block = self.conn.last_insert_rowid();
+        self.log.borrow_mut().fresh.get_or_insert(place.block);
+        Ok(place)
+    }
+
+    /// Merges the last seals if there are many of one size. Whether it did.
+    fn merge(&self) -> Result<bool> {
+        let merged: Vec<Seal> = {
+            let mut log = self.log.borrow_mut();
+            let Some(level) = log.seals.last().map(|seal| seal.level) else { return Ok(false) };
+            let same = log.seals.iter().rev().take_while(|seal| seal.level == level).count();
+            if same < MERGED || level >= LEVELS {
+                return Ok(false);
+            }
+            let start = log.seals.len() - same;
+            log.seals.drain(start..).collect()
+        };
+        let (Some(first), Some(last)) = (merged.first(), merged.last()) else { return Ok(false) };
+        let range = (first.level + 1, first.first, last.until);
+        let seal = self.reseal(&merged, range, |_| true)?;
+        self.log.borrow_mut().seals.push(seal);
+        Ok(true)
+    }
+
+    /// Writes one seal of what several hold, as far as it is to stay, and lets those go.
+    pub(super) fn reseal(
+        &self,
+        seals: &[Seal],
+        range: (u32, u32, u32),
+        stays: impl Fn(u32) -> bool,
+    ) -> Result<Seal> {
+        let (mut entries, mut ids) = (Vec::new(), Vec::new());
+        for seal in seals {
+            for place in &seal.blocks {
+                entries.extend(self.block(place)?.entries().filter(|entry| stays(entry.event)));
+            }
+            for bucket in 0..1 << seal.bucket_bits {
+                let found = self.ids_in(bucket_key(seal.number, bucket))?;
+                ids.extend(found.into_iter().filter(|(_, event)| stays(*event)));
+            }
+            self.remove_seal(seal)?;
+        }
+        self.put_seal(range, entries, ids)
+    }
+
+    fn remove_seal(&self, seal: &Seal) -> Result<()> {
+        let (from, until) = (bucket_key(seal.number, 0), bucket_key(seal.number + 1, 0));
+        self.conn
+            .prepare_cached("DELETE FROM message_ids WHERE bucket >= ?1 AND bucket < ?2")?
+            .execute((from, until))?;
+        self.conn.prepare_cached("DELETE FROM blocks WHERE seal = ?1")?.execute([seal.number])?;
+        self.conn.prepare_cached("DELETE FROM seals WHERE seal = ?1")?.execute([seal.number])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Going through the log for a question about everybody.
+
+use std::ops::ControlFlow;
+
+use super::block::{Entry, NOBODY};
+use super::{Log, Place, read};
+use crate::clock::Timestamp;
+use crate::identity::Node;
+use crate::store::{Db, Result};
+
+/// An event of the log that somebody holds, as long as it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visited<'r> {
+    pub(crate) node: Node,
+    pub(crate) at: Timestamp,
+    pub(crate) name: u32,
+    pub(crate) event: u32,
+    /// Empty if it was not asked for.
+    pub(crate) json: &'r str,
+}
+
+impl Db {
+    /// Calls `each` with every event in [from, until) that belongs to somebody and whose name `wanted` is true of, in
+    /// any order. JSON is empty unless it is asked for. `pause` is called now and then with how many were looked at, and
+    /// may end the visit.
+    pub(crate) fn visit_events(
+        &self,
+        (from, until): (Option<Timestamp>, Option<Timestamp>),
+        contents: bool,
+        wanted: impl Fn(u32) -> bool,
+        mut pause: impl FnMut(u64) -> ControlFlow<()>,
+        mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.catch_up()?;
+        let from = from.map_or(i64::MIN, Timestamp::as_micros);
+        let until = until.map_or(i64::MAX, Timestamp::as_micros);
+        let places: Vec<Place> = self
+            .log
+            .borrow()
+            .places()
+            .filter(|place| place.times.1 >= from && place.times.0 < until)
+            .collect();
+        let mut found: Vec<Entry> = Vec::new();
+        let fits = |log: &Log, entry: Entry| {
+            let owned = Entry { node: log.moves.owner(entry.event, entry.node), ..entry };
+            (owned.node != NOBODY && owned.at >= from && owned.at < until && wanted(owned.name))
+                .then_some(owned)
+        };
+        let mut seen = 0;
+        let mut pass = |found: &mut Vec<Entry>, looked_at: usize| -> ControlFlow<()> {
+            seen += looked_at as u64;
+            pause(seen)?;
+            if contents {
+                return ControlFlow::Continue(());
+            }
+            found.drain(..).try_for_each(|entry| each(visited(entry, "")))
+        };
+        for place in places {
+            let block = self.block(&place)?;
+            let columns = block.columns();
+            if columns.only_name().is_some_and(|name| !wanted(name)) {
+                continue;
+            }
+            let log = self.log.borrow();
+            for (node, places) in block.runs() {
+                for place in places {
+                    if wanted(columns.name(place)) {
+                        found.extend(fits(&log, columns.entry(node, place)));
+                    }
+                }
+            }
+            drop(log);
+            if pass(&mut found, block.len()).is_break() {
+                return Ok(());
+            }
+        }
+        let tail: Vec<Entry> = {
+            let log = self.log.borrow();
+            log.tail.entries().iter().filter_map(|entry| fits(&log, *entry)).collect()
+        };
+        let looked_at = tail.len();
+        found.extend(tail);
+        if pass(&mut found, looked_at).is_break() || !contents {
+            return Ok(());
+        }
+        found.sort_unstable_by_key(|entry| entry.event);
+        self.with_contents(&found, |looked_at| pause(seen + looked_at), each)
+    }
+
+    /// Calls `each` with events, which are sorted by number, and their JSON.
+    fn with_contents(
+        &self,
+        mut events: &[Entry],
+        mut pause: impl FnMut(u64) -> ControlFlow<()>,
+        mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut looked_at = 0;
+        let mut select = self.conn.prepare_cached(
+            "SELECT first, span, crc, bytes FROM log
+             WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1), 0) ORDER BY first",
+        )?;
+        let Some(first) = events.first() else { return Ok(()) };
+        let mut rows = select.query([first.event])?;
+        while let (Some(next), Some(row)) = (events.first(), rows.next()?) {
+            let end = row.get::<_, u32>(0)?.saturating_add(row.get(1)?);
+            if next.event >= end {
+                continue;
+            }
+            let group = read::group(row, &mut self.log.borrow_mut().press)?.2;
+            while let Some((entry, rest)) = events.split_first()
+                && entry.event < end
+            {
+                events = rest;
+                let missing =
+                    || crate::store::packed::damaged("an event that the columns have, and the log has not");
+                let text = group.get(entry.event).ok_or_else(missing)?;
+                looked_at += 1;
+                if each(visited(*entry, text.json)).is_break() {
+                    return Ok(());
+                }
+            }
+            if pause(looked_at).is_break() {
+                return Ok(());
+            }
+        }
+        // What is in no group yet.
+        for entry in events {
+            let outcome = self.with_text(entry.event, |text| each(visited(*entry, text.json)))?;
+            if outcome.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The message ids of events, one after the other.
+    pub(crate) fn message_ids(&self, events: &[u32]) -> Result<Vec<String>> {
+        self.catch_up()?;
+        events.iter().map(|event| self.with_text(*event, |text| text.id.to_owned())).collect()
+    }
+}
+
+fn visited(entry: Entry, json: &str) -> Visited<'_> {
+    let at = Timestamp::from_micros(entry.at);
+    Visited { node: Node(entry.node), at, name: entry.name, event: entry.event, json }
+}
