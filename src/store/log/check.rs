@@ -18,6 +18,7 @@ impl Db {
     pub(in crate::store) fn faults_of_log(&self) -> Result<Vec<(&'static str, String)>> {
         let mut faults = Vec::new();
         self.catch_up()?;
+        self.write_group()?;
         let (mut events, mut ids) = (FxHashMap::default(), FxHashMap::default());
         let mut end = 0;
         let mut select = self.conn.prepare("SELECT first, span, crc, bytes FROM log ORDER BY first")?;
@@ -92,7 +93,7 @@ impl Db {
             faults.push(("blocks", format!("the seal {number} has {found} of {own} events")));
         }
         let mut found = 0;
-        for bucket in 0..1 << seal.bucket_bits {
+        for bucket in 0..seal.buckets {
             let key = bucket_key(number, bucket);
             let Ok(ids) = self.ids_in(key) else {
                 faults.push(("message_ids", format!("the bucket {key} contradicts its checksum")));
@@ -100,7 +101,7 @@ impl Db {
             };
             let same = |(kept, event): &ids::Id| {
                 hashes.get(event).is_some_and(|hash| ids::kept(*hash) == *kept)
-                    && ids::bucket(*kept, seal.bucket_bits) == bucket
+                    && ids::bucket(*kept, seal.buckets) == bucket
             };
             found += ids.iter().filter(|id| same(id)).count();
         }

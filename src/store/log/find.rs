@@ -16,7 +16,7 @@ impl Db {
         let mut candidates: Vec<u32> = log.tail.with_hash(hash).collect();
         for seal in &log.seals {
             if seal.bloom.as_ref().is_some_and(|bloom| bloom.may_have(kept)) {
-                let bucket = ids::bucket(kept, seal.bucket_bits);
+                let bucket = ids::bucket(kept, seal.buckets);
                 let found = self.ids_in(bucket_key(seal.number, bucket))?;
                 candidates
                     .extend(found.into_iter().filter(|(other, _)| *other == kept).map(|(_, event)| event));
@@ -65,9 +65,9 @@ impl Db {
     }
 }
 
-/// The row of a seal's bucket: no seal has more than 2^20 of them.
+/// The row of a seal's bucket.
 pub(super) fn bucket_key(seal: i64, bucket: u64) -> i64 {
-    seal << 20 | bucket.cast_signed()
+    seal << ids::MOST_BUCKETS | bucket.cast_signed()
 }
 
 pub(super) fn bucket_checksum(key: i64, bytes: &[u8]) -> u32 {

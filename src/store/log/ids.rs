@@ -21,22 +21,25 @@ const KEPT: u32 = 40;
 /// The bytes of an id in a bucket.
 const BYTES: usize = 9;
 
-/// About as many ids are a bucket: nearly a page of the file.
-const BUCKET: usize = 400;
+/// About as many ids are a bucket, so that hardly one is larger than a page of the file.
+const BUCKET: u64 = 380;
 
 /// What is kept of a hash.
 pub(super) fn kept(hash: u64) -> u64 {
     hash >> (u64::BITS - KEPT)
 }
 
-/// How many bits tell the buckets of so many ids.
-pub(super) fn bucket_bits(ids: usize) -> u32 {
-    (ids / BUCKET).max(1).next_power_of_two().trailing_zeros()
+/// How many buckets so many ids make.
+pub(super) fn buckets(ids: usize) -> u64 {
+    (ids as u64).div_ceil(BUCKET).clamp(1, 1 << MOST_BUCKETS)
 }
 
-/// The bucket of an id.
-pub(super) fn bucket(kept: u64, bits: u32) -> u64 {
-    if bits == 0 { 0 } else { kept >> (KEPT - bits) }
+/// No seal has more buckets than two to the power of this.
+pub(super) const MOST_BUCKETS: u32 = 20;
+
+/// The bucket of an id, of so many.
+pub(super) fn bucket(kept: u64, buckets: u64) -> u64 {
+    kept * buckets >> KEPT
 }
 
 /// Writes a bucket: of each id the bits that are kept (5 bytes), and its event (4), little-endian.
@@ -131,11 +134,11 @@ mod tests {
         }
 
         #[test]
-        fn buckets_keep_the_order_of_ids(mut hashes in prop::collection::vec(any::<u64>(), 1..50), bits in 0..20_u32) {
+        fn buckets_keep_the_order_of_ids(mut hashes in prop::collection::vec(any::<u64>(), 1..50), of in 1..1_u64 << MOST_BUCKETS) {
             hashes.sort_unstable();
-            let buckets: Vec<u64> = hashes.iter().map(|hash| bucket(kept(*hash), bits)).collect();
+            let buckets: Vec<u64> = hashes.iter().map(|hash| bucket(kept(*hash), of)).collect();
             prop_assert!(buckets.is_sorted());
-            prop_assert!(buckets.iter().all(|bucket| *bucket < 1 << bits));
+            prop_assert!(buckets.iter().all(|bucket| *bucket < of));
         }
 
         #[test]

@@ -18,8 +18,11 @@ mod group;
 mod ids;
 mod pack;
 mod read;
+mod remove;
 mod seal;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod visit;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -121,8 +124,8 @@ struct Seal {
     level: u32,
     first: u32,
     until: u32,
-    /// How many bits tell its buckets of message ids.
-    bucket_bits: u32,
+    /// How many buckets of message ids it has.
+    buckets: u64,
     /// By node.
     blocks: Vec<Place>,
     /// Read when it is first asked for.
@@ -407,8 +410,16 @@ impl Db {
             self.conn.prepare_cached(sql)?.execute(row)?;
             log.moves.put(Moved { entry, node: owner });
         }
+        drop(log);
+        self.note_moves()
+    }
+
+    /// Tells every connection that other events have moved.
+    fn note_moves(&self) -> Result<()> {
+        let mut log = self.log.borrow_mut();
         let moved = log.moved.unwrap_or(0) + 1;
         log.moved = Some(moved);
+        log.changed = true;
         drop(log);
         self.set(MOVES, moved)
     }
@@ -416,18 +427,19 @@ impl Db {
     /// All seals, by range.
     fn seals(&self) -> Result<Vec<Seal>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT block, first_node, last_node, first_at, last_at, count FROM blocks WHERE seal = ?1 ORDER BY block",
+            "SELECT block, first_node, last_node, first_at, last_at, count FROM blocks WHERE seal = ?1
+             ORDER BY first_node, last_node, block",
         )?;
         let mut seals = self
             .conn
-            .prepare_cached("SELECT seal, level, first, until, bucket_bits FROM seals ORDER BY first")?;
+            .prepare_cached("SELECT seal, level, first, until, buckets FROM seals ORDER BY first")?;
         let rows = seals.query_map([], |row| {
             Ok(Seal {
                 number: row.get(0)?,
                 level: row.get(1)?,
                 first: row.get(2)?,
                 until: row.get(3)?,
-                bucket_bits: row.get(4)?,
+                buckets: row.get(4)?,
                 blocks: Vec::new(),
                 bloom: None,
             })

@@ -119,20 +119,20 @@ impl Db {
         for (kept, _) in &ids {
             bloom.add(*kept);
         }
-        let (bytes, bucket_bits) = (bloom.bytes(), ids::bucket_bits(ids.len()));
+        let (bytes, buckets) = (bloom.bytes(), ids::buckets(ids.len()));
         self.conn
             .prepare_cached(
-                "INSERT INTO seals (level, first, until, bucket_bits, crc, bloom) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO seals (level, first, until, buckets, crc, bloom) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute((level, first, until, bucket_bits, checksum(&[&bytes]), &bytes))?;
+            .execute((level, first, until, buckets, checksum(&[&bytes]), &bytes))?;
         let number = self.conn.last_insert_rowid();
-        for bucket in ids.chunk_by(|a, b| ids::bucket(a.0, bucket_bits) == ids::bucket(b.0, bucket_bits)) {
-            let key = bucket_key(number, ids::bucket(bucket[0].0, bucket_bits));
+        for bucket in ids.chunk_by(|a, b| ids::bucket(a.0, buckets) == ids::bucket(b.0, buckets)) {
+            let key = bucket_key(number, ids::bucket(bucket[0].0, buckets));
             self.put_bucket(key, bucket)?;
         }
         entries.sort_unstable();
         let blocks = entries.chunks(BLOCK).map(|part| self.put_block(number, part)).collect::<Result<_>>()?;
-        Ok(Seal { number, level, first, until, bucket_bits, blocks, bloom: Some(bloom) })
+        Ok(Seal { number, level, first, until, buckets, blocks, bloom: Some(bloom) })
     }
 
     pub(super) fn put_bucket(&self, key: i64, ids: &[Id]) -> Result<()> {
@@ -183,26 +183,25 @@ impl Db {
         };
         let (Some(first), Some(last)) = (merged.first(), merged.last()) else { return Ok(false) };
         let range = (first.level + 1, first.first, last.until);
-        let seal = self.reseal(&merged, range, |_| true)?;
+        let seal = self.reseal(&merged, range, |entry| entry)?;
         self.log.borrow_mut().seals.push(seal);
         Ok(true)
     }
 
-    /// Writes one seal of what several hold, as far as it is to stay, and lets those go.
+    /// Writes one seal of what several hold, each event as `change` says, and lets those go.
     pub(super) fn reseal(
         &self,
         seals: &[Seal],
         range: (u32, u32, u32),
-        stays: impl Fn(u32) -> bool,
+        change: impl Fn(Entry) -> Entry,
     ) -> Result<Seal> {
         let (mut entries, mut ids) = (Vec::new(), Vec::new());
         for seal in seals {
             for place in &seal.blocks {
-                entries.extend(self.block(place)?.entries().filter(|entry| stays(entry.event)));
+                entries.extend(self.block(place)?.entries().map(&change));
             }
-            for bucket in 0..1 << seal.bucket_bits {
-                let found = self.ids_in(bucket_key(seal.number, bucket))?;
-                ids.extend(found.into_iter().filter(|(_, event)| stays(*event)));
+            for bucket in 0..seal.buckets {
+                ids.extend(self.ids_in(bucket_key(seal.number, bucket))?);
             }
             self.remove_seal(seal)?;
         }

@@ -119,13 +119,13 @@ CREATE TABLE moved (
 -- What the log says, sealed so that it is found quickly: of each range of numbers the columns of its events, by node, and
 -- the hashes of their message ids. Numbers of seals and blocks are never used again.
 CREATE TABLE seals (
-    seal        INTEGER PRIMARY KEY AUTOINCREMENT,
-    level       INTEGER NOT NULL,
-    first       INTEGER NOT NULL,
-    until       INTEGER NOT NULL,
-    bucket_bits INTEGER NOT NULL,
-    crc         INTEGER NOT NULL,
-    bloom       BLOB NOT NULL
+    seal    INTEGER PRIMARY KEY AUTOINCREMENT,
+    level   INTEGER NOT NULL,
+    first   INTEGER NOT NULL,
+    until   INTEGER NOT NULL,
+    buckets INTEGER NOT NULL,
+    crc     INTEGER NOT NULL,
+    bloom   BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE blocks (

@@ -1,0 +1,310 @@
+//! The log beside a list of events that does everything by going through all of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{NewEvent, Shared};
+use crate::clock::Timestamp;
+use crate::event::Source;
+use crate::identity::Node;
+use crate::store::{Access, Db, Place};
+
+/// What may happen to the log.
+#[derive(Debug, Clone)]
+enum Step {
+    /// An event of a node, at a time, with a name; and how long its text is.
+    Add(u32, i64, usize, usize),
+    Give(prop::sample::Index, Option<u32>),
+    Remove(prop::sample::Index),
+    Seal,
+    Settle,
+    Commit,
+    TakeBack,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let node = 0..6_u32;
+    prop_oneof![
+        30 => (node.clone(), 0..9_i64, 0..3_usize, 0..50_usize).prop_map(|(n, at, name, len)| Step::Add(n, at, name, len)),
+        1 => (node.clone(), Just(0), Just(0), Just(40_000)).prop_map(|(n, at, name, len)| Step::Add(n, at, name, len)),
+        3 => (any::<prop::sample::Index>(), prop::option::of(node)).prop_map(|(event, to)| Step::Give(event, to)),
+        1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+        1 => Just(Step::Seal),
+        1 => Just(Step::Settle),
+        3 => Just(Step::Commit),
+        1 => Just(Step::TakeBack),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Known {
+    number: i64,
+    node: Option<u32>,
+    at: i64,
+    name: String,
+    id: String,
+    json: String,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    events: Vec<Known>,
+    added: usize,
+}
+
+impl Model {
+    fn of(&self, node: Option<u32>) -> Vec<Known> {
+        let mut own: Vec<Known> = self.events.iter().filter(|event| event.node == node).cloned().collect();
+        own.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        own
+    }
+}
+
+struct Files {
+    _folder: TempDir,
+    place: Place,
+    seal_every: usize,
+}
+
+impl Files {
+    fn open(&self, access: Access) -> Db {
+        Db::open(&self.place, access, &Arc::new(Shared::new(self.seal_every, 1 << 10))).unwrap()
+    }
+
+    fn writer(&self) -> Db {
+        let db = self.open(Access::Write { full: false, max_bytes: None });
+        db.begin_write().unwrap();
+        db
+    }
+}
+
+/// Every way into the log gives what the list gives.
+fn compare(db: &Db, model: &Model) {
+    let plain = |stored: crate::store::StoredEvent, number: i64| Known {
+        number,
+        node: stored.node.map(|node| node.0),
+        at: stored.at.as_micros(),
+        name: stored.name,
+        id: stored.message_id,
+        json: stored.json,
+    };
+    for event in &model.events {
+        assert_eq!(&plain(db.event(event.number).unwrap(), event.number), event);
+        assert_eq!(db.event_with_id(&event.id).unwrap().map(i64::from), Some(event.number));
+        assert_eq!(db.json_of(&event.id).unwrap().as_ref(), Some(&event.json));
+    }
+    assert_eq!(db.event_with_id("nobody's").unwrap(), None);
+    for node in 0..6 {
+        let own = model.of(Some(node));
+        let mut found = Vec::new();
+        db.events_of(Node(node), |_| true, |event| found.push(plain(event, 0))).unwrap();
+        assert!(found.is_sorted_by_key(|event| event.at));
+        found.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let unnumbered: Vec<Known> = own.iter().map(|event| Known { number: 0, ..event.clone() }).collect();
+        assert_eq!(found, unnumbered);
+        let mut named = 0;
+        db.events_of(Node(node), |name| name == "name 1", |_| named += 1).unwrap();
+        assert_eq!(named, own.iter().filter(|event| event.name == "name 1").count());
+        let times = || own.iter().map(|event| Timestamp::from_micros(event.at));
+        let span = times().min().zip(times().max()).map(|(first, last)| (first, last, own.len() as u64));
+        assert_eq!(db.span_of(Node(node)).unwrap(), span);
+        let latest: Vec<String> =
+            db.latest_events_of(Node(node), 3).unwrap().into_iter().map(|event| event.message_id).collect();
+        let newest: Vec<String> = own.iter().rev().take(3).map(|event| event.id.clone()).collect();
+        assert_eq!(latest, newest);
+    }
+    let mut sorted = model.events.clone();
+    sorted.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    let order: Vec<i64> = db.log().unwrap().into_iter().map(|(_, event)| event).collect();
+    assert_eq!(order, sorted.iter().map(|event| event.number).collect::<Vec<_>>());
+    let orphans = model.of(None).len() as u64;
+    assert_eq!(db.count_events().unwrap(), (model.events.len() as u64, orphans));
+    let names = db.event_names().unwrap();
+    let wanted = |name: u32| names.iter().any(|(number, text)| *number == name && text != "name 2");
+    let range = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
+    for contents in [false, true] {
+        let mut found = Vec::new();
+        let pause = |_| ControlFlow::Continue(());
+        db.visit_events(range, contents, wanted, pause, |event| {
+            assert_eq!(event.json.is_empty(), !contents);
+            found.push(i64::from(event.event));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        found.sort_unstable();
+        let fits =
+            |event: &&Known| event.node.is_some() && (2..7).contains(&event.at) && event.name != "name 2";
+        let mut fitting: Vec<i64> = model.events.iter().filter(fits).map(|event| event.number).collect();
+        fitting.sort_unstable();
+        assert_eq!(found, fitting);
+    }
+    assert_eq!(db.faults_of_log().unwrap(), []);
+}
+
+fn play(steps: Vec<Step>, seal_every: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::File(folder.path().join("log.db"));
+    std::fs::File::create(folder.path().join("log.db")).unwrap();
+    let files = Files { _folder: folder, place, seal_every };
+    let mut db = files.writer();
+    let reader = files.open(Access::Read);
+    let source = db.source(&Source::default()).unwrap();
+    let names: Vec<u32> = (0..3).map(|name| db.event_name(&format!("name {name}")).unwrap()).collect();
+    db.commit().unwrap();
+    db.begin_write().unwrap();
+    let (mut model, mut committed) = (Model::default(), Model::default());
+    for step in steps {
+        match step {
+            Step::Add(node, at, name, len) => {
+                let (id, json) =
+                    (format!("id {}", model.added * 7 % 100_003), format!("{{\"{}\":1}}", "x".repeat(len)));
+                let at_time = Timestamp::from_micros(at);
+                let (node_number, message_id, text) = (Node(node), id.as_str(), json.as_str());
+                let new = NewEvent {
+                    node: node_number,
+                    at: at_time,
+                    name: names[name],
+                    source,
+                    message_id,
+                    json: text,
+                };
+                let number = db.add_event(new).unwrap();
+                assert!(model.events.iter().all(|event| event.number != number), "numbers are used once");
+                model.events.push(Known {
+                    number,
+                    node: Some(node),
+                    at,
+                    name: format!("name {name}"),
+                    id,
+                    json,
+                });
+                model.added += 1;
+            }
+            Step::Give(which, to) if !model.events.is_empty() => {
+                let event = which.get(&model.events).number;
+                db.give_event(event, to.map(Node)).unwrap();
+                model
+                    .events
+                    .iter_mut()
+                    .filter(|known| known.number == event)
+                    .for_each(|known| known.node = to);
+            }
+            Step::Remove(which) if !model.events.is_empty() => {
+                let event = which.get(&model.events).number;
+                assert_eq!(db.remove_events(&[event]).unwrap(), 1);
+                let gone = model.events.iter().find(|known| known.number == event).cloned().unwrap();
+                model.events.retain(|known| known.number != event);
+                assert_eq!(db.event_with_id(&gone.id).unwrap(), None);
+            }
+            Step::Give(..) | Step::Remove(_) => {}
+            Step::Seal => drop(db.seal().unwrap()),
+            Step::Settle => drop(db.settle_moves().unwrap()),
+            Step::Commit => {
+                db.commit().unwrap();
+                committed.clone_from(&model);
+                reader.begin_read().unwrap();
+                compare(&reader, &committed);
+                reader.rollback();
+                db.begin_write().unwrap();
+            }
+            Step::TakeBack => {
+                db.rollback();
+                model.clone_from(&committed);
+                db.begin_write().unwrap();
+            }
+            Step::Reopen => {
+                drop(db);
+                model.clone_from(&committed);
+                db = files.writer();
+            }
+        }
+    }
+    compare(&db, &model);
+    db.commit().unwrap();
+    reader.begin_read().unwrap();
+    compare(&reader, &model);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_log_has_what_was_put_into_it(
+        steps in prop::collection::vec(step(), 1..150),
+        seal_every in prop::sample::select(vec![1_usize, 5, 20, 1_000]),
+    ) {
+        play(steps, seal_every);
+    }
+}
+
+/// Two ids whose hashes are the same cannot be found; that nothing rests on the hash is shown by what has it in a bucket.
+#[test]
+fn an_id_whose_hash_another_has_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("log.db")).unwrap();
+    let place = Place::File(folder.path().join("log.db"));
+    let db = Files { _folder: folder, place, seal_every: 1 }.writer();
+    let source = db.source(&Source::default()).unwrap();
+    let name = db.event_name("A").unwrap();
+    let at = Timestamp::EARLIEST;
+    let event =
+        db.add_event(NewEvent { node: Node(0), at, name, source, message_id: "one", json: "{}" }).unwrap();
+    let seal = db.log.borrow().seals[0].number;
+    // As if "two" had the hash of "one".
+    let hash = super::ids::kept(super::ids::hash("two"));
+    db.put_bucket(super::find::bucket_key(seal, 0), &[(hash, u32::try_from(event).unwrap())]).unwrap();
+    let mut bloom = super::ids::Bloom::new(1);
+    bloom.add(hash);
+    db.log.borrow_mut().seals[0].bloom = Some(bloom);
+    assert_eq!(db.event_with_id("two").unwrap(), None);
+    assert_ne!(db.faults_of_log().unwrap(), []);
+}
+
+/// A byte that flips in any piece is found, and told with where it is.
+#[test]
+fn damage_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("log.db")).unwrap();
+    let place = Place::File(folder.path().join("log.db"));
+    let files = Files { _folder: folder, place, seal_every: 10 };
+    let db = files.writer();
+    let source = db.source(&Source::default()).unwrap();
+    let name = db.event_name("A").unwrap();
+    for number in 0..25 {
+        let (id, json) = (format!("id {number}"), format!("{{\"n\":{number}}}"));
+        let (node, at) = (Node(number % 3), Timestamp::EARLIEST);
+        db.add_event(NewEvent { node, at, name, source, message_id: &id, json: &json }).unwrap();
+    }
+    db.commit().unwrap();
+    drop(db);
+    for (table, column) in [("log", "bytes"), ("blocks", "bytes"), ("message_ids", "bytes"), ("log", "span")]
+    {
+        let db = files.writer();
+        let change = match column {
+            "span" => {
+                format!("UPDATE {table} SET span = span + 1 WHERE rowid = (SELECT min(rowid) FROM {table})")
+            }
+            _ => format!(
+                "UPDATE {table} SET {column} = CAST(substr({column}, 1, length({column}) - 1)
+                 || CASE substr({column}, -1) WHEN x'00' THEN x'01' ELSE x'00' END AS BLOB)
+                 WHERE rowid = (SELECT min(rowid) FROM {table})"
+            ),
+        };
+        assert_eq!(db.conn.execute(&change, []).unwrap(), 1);
+        let faults = db.faults_of_log().unwrap();
+        assert!(faults.iter().any(|(where_, _)| *where_ == table), "{table}.{column}: {faults:?}");
+        let asked = [
+            db.event(0).map(|_| ()),
+            db.events_of(Node(0), |_| true, |_| {}),
+            db.event_with_id("id 0").map(|_| ()),
+            db.event_with_id("id 1").map(|_| ()),
+        ];
+        assert!(asked.iter().any(Result::is_err) || table == "message_ids", "{table}.{column}");
+        db.rollback();
+    }
+}
