@@ -82,7 +82,7 @@ impl Db {
 
     /// Commits the transaction.
     pub(crate) fn commit(&self) -> Result<()> {
-        self.write_group()?;
+        self.write_groups()?;
         self.pack()?;
         self.run("COMMIT")?;
         self.log.borrow_mut().committed();

@@ -24,9 +24,16 @@ impl Db {
         for founded in &draft.pending.founded {
             self.add_profile(founded.profile, id(), founded.founder, now)?;
         }
-        self.write_interned(base, draft)?;
-        for (node, profile) in &draft.pending.held {
-            self.give_identifier(*node, Some(*profile))?;
+        let profile = |node: Node| draft.pending.held.get(&node).copied();
+        self.write_held(base, draft, profile)?;
+        // In the order of the rows: neighbours share pages.
+        let known = base.interner.len() + draft.pending.written.1;
+        let mut held: Vec<(Node, ProfileNo)> =
+            draft.pending.held.iter().map(|(node, profile)| (*node, *profile)).collect();
+        held.retain(|(node, _)| node.index() < known);
+        held.sort_unstable_by_key(|(node, _)| node.0);
+        for (node, profile) in held {
+            self.give_identifier(node, Some(profile))?;
         }
         for absorbed in &draft.pending.absorbed {
             self.merge_profile(absorbed.profile, absorbed.by)?;
@@ -45,15 +52,26 @@ impl Db {
     /// Writes the new namespaces and identifiers of a draft, the latter in no profile yet, and the days on which known
     /// ones were first seen.
     pub(crate) fn write_interned(&self, base: &Identities, draft: &Draft) -> Result<()> {
+        self.write_held(base, draft, |_| None)
+    }
+
+    /// The same, with the profiles that hold the new identifiers.
+    fn write_held(
+        &self,
+        base: &Identities,
+        draft: &Draft,
+        profile: impl Fn(Node) -> Option<ProfileNo>,
+    ) -> Result<()> {
         let mut insert = self.conn.prepare_cached("INSERT INTO namespaces VALUES (?1, ?2)")?;
         for (number, namespace) in draft.new_namespaces(base) {
             insert.execute(params![number, namespace.as_str()])?;
         }
-        let mut insert = self
-            .conn
-            .prepare_cached("INSERT INTO identifiers (node, namespace, value) VALUES (?1, ?2, ?3)")?;
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO identifiers (node, namespace, value, profile) VALUES (?1, ?2, ?3, ?4)",
+        )?;
         for (node, kind, value) in draft.new_identifiers() {
-            insert.execute(params![node.0, kind, value])?;
+            let profile = profile(node).map(|profile| profile.0);
+            insert.execute(params![node.0, kind, value, profile])?;
             self.note(Touched::NewIdentifiers);
         }
         for (node, unborne) in draft.unborne_changes() {
@@ -123,7 +141,9 @@ impl Db {
                  last_seen = max(last_seen, excluded.last_seen),
                  count = count + excluded.count",
         )?;
-        for ((a, b, source), seen) in &draft.pending.links {
+        let mut links: Vec<_> = draft.pending.links.iter().collect();
+        links.sort_unstable_by_key(|(link, _)| **link);
+        for ((a, b, source), seen) in links {
             upsert.execute(params![
                 a.0,
                 b.0,

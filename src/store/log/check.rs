@@ -18,7 +18,7 @@ impl Db {
     pub(in crate::store) fn faults_of_log(&self) -> Result<Vec<(&'static str, String)>> {
         let mut faults = Vec::new();
         self.catch_up()?;
-        self.write_group()?;
+        self.write_groups()?;
         let (mut events, mut ids) = (FxHashMap::default(), FxHashMap::default());
         let mut end = 0;
         let mut select = self.conn.prepare("SELECT first, span, crc, bytes FROM log ORDER BY first")?;

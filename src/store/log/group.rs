@@ -9,12 +9,10 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "varints and pieces of them are cut on purpose")]
 
-use std::fmt;
 use std::ops::Range;
 
-use zstd::bulk::{Compressor, Decompressor};
-
 use super::block::{Entry, NOBODY};
+use super::press::Press;
 
 /// As many events are a group, if they come together.
 pub(super) const EVENTS: u32 = 32;
@@ -22,45 +20,11 @@ pub(super) const EVENTS: u32 = 32;
 /// As many bytes of text are a group, however few events they are.
 pub(super) const BYTES: usize = 32 << 10;
 
-/// What is shorter is not worth compressing.
-const SHORT: usize = 2 << 10;
-
 /// The most that a group may claim to unpack to. An event has 1 MiB by default, and whatever the application allows.
 const MOST: usize = 1 << 30;
 
 const PLAIN: u8 = 0;
 const COMPRESSED: u8 = 1;
-
-/// Compresses and unpacks.
-pub(super) struct Press {
-    compressor: Option<Compressor<'static>>,
-    decompressor: Option<Decompressor<'static>>,
-}
-
-impl Press {
-    /// Of Zstandard's levels the one that costs ingest least; the next ones save 2 % of the bytes.
-    const LEVEL: i32 = 1;
-
-    pub(super) fn new() -> Self {
-        Self { compressor: Compressor::new(Self::LEVEL).ok(), decompressor: Decompressor::new().ok() }
-    }
-
-    fn pack(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
-        let packed = self.compressor.as_mut()?.compress(plain).ok()?;
-        (packed.len() < plain.len()).then_some(packed)
-    }
-
-    fn unpack(&mut self, packed: &[u8], len: usize) -> Option<Vec<u8>> {
-        let plain = self.decompressor.as_mut()?.decompress(packed, len).ok()?;
-        (plain.len() == len).then_some(plain)
-    }
-}
-
-impl fmt::Debug for Press {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Press").finish_non_exhaustive()
-    }
-}
 
 /// Events that become a group.
 #[derive(Debug, Default)]
@@ -120,7 +84,17 @@ impl Draft {
 
     /// Writes the group whose first number is `first`.
     pub(super) fn write(&self, first: u32, press: &mut Press) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(16 * self.entries.len() + self.ids.len() + self.jsons.len() + 8);
+        wrap(self.plain_from(first), press)
+    }
+
+    /// The group as it is before it is compressed, from its first event on.
+    pub(super) fn plain(&self) -> Vec<u8> {
+        self.plain_from(self.first().unwrap_or(0))
+    }
+
+    fn plain_from(&self, first: u32) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(24 * self.entries.len() + self.ids.len() + self.jsons.len() + 8);
+        plain.push(PLAIN);
         varint(self.entries.len() as u64, &mut plain);
         let mut before = 0;
         for (entry, id, json) in &self.entries {
@@ -135,17 +109,19 @@ impl Draft {
         }
         plain.extend(self.ids.as_bytes());
         plain.extend(self.jsons.as_bytes());
-        let packed = if plain.len() < SHORT { None } else { press.pack(&plain) };
-        if let (Some(packed), Ok(len)) = (packed, u32::try_from(plain.len())) {
-            let mut bytes = Vec::with_capacity(packed.len() + 5);
-            bytes.push(COMPRESSED);
-            bytes.extend(len.to_le_bytes());
-            bytes.extend(packed);
-            return bytes;
-        }
-        plain.insert(0, PLAIN);
         plain
     }
+}
+
+/// Compresses what [`Draft::plain`] gives, if that is worth it.
+pub(super) fn wrap(plain: Vec<u8>, press: &mut Press) -> Vec<u8> {
+    let content = plain.get(1..).unwrap_or_default();
+    let (Some(packed), Ok(len)) = (press.pack(content), u32::try_from(content.len())) else { return plain };
+    let mut bytes = Vec::with_capacity(packed.len() + 5);
+    bytes.push(COMPRESSED);
+    bytes.extend(len.to_le_bytes());
+    bytes.extend(packed);
+    bytes
 }
 
 /// An event of a group, with its texts.

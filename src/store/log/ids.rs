@@ -39,7 +39,7 @@ pub(super) const MOST_BUCKETS: u32 = 20;
 
 /// The bucket of an id, of so many.
 pub(super) fn bucket(kept: u64, buckets: u64) -> u64 {
-    kept * buckets >> KEPT
+    (kept * buckets) >> KEPT
 }
 
 /// Writes a bucket: of each id the bits that are kept (5 bytes), and its event (4), little-endian.

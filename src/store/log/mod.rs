@@ -17,6 +17,7 @@ mod find;
 mod group;
 mod ids;
 mod pack;
+mod press;
 mod read;
 mod remove;
 mod seal;
@@ -32,8 +33,9 @@ use rusqlite::OptionalExtension;
 use rustc_hash::FxHashMap;
 
 use self::block::{Block, Entry, NOBODY};
-use self::group::{Draft, Group, Press};
+use self::group::{Draft, Group};
 use self::ids::Bloom;
+use self::press::{Press, Presses};
 use self::tail::Tail;
 pub(crate) use self::visit::Visited;
 use super::packed::damaged;
@@ -229,8 +231,9 @@ pub(super) struct Log {
     seals: Vec<Seal>,
     moves: Moves,
     tail: Tail,
-    /// Events that are in no group yet.
+    /// Events that are in no group yet, and groups that are not written yet.
     draft: Draft,
+    presses: Presses,
     press: Press,
     groups: Groups,
     /// The texts of names by number.
@@ -251,6 +254,7 @@ impl Log {
             moves: Moves::default(),
             tail: Tail::default(),
             draft: Draft::default(),
+            presses: Presses::default(),
             press: Press::new(),
             groups: Groups::default(),
             names: Vec::new(),
@@ -350,7 +354,7 @@ impl Db {
         let (full, seal) = (log.draft.is_full(), log.tail.len() >= log.shared.seal_every);
         drop(log);
         if full {
-            self.write_group()?;
+            self.press_group()?;
         }
         if seal {
             self.seal()?;
@@ -358,10 +362,26 @@ impl Db {
         Ok(number.into())
     }
 
-    /// Writes the events that are in no group yet.
-    pub(super) fn write_group(&self) -> Result<()> {
+    /// Makes a group of the events that are in none yet, and has it compressed.
+    fn press_group(&self) -> Result<()> {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
+        log.presses.push(std::mem::take(&mut log.draft));
+        while log.presses.is_full()
+            && let Some((first, span, bytes)) = log.presses.pop(&mut log.press)
+        {
+            self.put_group(first, span, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the events that are not written yet.
+    pub(super) fn write_groups(&self) -> Result<()> {
+        let mut log = self.log.borrow_mut();
+        let log = &mut *log;
+        while let Some((first, span, bytes)) = log.presses.pop(&mut log.press) {
+            self.put_group(first, span, &bytes)?;
+        }
         let Some(first) = log.draft.first() else { return Ok(()) };
         let (span, bytes) = (log.draft.len(), log.draft.write(first, &mut log.press));
         log.draft.clear();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rusqlite::Row;
 
 use super::block::{Block, Entry, NOBODY};
-use super::group::{Group, Press, Text};
+use super::group::{Group, Text};
+use super::press::Press;
 use super::{Log, Place, node, number};
 use crate::clock::Timestamp;
 use crate::identity::Node;
@@ -61,8 +62,11 @@ impl Db {
 
     /// Looks at an event with its texts.
     pub(super) fn with_text<T>(&self, event: u32, look: impl FnOnce(Text<'_>) -> T) -> Result<T> {
-        if let Some(text) = self.log.borrow().draft.get(event) {
-            return Ok(look(text));
+        {
+            let log = self.log.borrow();
+            if let Some(text) = log.draft.get(event).or_else(|| log.presses.get(event)) {
+                return Ok(look(text));
+            }
         }
         let group = self.group_of(event)?;
         let missing = || damaged(format!("the event {event} is missing in the log"));

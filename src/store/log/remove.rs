@@ -14,7 +14,7 @@ impl Db {
     /// pieces that hold them are written anew. Gives how many there were.
     pub(crate) fn remove_events(&self, events: &[i64]) -> Result<usize> {
         self.catch_up()?;
-        self.write_group()?;
+        self.write_groups()?;
         let gone: FxHashSet<u32> = events.iter().map(|event| number(*event)).collect::<Result<_>>()?;
         let mut removed: Vec<(Entry, u64)> = Vec::new();
         self.rewrite(&gone, |entry, id| {
@@ -118,7 +118,7 @@ impl Db {
     /// many there were.
     pub(crate) fn settle_moves(&self) -> Result<usize> {
         self.catch_up()?;
-        self.write_group()?;
+        self.write_groups()?;
         let owners: FxHashMap<u32, u32> =
             self.log.borrow().moves.by_event.iter().map(|(event, moved)| (*event, moved.node)).collect();
         if owners.is_empty() {

@@ -21,7 +21,7 @@ impl Db {
     /// Seals whatever is not sealed yet, and merges seals where there are many of a size. Gives how many events it sealed.
     pub(crate) fn seal(&self) -> Result<usize> {
         self.catch_up()?;
-        self.write_group()?;
+        self.write_groups()?;
         let (from, until, entries, ids) = {
             let log = self.log.borrow();
             let tail = &log.tail;

@@ -1,0 +1,128 @@
+//! Compressing groups, beside whatever else is done, and unpacking them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::group::{Draft, Text, wrap};
+
+/// What is shorter is not worth compressing.
+const SHORT: usize = 2 << 10;
+
+/// Compresses and unpacks.
+pub(super) struct Press {
+    compressor: Option<Compressor<'static>>,
+    decompressor: Option<Decompressor<'static>>,
+}
+
+impl Press {
+    /// Of Zstandard's levels the one that costs ingest least; the next ones save 2 % of the bytes.
+    const LEVEL: i32 = 1;
+
+    pub(super) fn new() -> Self {
+        Self { compressor: Compressor::new(Self::LEVEL).ok(), decompressor: Decompressor::new().ok() }
+    }
+
+    /// The bytes compressed, if that makes them fewer.
+    pub(super) fn pack(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
+        if plain.len() < SHORT {
+            return None;
+        }
+        let packed = self.compressor.as_mut()?.compress(plain).ok()?;
+        (packed.len() < plain.len()).then_some(packed)
+    }
+
+    pub(super) fn unpack(&mut self, packed: &[u8], len: usize) -> Option<Vec<u8>> {
+        let plain = self.decompressor.as_mut()?.decompress(packed, len).ok()?;
+        (plain.len() == len).then_some(plain)
+    }
+}
+
+impl fmt::Debug for Press {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Press").finish_non_exhaustive()
+    }
+}
+
+/// Groups that are being compressed by a thread of their own, which there is once there is a group.
+#[derive(Debug, Default)]
+pub(super) struct Presses {
+    waiting: VecDeque<Draft>,
+    thread: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// `None` when no more is to come.
+    give: Option<Sender<Vec<u8>>>,
+    take: Receiver<Vec<u8>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start() -> Option<Self> {
+        let (give, given) = channel::<Vec<u8>>();
+        let (done, take) = channel();
+        let work = move || {
+            let mut press = Press::new();
+            while let Ok(plain) = given.recv() {
+                if done.send(wrap(plain, &mut press)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("customerdb log".into()).spawn(work).ok()?;
+        Some(Self { give: Some(give), take, thread: Some(thread) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.give = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends when nothing more is given; if it has panicked, nothing was lost but its work.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Presses {
+    /// As many groups may wait: beyond, whoever adds another waits for the first.
+    const MOST: usize = 256;
+
+    /// Begins to compress a group.
+    pub(super) fn push(&mut self, draft: Draft) {
+        if self.thread.is_none() {
+            self.thread = Running::start();
+        }
+        if let Some(give) = self.thread.as_ref().and_then(|running| running.give.as_ref()) {
+            // If the thread is gone, whoever takes the group does its work.
+            let _ = give.send(draft.plain());
+        }
+        self.waiting.push_back(draft);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() > Self::MOST
+    }
+
+    /// The first of the groups, compressed: its first number, its span, and its bytes.
+    pub(super) fn pop(&mut self, press: &mut Press) -> Option<(u32, u32, Vec<u8>)> {
+        let draft = self.waiting.pop_front()?;
+        let first = draft.first()?;
+        let pressed = self.thread.as_ref().and_then(|running| running.take.recv().ok());
+        if pressed.is_none() {
+            self.thread = None;
+        }
+        Some((first, draft.len(), pressed.unwrap_or_else(|| draft.write(first, press))))
+    }
+
+    /// An event that waits here, with its texts.
+    pub(super) fn get(&self, event: u32) -> Option<Text<'_>> {
+        let place = self.waiting.partition_point(|draft| draft.first().is_some_and(|first| first <= event));
+        self.waiting.get(place.checked_sub(1)?)?.get(event)
+    }
+}
