@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::people::history;
+use super::people::{everybody, history};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
@@ -121,17 +121,33 @@ fn stand<'s>(
     segments: &[&'s Live],
     now: Timestamp,
 ) -> Result<Vec<(&'s Live, Verdict)>> {
+    let needs = needs_of(segments);
+    Ok(judge(history(db, person, &needs, catalog, None)?, &needs, catalog, segments, now))
+}
+
+/// What all of some segments need.
+fn needs_of(segments: &[&Live]) -> Needs {
     let mut needs = Needs::default();
     for live in segments {
         needs.merge(&live.needs);
     }
-    let mut history = history(db, person, &needs, catalog, None)?;
-    catalog.complete(&needs, &mut history, now);
+    needs
+}
+
+/// How somebody with that history stands to some segments.
+fn judge<'s>(
+    mut history: History,
+    needs: &Needs,
+    catalog: &Catalog,
+    segments: &[&'s Live],
+    now: Timestamp,
+) -> Vec<(&'s Live, Verdict)> {
+    catalog.complete(needs, &mut history, now);
     let verdict = |live: &&'s Live| {
         let verdict = history.segments.get(live.segment.name()).copied();
         (*live, verdict.unwrap_or(Verdict::always(false)))
     };
-    Ok(segments.iter().map(verdict).collect())
+    segments.iter().map(verdict).collect()
 }
 
 fn put(db: &Db, profile: ProfileNo, live: &Live, verdict: Verdict) -> Result<()> {
@@ -151,7 +167,18 @@ fn settle_some(
     if segments.is_empty() {
         return Ok(());
     }
-    for (live, verdict) in stand(db, person, catalog, segments, now)? {
+    record(db, person, stand(db, person, catalog, segments, now)?, now, cause)
+}
+
+/// Writes down how one person stands, and what has changed.
+fn record(
+    db: &Db,
+    person: &Person,
+    stands: Vec<(&Live, Verdict)>,
+    now: Timestamp,
+    cause: &dyn Fn(&Live) -> ChangeCause,
+) -> Result<()> {
+    for (live, verdict) in stands {
         put(db, person.profile, live, verdict)?;
         let member = (person.profile, live.segment.name());
         db.note_member(member, verdict.holds, now, || cause(live))?;
@@ -182,9 +209,11 @@ pub(crate) fn settle_everyone(
 ) -> Result<()> {
     let segments: Vec<&Live> = definitions.kept().filter(|live| concerned(live)).collect();
     if !segments.is_empty() {
-        for person in identities.people() {
-            settle_some(db, &person, &definitions.catalog, &segments, now, &|_| cause.clone())?;
-        }
+        let (needs, catalog) = (needs_of(&segments), &definitions.catalog);
+        everybody(db, identities, &needs, catalog, None, |person, history| {
+            let stands = judge(history, &needs, catalog, &segments, now);
+            record(db, person, stands, now, &|_| cause.clone())
+        })?;
     }
     stamp(db, definitions, now)
 }
@@ -354,17 +383,23 @@ pub(crate) fn matching(
 ) -> Result<Vec<Node>> {
     let needs = catalog.needs(condition);
     let mut matching = Vec::new();
-    for person in identities.people() {
-        if let Some(until) = until
-            && !existed(db, &person.nodes, until)?
-        {
-            continue;
-        }
-        let mut history = history(db, &person, &needs, catalog, until)?;
+    everybody(db, identities, &needs, catalog, until, |person, mut history| {
         catalog.complete(&needs, &mut history, now);
         if evaluate(condition, &history, now).holds {
             matching.extend(person.nodes.first());
         }
+        Ok::<(), Error>(())
+    })?;
+    if let Some(until) = until {
+        let mut failed = Ok(());
+        matching.retain(|node| {
+            let nodes = identities.person(*node).map(|person| person.nodes).unwrap_or_default();
+            existed(db, &nodes, until).unwrap_or_else(|error| {
+                failed = Err(error);
+                false
+            })
+        });
+        failed?;
     }
     Ok(matching)
 }

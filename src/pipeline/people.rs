@@ -1,18 +1,21 @@
 //! A person, read: the rows of the store put together by the rules of profiles.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use rustc_hash::FxHashMap;
 
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::id::Identifier;
-use crate::identity::{Identities, Person, Rules, by_strength};
+use crate::identity::{Identities, Node, Person, Rules, by_strength};
 use crate::profile::{Account, History, PastEvent, Policies, Profile, Trait, over_time, standing};
 use crate::segment::{Catalog, Needs, Segment};
-use crate::store::{Db, Result};
+use crate::store::{Db, Failure, Result, Seen, Visited};
 use crate::value::{Object, nfc};
 
 /// What conditions with these needs have to see of a person, but for what follows from definitions. Events later than
-/// `until` are left out, with what they asserted.
+/// `until` are left out, with what they asserted. Message ids are left out where no order depends on them.
 pub(crate) fn history(
     db: &Db,
     person: &Person,
@@ -20,36 +23,57 @@ pub(crate) fn history(
     catalog: &Catalog,
     until: Option<Timestamp>,
 ) -> Result<History> {
+    let mut events = Vec::new();
+    if needs.events() {
+        for &node in &person.nodes {
+            let wanted = |name: &str| needs.wants_event(name);
+            db.events_of(node, wanted, needs.properties(), |seen| {
+                if until.is_none_or(|until| seen.at <= until) {
+                    events.push(Loose::of(&seen));
+                }
+            })?;
+        }
+    }
+    assembled(db, person, needs, catalog, until, events)
+}
+
+/// An event of a history that has yet to be put in order.
+struct Loose {
+    event: u32,
+    past: PastEvent,
+}
+
+impl Loose {
+    fn of(seen: &Seen<'_>) -> Self {
+        let event = if seen.json.is_empty() { None } else { Event::from_json(seen.json).ok() };
+        let properties = event.map(|event| event.visible_properties().into_owned()).unwrap_or_default();
+        let (name, message_id) = (seen.name.to_owned(), seen.message_id.to_owned());
+        Self { event: seen.event, past: PastEvent { name, at: seen.at, message_id, properties } }
+    }
+}
+
+/// A history with those events.
+fn assembled(
+    db: &Db,
+    person: &Person,
+    needs: &Needs,
+    catalog: &Catalog,
+    until: Option<Timestamp>,
+    events: Vec<Loose>,
+) -> Result<History> {
     let mut history = History { namespaces: person.namespaces.clone(), ..History::default() };
     let past = |at: Timestamp| until.is_none_or(|until| at <= until);
     if needs.profile() {
         history.profile = Some(db.profile_id(person.profile)?);
     }
     let mut asserted = Vec::new();
-    let wants_traits = needs.traits().next().is_some();
-    for &node in &person.nodes {
-        if wants_traits {
+    if needs.traits().next().is_some() {
+        for &node in &person.nodes {
             let said = db.traits_of(node)?.into_iter();
             asserted.extend(said.filter(|(name, said)| needs.wants_trait(name) && past(said.at)));
         }
-        if !needs.events() {
-            continue;
-        }
-        db.events_of(
-            node,
-            |name| needs.wants_event(name),
-            |event| {
-                if past(event.at) {
-                    let seen = needs.properties().then(|| Event::from_json(&event.json).ok()).flatten();
-                    let properties =
-                        seen.map(|event| event.visible_properties().into_owned()).unwrap_or_default();
-                    let (name, at, message_id) = (event.name, event.at, event.message_id);
-                    history.events.push(PastEvent { name, at, message_id, properties });
-                }
-            },
-        )?;
     }
-    history.events.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
+    history.events = in_order(db, events)?;
     let remembered = asserted.iter().filter(|(name, _)| needs.wants_past(name)).cloned();
     history.past = over_time(remembered.collect::<Vec<_>>(), &catalog.policies);
     history.traits = values(standing(asserted, &catalog.policies));
@@ -58,6 +82,102 @@ pub(crate) fn history(
         history.accounts = accounts(db, person, until)?;
     }
     Ok(history)
+}
+
+/// Events by time, and those of one instant by message id.
+fn in_order(db: &Db, mut events: Vec<Loose>) -> Result<Vec<PastEvent>> {
+    events.sort_by_key(|loose| loose.past.at);
+    for tied in events.chunk_by_mut(|a, b| a.past.at == b.past.at) {
+        if tied.len() > 1 {
+            let numbers: Vec<u32> = tied.iter().map(|loose| loose.event).collect();
+            for (loose, id) in tied.iter_mut().zip(db.message_ids(&numbers)?) {
+                loose.past.message_id = id;
+            }
+            tied.sort_by(|a, b| a.past.message_id.cmp(&b.past.message_id));
+        }
+    }
+    Ok(events.into_iter().map(|loose| loose.past).collect())
+}
+
+/// As many events of people are held at once while everybody is looked at.
+const PORTION: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 19 };
+
+/// Calls `each` with everybody and what [`history`] gives of them. The log is gone through from end to end, instead of
+/// searched for each.
+pub(crate) fn everybody<E: From<Failure>>(
+    db: &Db,
+    identities: &Identities,
+    needs: &Needs,
+    catalog: &Catalog,
+    until: Option<Timestamp>,
+    mut each: impl FnMut(&Person, History) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    if !needs.events() {
+        return identities.people().try_for_each(|person| {
+            let history = history(db, &person, needs, catalog, until)?;
+            each(&person, history)
+        });
+    }
+    let names = db.event_names()?;
+    let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+    let mut wanted: Vec<Option<&str>> = vec![None; most];
+    for (number, name) in &names {
+        wanted[*number as usize] = needs.wants_event(name).then_some(name.as_str());
+    }
+    let wanted = |name: u32| wanted.get(name as usize).copied().flatten();
+    let after = |until: Timestamp| Timestamp::from_micros(until.as_micros().saturating_add(1));
+    let range = (None, until.map(after));
+    let look = |contents: bool, each: &mut dyn FnMut(Visited<'_>)| {
+        let pause = |_| ControlFlow::Continue(());
+        db.visit_events(
+            range,
+            contents,
+            |name| wanted(name).is_some(),
+            pause,
+            |visited| {
+                each(visited);
+                ControlFlow::Continue(())
+            },
+        )
+    };
+    let partition = &identities.partition;
+    let mut counts = vec![0_u32; identities.interner.len()];
+    look(false, &mut |visited| {
+        if let Some(root) = partition.root(visited.node) {
+            counts[root.index()] += 1;
+        }
+    })?;
+    let mut people = identities.people().peekable();
+    let mut places = counts;
+    while people.peek().is_some() {
+        let (mut portion, mut held): (Vec<(Person, Vec<Loose>)>, _) = (Vec::new(), 0);
+        // Of whom it is not the turn, nothing is kept.
+        let mut turn: FxHashMap<Node, usize> = FxHashMap::default();
+        while let Some(person) = people.next_if(|_| held < PORTION) {
+            let root = person.nodes.first().and_then(|node| partition.root(*node));
+            let count = root.map_or(0, |root| std::mem::take(&mut places[root.index()]) as usize);
+            if let Some(root) = root.filter(|_| count > 0) {
+                turn.insert(root, portion.len());
+            }
+            held += count + 1;
+            portion.push((person, Vec::with_capacity(count)));
+        }
+        if !turn.is_empty() {
+            look(needs.properties(), &mut |visited| {
+                let place = partition.root(visited.node).and_then(|root| turn.get(&root));
+                if let Some(place) = place {
+                    let Visited { at, event, json, .. } = visited;
+                    let name = wanted(visited.name).unwrap_or_default();
+                    portion[*place].1.push(Loose::of(&Seen { event, at, name, message_id: "", json }));
+                }
+            })?;
+        }
+        for (person, events) in portion {
+            let history = assembled(db, &person, needs, catalog, until, events)?;
+            each(&person, history)?;
+        }
+    }
+    Ok(())
 }
 
 /// The traits of a person that stand, of those whose names are wanted.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::State;
 use super::membership::{self, Live};
-use super::people::{self, history};
+use super::people::{self, everybody};
 use crate::analytics::{Audience, Labels, Legend, Reading, Scope, Source, Timeline, Wanted, Watch};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
@@ -90,16 +90,18 @@ fn audience(
             let catalog = &state.segments.catalog;
             let needs = catalog.needs(condition);
             let mut matching = Vec::new();
-            for (place, person) in identities.people().enumerate() {
-                if place % OFTEN == 0 {
+            let mut looked_at = 0;
+            everybody(db, identities, &needs, catalog, None, |person, mut history| {
+                if looked_at % OFTEN == 0 {
                     watch.tell(0)?;
                 }
-                let mut history = history(db, &person, &needs, catalog, None)?;
+                looked_at += 1;
                 catalog.complete(&needs, &mut history, now);
                 if evaluate(condition, &history, now).holds {
                     matching.extend(person.nodes.first());
                 }
-            }
+                Ok::<(), Error>(())
+            })?;
             matching
         }
     };

@@ -36,6 +36,7 @@ use self::block::{Block, Entry, NOBODY};
 use self::group::{Draft, Group};
 use self::ids::Bloom;
 use self::press::{Press, Presses};
+pub(crate) use self::read::Seen;
 use self::tail::Tail;
 pub(crate) use self::visit::Visited;
 use super::packed::damaged;

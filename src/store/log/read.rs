@@ -38,6 +38,17 @@ pub(super) fn group(row: &Row<'_>, press: &mut Press) -> Result<(u32, u32, Group
     Ok((first, span, group))
 }
 
+/// An event of a node, as long as it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'r> {
+    pub(crate) event: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) name: &'r str,
+    /// Empty if it was not asked for, and the same below.
+    pub(crate) message_id: &'r str,
+    pub(crate) json: &'r str,
+}
+
 impl Db {
     /// The block at a place.
     pub(super) fn block(&self, place: &Place) -> Result<Arc<Block>> {
@@ -132,27 +143,30 @@ impl Db {
         Ok(found)
     }
 
-    /// Calls `each` with every event of a node whose name is wanted, from the oldest to the newest.
+    /// Calls `each` with every event of a node whose name is wanted, in no order. Texts are empty unless they are asked for.
     pub(crate) fn events_of(
         &self,
         node: Node,
         wanted: impl Fn(&str) -> bool,
-        mut each: impl FnMut(StoredEvent),
+        contents: bool,
+        mut each: impl FnMut(Seen<'_>),
     ) -> Result<()> {
-        let mut entries = self.entries_of(node.0)?;
-        let mut names: Vec<u32> = entries.iter().map(|entry| entry.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut fitting = Vec::new();
-        for name in names {
-            if wanted(&self.name_of(name)?) {
-                fitting.push(name);
+        let mut names: Vec<(u32, Option<String>)> = Vec::new();
+        for entry in self.entries_of(node.0)? {
+            if !names.iter().any(|(name, _)| *name == entry.name) {
+                let text = self.name_of(entry.name)?;
+                names.push((entry.name, wanted(&text).then_some(text)));
             }
-        }
-        entries.retain(|entry| fitting.contains(&entry.name));
-        entries.sort_unstable_by_key(|entry| (entry.at, entry.event));
-        for entry in entries {
-            each(self.stored(entry)?);
+            let known = names.iter().find(|(name, _)| *name == entry.name);
+            let Some(name) = known.and_then(|(_, text)| text.as_deref()) else { continue };
+            let (event, at) = (entry.event, Timestamp::from_micros(entry.at));
+            if contents {
+                self.with_text(event, |text| {
+                    each(Seen { event, at, name, message_id: text.id, json: text.json });
+                })?;
+            } else {
+                each(Seen { event, at, name, message_id: "", json: "" });
+            }
         }
         Ok(())
     }

@@ -102,13 +102,33 @@ fn compare(db: &Db, model: &Model) {
     for node in 0..6 {
         let own = model.of(Some(node));
         let mut found = Vec::new();
-        db.events_of(Node(node), |_| true, |event| found.push(plain(event, 0))).unwrap();
-        assert!(found.is_sorted_by_key(|event| event.at));
-        found.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-        let unnumbered: Vec<Known> = own.iter().map(|event| Known { number: 0, ..event.clone() }).collect();
-        assert_eq!(found, unnumbered);
+        db.events_of(
+            Node(node),
+            |_| true,
+            true,
+            |seen| {
+                let texts = [seen.name, seen.message_id, seen.json].map(str::to_owned);
+                found.push((seen.at.as_micros(), texts, i64::from(seen.event)));
+            },
+        )
+        .unwrap();
+        found.sort();
+        let whole =
+            |event: &Known| (event.at, [&event.name, &event.id, &event.json].map(Clone::clone), event.number);
+        let mut all: Vec<_> = own.iter().map(whole).collect();
+        all.sort();
+        assert_eq!(found, all);
         let mut named = 0;
-        db.events_of(Node(node), |name| name == "name 1", |_| named += 1).unwrap();
+        db.events_of(
+            Node(node),
+            |name| name == "name 1",
+            false,
+            |seen| {
+                assert!(seen.json.is_empty());
+                named += 1;
+            },
+        )
+        .unwrap();
         assert_eq!(named, own.iter().filter(|event| event.name == "name 1").count());
         let times = || own.iter().map(|event| Timestamp::from_micros(event.at));
         let span = times().min().zip(times().max()).map(|(first, last)| (first, last, own.len() as u64));
@@ -300,7 +320,7 @@ fn damage_is_told_with_its_place() {
         assert!(faults.iter().any(|(where_, _)| *where_ == table), "{table}.{column}: {faults:?}");
         let asked = [
             db.event(0).map(|_| ()),
-            db.events_of(Node(0), |_| true, |_| {}),
+            db.events_of(Node(0), |_| true, true, |_| {}),
             db.event_with_id("id 0").map(|_| ()),
             db.event_with_id("id 1").map(|_| ()),
         ];
