@@ -8,6 +8,7 @@ use crate::cdp::{Cdp, Durability, Settings};
 use crate::clock::{Clock, Span, Zone};
 use crate::error::Result;
 use crate::identity::Rules;
+use crate::privacy::Key;
 use crate::store::{Place, create, find};
 
 /// Opens a database with other settings than the default ones.
@@ -98,6 +99,29 @@ impl CdpBuilder {
     /// takes about 10 bytes an event. Default: 256 MiB.
     pub fn column_memory(mut self, bytes: usize) -> Self {
         self.settings.column_bytes = bytes;
+        self
+    }
+
+    /// Makes the keyed hashes of the suppression list (HMAC-SHA-256) with this key, of any length, 32 random bytes at best.
+    /// Default: a random key that the file holds, so that whoever has the file can try out whether somebody is on the list.
+    ///
+    /// A file that was given a key wants it whenever it is opened for writing, and one that has hashes made with its own
+    /// takes no other.
+    ///
+    /// ```
+    /// use customerdb::Cdp;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("customers.db");
+    /// let open = |key: &str| Cdp::builder().suppression_key(key).open(&path);
+    /// drop(open("a key from a safe place")?);
+    /// assert_eq!(open("another").unwrap_err().kind(), "definition");
+    /// assert!(Cdp::open(&path).is_err());
+    /// assert!(open("a key from a safe place").is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn suppression_key(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.settings.key = Some(Key::new(key.as_ref()));
         self
     }
 

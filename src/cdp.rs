@@ -4,6 +4,7 @@ mod analytics;
 mod answers;
 mod batch;
 mod decide;
+mod erasure;
 mod group;
 mod identity;
 mod named;
@@ -12,6 +13,7 @@ mod segments;
 mod subscribe;
 mod suggest;
 mod turn;
+mod upkeep;
 mod write;
 
 use std::fmt;
@@ -28,13 +30,14 @@ use self::group::Queue;
 pub use self::subscribe::Subscription;
 pub use self::suggest::{Suggestion, Suggestions};
 use crate::clock::{Clock, SystemClock, Timestamp, Zone};
-use crate::error::{Error, Result};
+use crate::error::{DefinitionError, Error, Result};
 use crate::event::EventLimits;
 use crate::id::ProfileId;
 use crate::identity::Rules;
 use crate::pipeline::membership::Definitions;
 use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
+use crate::privacy::Key;
 use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared};
 
 /// A customer database: events in, people, segments and answers out.
@@ -83,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) zone: Zone,
     pub(crate) seal_every: usize,
     pub(crate) column_bytes: usize,
+    /// The key of keyed hashes, `None` for that of the file.
+    pub(crate) key: Option<Key>,
 }
 
 impl Default for Settings {
@@ -96,6 +101,7 @@ impl Default for Settings {
             zone: Zone::UTC,
             seal_every: SEAL_EVERY,
             column_bytes: COLUMN_BYTES,
+            key: None,
         }
     }
 }
@@ -116,6 +122,8 @@ impl fmt::Debug for Settings {
 
 struct Inner {
     place: Place,
+    /// The key of keyed hashes, if the application has it.
+    key: Option<Key>,
     clock: Arc<dyn Clock>,
     zone: Zone,
     limits: EventLimits,
@@ -161,11 +169,13 @@ impl Cdp {
         let shared = Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
         let access = Access::Write { full, max_bytes: settings.max_file_bytes };
         let db = Db::open(&place, access, &shared)?;
-        let state = load(&db)?;
+        agree_on_key(&db, settings.key.as_ref())?;
+        let state = load(&db, settings.key.as_ref())?;
         let writer = Writer { db, desk: Desk::default(), _lock: lock };
         let rules = settings.rules.clone().map(Rules::checked).transpose()?;
         let rules = rules.filter(|rules| *rules != state.rules);
         let cdp = Self::assemble(settings, place, state, Some(writer), shared);
+        cdp.complete_erasures();
         if let Some(rules) = rules {
             cdp.set_rules(rules)?;
         }
@@ -177,7 +187,7 @@ impl Cdp {
         let shared = Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
         let db = Db::open(&place, Access::Read, &shared)?;
         db.begin_read()?;
-        let state = load(&db)?;
+        let state = load(&db, settings.key.as_ref())?;
         db.rollback();
         let cdp = Self::assemble(settings, place, state, None, shared);
         cdp.readers().push(db);
@@ -193,6 +203,7 @@ impl Cdp {
     ) -> Self {
         let inner = Inner {
             place,
+            key: settings.key,
             clock: settings.clock,
             zone: settings.zone,
             limits: settings.limits,
@@ -249,7 +260,7 @@ impl Cdp {
             // Another process may have committed since.
             while db.counter(VERSION)? != state.version {
                 drop(state);
-                let current = load(db)?;
+                let current = load(db, self.inner.key.as_ref())?;
                 *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = current;
                 state = self.state();
             }
@@ -276,8 +287,27 @@ impl fmt::Debug for Cdp {
     }
 }
 
+/// Sees to it that the key which the application has, or does not have, is the one that hashes in the file are made with.
+fn agree_on_key(db: &Db, given: Option<&Key>) -> Result<()> {
+    let wrong = |reason: &str| Err(DefinitionError::new("suppression_key", reason).into());
+    match (given, db.suppression_mark()?) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => wrong("missing: the application keeps the key of this file"),
+        (Some(key), Some(mark)) if mark == key.mark() => Ok(()),
+        (Some(_), Some(_)) => wrong("not the key that this file was made with"),
+        (Some(_), None) if db.has_hashes()? => {
+            wrong("the file has hashes already, made with a key of its own")
+        }
+        (Some(key), None) => {
+            db.begin_write()?;
+            let given = db.give_key_away(&key.mark()).and_then(|()| db.commit());
+            given.inspect_err(|_| db.rollback()).map_err(Error::from)
+        }
+    }
+}
+
 /// The state of the latest commit that a connection sees.
-fn load(db: &Db) -> Result<State> {
+fn load(db: &Db, key: Option<&Key>) -> Result<State> {
     let rules = match db.setting(RULES)? {
         None => Rules::default(),
         Some(text) => serde_json::from_str(&text)
@@ -287,7 +317,12 @@ fn load(db: &Db) -> Result<State> {
                 blank.changed(&json).map_err(|error| Error::Damaged(format!("the rules: {error}")))
             })?,
     };
+    let key = match key {
+        Some(key) => Some(key.clone()),
+        None => db.suppression_key()?.map(|key| Key::new(&key)),
+    };
     Ok(State {
+        key,
         identities: db.identities()?,
         rules,
         hand: db.hand()?,

@@ -9,6 +9,7 @@ mod event;
 mod id;
 mod identity;
 mod pipeline;
+mod privacy;
 mod profile;
 mod segment;
 mod store;
@@ -40,6 +41,7 @@ pub use crate::identity::{
 };
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};
+pub use crate::privacy::{Maintenance, Receipt, RetentionRule};
 pub use crate::profile::{Account, Computed, History, PastEvent, Policy, Profile, Tag, Trait, Verdict};
 pub use crate::segment::{
     ComputedTrait, Condition, EventCondition, LifecycleBounds, Needs, OfElement, OfEvents, OfTrait,

@@ -433,15 +433,11 @@ pub(crate) struct Purged {
 pub(crate) struct StatsOf {
     #[serde(flatten)]
     pub(crate) stats: Stats,
-    /// Sealed blocks of events, of which this version of the library has none: all events are rows.
-    pub(crate) blocks: u64,
-    /// Events that are not sealed.
-    pub(crate) tail: u64,
 }
 
 impl From<Stats> for StatsOf {
     fn from(stats: Stats) -> Self {
-        Self { stats, blocks: 0, tail: stats.events }
+        Self { stats }
     }
 }
 

@@ -8,6 +8,7 @@ use customerdb::{Durability, Party, Timestamp};
 use crate::analyse::AskAnalysis;
 use crate::config::durability_of;
 use crate::graph::LIMIT;
+use crate::privacy::AskPrivacy;
 use crate::request::ENTRIES;
 
 /// An embedded customer data platform from a shell: events in, people out, in one file.
@@ -15,8 +16,8 @@ use crate::request::ENTRIES;
 /// An ID is an identifier (`user_id:u1`, `email:ann@example.com`) or a profile id. Commands that only read work
 /// beside a process that writes to the file.
 ///
-/// Exit status: 0; 1 if `ingest --strict` met an event that was refused, or `check` found a problem; 2 if the
-/// command could not be done.
+/// Exit status: 0; 1 if `ingest --strict` met an event that was refused, `check` found a problem, or `erase` is not
+/// complete yet; 2 if the command could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "cdp", version, verbatim_doc_comment, override_usage = USAGE, after_long_help = AFTER, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -315,6 +316,8 @@ pub(crate) enum Ask {
         #[arg(long)]
         purge: bool,
     },
+    #[command(flatten)]
+    Privacy(AskPrivacy),
     /// Show what the file holds, in numbers.
     Stats,
     /// Look for damage.
@@ -367,6 +370,12 @@ const AFTER: &str = r#"Examples:
   echo '{"limits": {"email": {"max": 2}}}' | cdp --db shop.db rules -
   cdp --db shop.db quarantine --limit 20
   cdp --db shop.db quarantine --replay
+  cdp --db shop.db erase email:ann@example.com
+  cdp --db shop.db lift_suppression email:ann@example.com
+  cdp --db shop.db retention_rule bought --party third --anonymous --older_than 90d
+  cdp --db shop.db retention_rule bought --lift
+  cdp --db shop.db retention_rules
+  cdp --db shop.db maintain
   cdp --db shop.db stats --json
   cdp --db shop.db check
   echo '{"steps": ["View", "Cart", "Order"], "within": "7d", "by": {"property": "channel"}}' | cdp --db shop.db funnel -

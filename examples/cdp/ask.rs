@@ -72,6 +72,7 @@ impl Ask {
             Self::Quarantine { replay: true, .. } => Command::ReplayQuarantine,
             Self::Quarantine { purge: true, .. } => Command::PurgeQuarantine,
             Self::Quarantine { limit, .. } => Command::Quarantine { limit },
+            Self::Privacy(privacy) => Command::Privacy(privacy.wanted()),
             Self::Stats => Command::Stats,
             Self::Check => Command::Check,
             Self::Analyse(question) => {

@@ -16,6 +16,7 @@ use crate::answer::{
 use crate::clock::SettableClock;
 use crate::failure::Failure;
 use crate::graph::Wanted;
+use crate::privacy::Privacy;
 use crate::suggest::Suggested;
 
 /// How many names a preview gives.
@@ -74,6 +75,7 @@ pub(crate) enum Command {
     Quarantine { limit: usize },
     ReplayQuarantine,
     PurgeQuarantine,
+    Privacy(Privacy),
     Stats,
     Check,
     Analyse(Box<Analysis>),
@@ -82,6 +84,9 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it leaves the file as it is.
     pub(crate) fn only_reads(&self) -> bool {
+        if let Self::Privacy(privacy) = self {
+            return privacy.only_reads();
+        }
         matches!(
             self,
             Self::Profile { .. }
@@ -199,6 +204,7 @@ impl Command {
             Self::Quarantine { limit } => Box::new(Entries { entries: cdp.quarantine(limit)? }),
             Self::ReplayQuarantine => Box::new(Report::of_list(cdp.replay_quarantine()?)),
             Self::PurgeQuarantine => Box::new(Purged { purged: cdp.purge_quarantine()? }),
+            Self::Privacy(privacy) => privacy.perform(cdp)?,
             Self::Stats => Box::new(StatsOf::from(cdp.stats()?)),
             Self::Check => Box::new(Problems { problems: cdp.check()? }),
             Self::Analyse(analysis) => analysis.perform(cdp)?,

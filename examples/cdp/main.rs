@@ -18,6 +18,7 @@ mod failure;
 mod graph;
 mod ingest;
 mod members;
+mod privacy;
 mod request;
 mod run;
 mod show;

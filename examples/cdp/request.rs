@@ -11,12 +11,13 @@ use crate::command::Command;
 use crate::failure::Failure;
 use crate::graph::{LIMIT, Wanted};
 use crate::members::Members;
+use crate::privacy::Privacy;
 
 /// How many refused events, refusals and entries of journals are listed if nobody says how many.
 pub(crate) const ENTRIES: usize = 100;
 
 /// Commands of the contract that the library cannot serve yet.
-const LATER: [&str; 5] = ["consent", "erase", "export", "retention_rule", "maintain"];
+const LATER: [&str; 2] = ["consent", "export"];
 
 impl Command {
     /// Reads a command.
@@ -28,6 +29,10 @@ impl Command {
         }
         if let Some(analysis) = Analysis::read(&name, spec(text)?) {
             return Ok(Self::Analyse(Box::new(analysis?)));
+        }
+        if let Some(privacy) = Privacy::read(&name, &mut members)? {
+            members.finish()?;
+            return Ok(Self::Privacy(privacy));
         }
         let given = &mut members;
         let command = match name.as_str() {

@@ -166,7 +166,8 @@ pub struct SegmentChange {
     pub cursor: i64,
     /// The segment's name.
     pub segment: String,
-    /// The name of whom it concerns, as it is now; of a profile that was absorbed since, an identifier that it had.
+    /// The name of whom it concerns, as it is now; of a profile that was absorbed since, an identifier that it had; of one
+    /// that was erased, or of which nothing may be kept any more, `profile:` and its id.
     pub member: Identifier,
     /// The id of the profile that it concerned.
     pub profile: ProfileId,

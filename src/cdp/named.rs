@@ -52,6 +52,12 @@ impl Named {
                     return Ok(known);
                 }
                 let value = state.rules.normalised(identifier).map_err(wrong)?;
+                let spelled = Identifier::new(identifier.namespace().clone(), &*value);
+                if identities.find(&state.rules, identifier).is_none() && state.is_suppressed(db, &spelled)? {
+                    return Err(wrong(
+                        "suppressed: whose it was is erased; lift the suppression first".to_owned(),
+                    ));
+                }
                 let node = draft.intern(identities, identifier.namespace(), &value);
                 node.ok_or_else(|| wrong("there is no room for another namespace".to_owned()))
             }

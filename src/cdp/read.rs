@@ -227,15 +227,22 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn stats(&self) -> Result<Stats> {
-        let wal_bytes = match &self.inner.place {
+        let wal_bytes = self.wal_bytes();
+        self.read(|db, state| Ok(db.stats(&state.identities, wal_bytes)?))
+    }
+}
+
+impl Cdp {
+    /// The size of the write-ahead log in bytes, 0 if there is none.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        match &self.inner.place {
             Place::File(path) => {
                 let mut wal = path.clone().into_os_string();
                 wal.push("-wal");
                 std::fs::metadata(wal).map_or(0, |found| found.len())
             }
             Place::Memory => 0,
-        };
-        self.read(|db, state| Ok(db.stats(&state.identities, wal_bytes)?))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::read::live;
 use super::{Cdp, SegmentChange, SegmentMove, Why};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
+use crate::id::Identifier;
 use crate::identity::{Draft, Node, strongest};
 use crate::pipeline::define::Definer;
 use crate::pipeline::{Change, State, membership, people};
@@ -291,7 +292,8 @@ impl Cdp {
     }
 }
 
-/// A change as it is told: of a profile that was absorbed since, the name is an identifier that it had.
+/// A change as it is told: of a profile that was absorbed since, the name is an identifier that it had; of one that was
+/// erased, `profile:` and its id.
 fn told_change(db: &Db, state: &State, kept: KeptChange) -> Result<SegmentChange> {
     let (identities, founder) = (&state.identities, Node(db.founder_of(kept.profile)?));
     let stands = identities.partition.profile(founder) == Some(kept.profile);
@@ -301,11 +303,16 @@ fn told_change(db: &Db, state: &State, kept: KeptChange) -> Result<SegmentChange
     } else {
         None
     };
+    let profile = db.profile_id(kept.profile)?;
+    let member = match name.unwrap_or(founder) {
+        gone if identities.interner.is_forgotten(gone) => Identifier::new("profile", profile.to_string()),
+        name => identities.interner.identifier(name),
+    };
     Ok(SegmentChange {
         cursor: kept.cursor,
         segment: kept.segment,
-        member: identities.interner.identifier(name.unwrap_or(founder)),
-        profile: db.profile_id(kept.profile)?,
+        member,
+        profile,
         change: if kept.entered { SegmentMove::Entered } else { SegmentMove::Exited },
         at: kept.at,
         cause: kept.cause,

@@ -77,6 +77,11 @@ impl Turn<'_> {
         (db, desk)
     }
 
+    /// Forgets what the writer keeps at hand of the file, which has changed beneath it.
+    pub(super) fn clear_desk(&mut self) {
+        self.writer.desk = Desk::default();
+    }
+
     /// Commits the transaction, and lets the state in memory follow: not before the commit has returned. Then the turn is
     /// over, and subscribers are told.
     pub(super) fn publish(mut self, follow: impl FnOnce(&mut State)) -> Result<()> {

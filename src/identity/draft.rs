@@ -96,6 +96,8 @@ pub(crate) struct Draft {
     pub(super) shared: FxHashMap<Node, bool>,
     /// `anonymous_id`s that no event has borne as `anonymousId`, and such that one now has.
     pub(super) unborne: FxHashMap<Node, bool>,
+    /// Nodes whose values are to be forgotten.
+    pub(super) forgotten: Vec<Node>,
     pub(super) next_profile: u32,
     first_node: usize,
     parents: FxHashMap<Node, Node>,
@@ -198,6 +200,22 @@ impl Draft {
         if base.unborne.contains(&node) {
             self.unborne.insert(node, false);
         }
+    }
+
+    /// Takes it that no event bears an `anonymous_id` as `anonymousId` any more, until one does.
+    pub(crate) fn unbear(&mut self, base: &Identities, node: Node) {
+        if *self.namespace_of(base, self.kind(base, node)) == Namespace::ANONYMOUS_ID {
+            self.unborne.insert(node, true);
+        }
+    }
+
+    /// Lets go of the values of nodes, which are nobody's by now.
+    pub(crate) fn forget(&mut self, nodes: &[Node]) {
+        for node in nodes {
+            self.unborne.insert(*node, false);
+            self.shared.insert(*node, false);
+        }
+        self.forgotten.extend(nodes);
     }
 
     /// The `anonymous_id`s that no event has borne as `anonymousId` or that one now has, since the base.

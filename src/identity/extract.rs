@@ -9,7 +9,7 @@ use crate::id::{Identifier, Namespace, mask};
 use crate::value::{Value, nfc};
 
 /// The members of traits that are identifiers.
-const TRAITS: [(&str, Namespace); 4] = [
+pub(super) const TRAITS: [(&str, Namespace); 4] = [
     ("email", Namespace::EMAIL),
     ("phone", Namespace::PHONE),
     ("openid", Namespace::OPENID),

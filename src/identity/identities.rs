@@ -90,7 +90,8 @@ impl Identities {
 
     /// Does to these identities what was drafted and is now committed.
     pub(crate) fn apply(&mut self, draft: Draft) {
-        let Draft { namespaces, fresh, steps, sets, days, next_profile, shared, unborne, .. } = draft;
+        let Draft { namespaces, fresh, steps, sets, days, next_profile, shared, unborne, forgotten, .. } =
+            draft;
         for namespace in namespaces {
             self.interner.add_namespace(namespace);
         }
@@ -136,6 +137,7 @@ impl Identities {
                 self.unborne.remove(&node)
             };
         }
+        self.interner.forget(&forgotten);
         self.next_profile = next_profile;
         for (_, set) in sets {
             for part in &set.parts {

@@ -217,17 +217,61 @@ impl Interner {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Makes all identifiers known to [`find`](Self::find).
+    /// Whether an identifier was forgotten: its number stands for nobody any more.
+    pub(crate) fn is_forgotten(&self, node: Node) -> bool {
+        self.value_bytes(node.index()).is_empty()
+    }
+
+    /// Takes the values of some nodes out. Their numbers stay, without a value, and are never used again.
+    pub(crate) fn forget(&mut self, nodes: &[Node]) {
+        let mut gone: Vec<usize> = nodes.iter().map(|node| node.index()).collect();
+        gone.retain(|index| *index < self.len() && !self.value_bytes(*index).is_empty());
+        gone.sort_unstable();
+        gone.dedup();
+        let Some(&first) = gone.first() else { return };
+        for &index in &gone {
+            let hash = hash_of(&self.hasher, self.kinds[index], self.value_bytes(index));
+            if let Ok(entry) = self.tables[table_of(hash)].find_entry(hash, |other| *other as usize == index)
+            {
+                entry.remove();
+            }
+        }
+        // What lies behind moves up, and nothing stays of what was there.
+        let mut gone = gone.into_iter().peekable();
+        let mut to = self.blocks[first / BLOCK];
+        let (mut old, mut new, mut start) = (to, to, to);
+        for index in first / BLOCK * BLOCK..self.len() {
+            if index.is_multiple_of(BLOCK) {
+                (old, new) = (self.blocks[index / BLOCK], to);
+                self.blocks[index / BLOCK] = to;
+                start = old;
+            }
+            let end = old + self.ends[index] as usize;
+            if gone.next_if_eq(&index).is_none() {
+                self.bytes.copy_within(start..end, to);
+                to += end - start;
+            }
+            self.ends[index] = Node::at(to - new).0;
+            start = end;
+        }
+        self.bytes[to..].fill(0);
+        self.bytes.truncate(to);
+    }
+
+    /// Makes all identifiers known to [`find`](Self::find), but for those that were forgotten.
     pub(crate) fn index(&mut self) {
         let Self { bytes, blocks, ends, kinds, tables, hasher, indexed, .. } = self;
         let hash = |&index: &u32| {
             let index = index as usize;
             hash_of(hasher, kinds[index], value_of(bytes, blocks, ends, index))
         };
+        let is_there = |index: &u32| !value_of(bytes, blocks, ends, *index as usize).is_empty();
         if ends.len() - *indexed == 1 {
             let index = Node::at(*indexed).0;
-            let hashed = hash(&index);
-            insert(&mut tables[table_of(hashed)], hashed, index, hash);
+            if is_there(&index) {
+                let hashed = hash(&index);
+                insert(&mut tables[table_of(hashed)], hashed, index, hash);
+            }
             *indexed += 1;
             return;
         }
@@ -237,7 +281,7 @@ impl Interner {
         // One table after the other, as far as there is room to keep hashes: what is written lies close together. Two
         // threads share the work, first by identifiers and then by tables.
         let sort = |indexes: Range<usize>, sorted: &mut Sorted| {
-            for index in indexes.map(|index| Node::at(index).0) {
+            for index in indexes.map(|index| Node::at(index).0).filter(is_there) {
                 let hashed = hash(&index);
                 sorted[table_of(hashed)].push((hashed, index));
             }
@@ -302,6 +346,48 @@ mod tests {
         }
         assert_eq!(interner.find(0, "nobody"), None);
         assert_eq!(interner.namespace(&Namespace::PHONE), None);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_found_and_moves_nothing_else() {
+        let mut interner = Interner::default();
+        interner.add_namespace(Namespace::USER_ID);
+        let many = 3 * BLOCK + 5;
+        for n in 0..many {
+            interner.push(0, &format!("u{n}"));
+        }
+        let gone = [0, 7, 8, BLOCK - 1, BLOCK, 2 * BLOCK + 9, many - 1, 7];
+        interner.forget(&gone.map(Node::at));
+        let told = |interner: &Interner| {
+            for n in 0..many {
+                let (node, value) = (Node::at(n), format!("u{n}"));
+                let is_gone = gone.contains(&n);
+                assert_eq!(interner.is_forgotten(node), is_gone, "{n}");
+                assert_eq!(interner.value(node), if is_gone { "" } else { &value });
+                assert_eq!(interner.find(0, &value), (!is_gone).then_some(node));
+            }
+        };
+        told(&interner);
+        assert!(!String::from_utf8_lossy(&interner.bytes).contains("u7u8"));
+        assert_eq!(interner.find(0, ""), None);
+        // Somebody of that name is somebody new.
+        assert_eq!(interner.push(0, "u7"), Node::at(many));
+        assert_eq!(interner.find(0, "u7"), Some(Node::at(many)));
+        // As a file is read that has been through it: what has no value is not looked for.
+        let mut again = Interner::default();
+        again.add_namespace(Namespace::USER_ID);
+        let values: Vec<&str> = (0..many).map(|n| interner.value(Node::at(n))).collect();
+        let mut end = 0;
+        let ends: Vec<usize> = values
+            .iter()
+            .map(|value| {
+                end += value.len();
+                end
+            })
+            .collect();
+        again.append(values.iter().map(|_| 0), ends.into_iter(), values.concat().as_bytes());
+        again.index();
+        told(&again);
     }
 
     /// Enough for two waves, which two threads put into the tables, and some more one by one.

@@ -6,17 +6,21 @@
 pub(crate) mod as_of;
 pub(crate) mod define;
 mod devices;
+pub(crate) mod erase;
 pub(crate) mod explain;
 pub(crate) mod hand;
 pub(crate) mod input;
 pub(crate) mod membership;
 mod news;
 pub(crate) mod people;
+mod prune;
 mod record;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod retain;
 pub(crate) mod scan;
 pub(crate) mod scope;
+mod suppress;
 
 use std::mem;
 
@@ -31,6 +35,7 @@ use self::record::Record;
 use self::replay::Replay;
 use self::report::{IngestReport, Rejected, Tally};
 use self::scope::Scope;
+use self::suppress::Met;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::event::{Event, EventLimits, Refusal, Source};
@@ -39,6 +44,7 @@ use crate::identity::{
     Basis, Borne, Draft, Hand, Identities, NAMESPACES, Node, Occasion, Past, ProfileNo, Rules, Succession,
     identifiers,
 };
+use crate::privacy::Key;
 use crate::store::{Cause, ChangeCause, Db, NewEvent};
 use crate::value::nfc;
 
@@ -51,6 +57,8 @@ pub(crate) struct State {
     pub(crate) hand: Hand,
     /// The segments, and what they may rest on.
     pub(crate) segments: Definitions,
+    /// The key of keyed hashes: the application's, or else the file's.
+    pub(crate) key: Option<Key>,
     /// Which commit this is, to tell when another process has made a later one.
     pub(crate) version: i64,
 }
@@ -65,6 +73,9 @@ pub(crate) struct Desk {
     sources: FxHashMap<Source, u32>,
     /// Whether the file has any alias that must be told anew if its `previousId` turns out to be anonymous.
     has_assumptions: Option<bool>,
+    /// Whether anybody is on the suppression list, and whether any event was dropped that must stay known.
+    has_suppressed: Option<bool>,
+    has_dropped: Option<bool>,
 }
 
 impl Desk {
@@ -94,6 +105,20 @@ impl Desk {
         self.has_assumptions = Some(found);
         Ok(found)
     }
+
+    fn has_suppressed(&mut self, db: &Db) -> Result<bool> {
+        if let Some(known) = self.has_suppressed {
+            return Ok(known);
+        }
+        Ok(*self.has_suppressed.insert(db.has_suppressed()?))
+    }
+
+    fn has_dropped(&mut self, db: &Db) -> Result<bool> {
+        if let Some(known) = self.has_dropped {
+            return Ok(known);
+        }
+        Ok(*self.has_dropped.insert(db.has_dropped()?))
+    }
 }
 
 /// Where events are taken in: the file, what is at hand, and the state before the batch.
@@ -121,6 +146,14 @@ pub(crate) struct Intake {
     /// The number that the next profile had, and how many had been absorbed, when the last call of the batch ended.
     counted: (u32, usize),
     report: IngestReport,
+}
+
+/// Why an event is not taken in.
+enum Turned {
+    /// It is bad, and kept in quarantine.
+    Down(Refusal),
+    /// It is of somebody who was erased, and not kept anywhere.
+    Away(Refusal),
 }
 
 /// What a transaction does to the state in memory, once it is committed.
@@ -187,14 +220,31 @@ impl Intake {
         reading: &Reading,
     ) -> Result<()> {
         let number = counter.desk.source(counter.db, source)?;
-        let (reason, raw) = match reading {
+        let (turned, raw) = match reading {
             Ok((event, json)) => match self.keep(counter, (source, number), event, json)? {
                 Ok(()) => return Ok(()),
-                Err(refusal) => (refusal.to_string(), json.as_bytes()),
+                Err(turned) => (turned, json.as_bytes()),
             },
-            Err((refusal, raw)) => (refusal.to_string(), raw.as_slice()),
+            Err((refusal, raw)) => (Turned::Down(refusal.clone()), raw.as_slice()),
         };
-        counter.db.add_quarantined(self.now, number, &Sha256::digest(raw), &reason, raw)?;
+        let digest = Sha256::digest(raw);
+        let reason = match turned {
+            Turned::Down(refusal) if !counter.names_suppressed(&self.draft, raw)? => {
+                let reason = refusal.to_string();
+                counter.db.add_quarantined(self.now, number, &digest, &reason, raw)?;
+                reason
+            }
+            turned => {
+                // Nor is it kept from before.
+                counter.db.remove_quarantined_text(number, &digest)?;
+                match turned {
+                    Turned::Down(refusal) => {
+                        format!("{refusal}; not kept, for it names somebody who was erased")
+                    }
+                    Turned::Away(refusal) => refusal.to_string(),
+                }
+            }
+        };
         self.report.rejected.push(Rejected { position, reason });
         Ok(())
     }
@@ -206,24 +256,35 @@ impl Intake {
         (source, source_number): (&Source, u32),
         event: &Event,
         json: &str,
-    ) -> Result<Result<(), Refusal>> {
+    ) -> Result<Result<(), Turned>> {
         let (db, basis) = (counter.db, counter.state.basis());
         let (base, rules) = (basis.identities, basis.rules);
+        // As it came: the same event is the same, whatever is taken out of it.
         let message_id =
             event.ids().message_id.map_or_else(|| event.content_id(&source.name), |id| nfc(id).into_owned());
+        let met = counter.meets(&self.draft, event, json)?;
+        let (event, json) = match &met {
+            Met::Nothing => (event, json),
+            Met::Part(event, json) => (&**event, json.as_str()),
+            Met::Whole(refusal) => return Ok(Err(Turned::Away(refusal.clone()))),
+        };
         if let Some(kept) = db.json_of(&message_id)? {
             self.report.duplicates += 1;
             self.report.conflicts += u64::from(differs(event, json, &kept));
             return Ok(Ok(()));
         }
+        if counter.was_dropped(&message_id)? {
+            self.report.duplicates += 1;
+            return Ok(Ok(()));
+        }
         // After the question for duplicates: what is kept stays known, wherever the clock is set.
         if let Err(refusal) = event.check_time(self.now, &counter.limits) {
-            return Ok(Err(refusal));
+            return Ok(Err(Turned::Down(refusal)));
         }
         let draft = &self.draft;
         let borne = identifiers(event, rules, |id| draft.is_anonymous_id(base, id));
         if borne.identifiers.is_empty() {
-            return Ok(Err(borne.refusal()));
+            return Ok(Err(Turned::Down(borne.refusal())));
         }
         self.find_betrayed_alias(counter, &borne)?;
         let at = event.time(self.now);
@@ -232,7 +293,7 @@ impl Intake {
         let Some(resolution) = self.draft.resolve(basis, &borne, occasion) else {
             // It has identifiers, so there was no room for their namespaces.
             let reason = format!("a database holds at most {NAMESPACES} namespaces");
-            return Ok(Err(Refusal::new("context.externalIds", reason)));
+            return Ok(Err(Turned::Down(Refusal::new("context.externalIds", reason))));
         };
         let number = db.add_event(NewEvent {
             node: resolution.owner,

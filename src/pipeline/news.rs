@@ -75,6 +75,11 @@ impl Sorted<'_> {
 /// Why somebody's standing has changed whose part of the log was told anew: what became of their profile says it, and
 /// if nothing did, what the log was told anew for.
 pub(crate) fn of_replay(cause: &Cause, absorbed: bool, parted: bool) -> ChangeCause {
+    match cause {
+        Cause::Erasure => return ChangeCause::Erasure,
+        Cause::Retention => return ChangeCause::Retention,
+        _ => {}
+    }
     let joins = matches!(cause, Cause::Link | Cause::Event { .. } | Cause::Evidence);
     if absorbed || (joins && !parted) { ChangeCause::Merge } else { ChangeCause::Split }
 }

@@ -14,7 +14,7 @@ use crate::identity::ProfileNo;
 pub enum ChangeCause {
     /// An event happened, or became theirs.
     Event {
-        /// The event's message id.
+        /// The event's message id; empty if it was erased since.
         message_id: String,
     },
     /// A trait was set or removed.
@@ -31,6 +31,10 @@ pub enum ChangeCause {
     Merge,
     /// One person was taken apart, or identifiers went to somebody else.
     Split,
+    /// They were erased, or somebody with whom they had to do.
+    Erasure,
+    /// Events were kept as long as they may be.
+    Retention,
     /// A segment, a trait or a tag was defined or removed.
     Definition,
     /// Somebody was put on a list or taken off it, or was given a tag by hand.
@@ -45,6 +49,8 @@ impl ChangeCause {
             Self::Time => ("time", None, None),
             Self::Merge => ("merge", None, None),
             Self::Split => ("split", None, None),
+            Self::Erasure => ("erasure", None, None),
+            Self::Retention => ("retention", None, None),
             Self::Definition => ("definition", None, None),
             Self::Hand => ("hand", None, None),
         }
@@ -61,6 +67,8 @@ impl ChangeCause {
             "time" => Self::Time,
             "merge" => Self::Merge,
             "split" => Self::Split,
+            "erasure" => Self::Erasure,
+            "retention" => Self::Retention,
             "hand" => Self::Hand,
             _ => Self::Definition,
         })

@@ -26,6 +26,8 @@ pub struct Stats {
     pub segments: u64,
     /// Refused events that are kept.
     pub quarantined: u64,
+    /// Identifiers of people who were erased: nothing comes in under them.
+    pub suppressed: u64,
     /// The size of the database file in bytes.
     pub file_bytes: u64,
     /// The size of the write-ahead log in bytes, 0 if there is none.
@@ -54,7 +56,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 17] = [
+const INVARIANTS: [Invariant; 18] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -68,7 +70,16 @@ const INVARIANTS: [Invariant; 17] = [
     Invariant {
         table: "identifiers",
         broken: "identifiers that are there twice",
-        count: "SELECT count(*) FROM (SELECT 1 FROM identifiers GROUP BY namespace, value HAVING count(*) > 1)",
+        count: "SELECT count(*) FROM (SELECT 1 FROM identifiers WHERE value <> '' GROUP BY namespace, value HAVING count(*) > 1)",
+    },
+    Invariant {
+        table: "identifiers",
+        broken: "identifiers that were let go of, and still belong to somebody or are named",
+        count: "SELECT count(*) FROM identifiers WHERE value = '' AND (profile IS NOT NULL
+                OR node IN (SELECT node FROM refusals) OR node IN (SELECT a FROM decisions)
+                OR node IN (SELECT b FROM decisions) OR node IN (SELECT node FROM list_members)
+                OR node IN (SELECT node FROM given_tags) OR node IN (SELECT node FROM unborne)
+                OR node IN (SELECT node FROM first_days))",
     },
     Invariant {
         table: "links",
@@ -239,6 +250,7 @@ impl Db {
             refusals: count("SELECT count(*) FROM refusals")?,
             segments: count("SELECT count(*) FROM segments")?,
             quarantined: count("SELECT count(*) FROM quarantine")?,
+            suppressed: count("SELECT count(*) FROM suppressed")?,
             file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
             wal_bytes,
             blocks,

@@ -27,7 +27,7 @@ pub enum Change {
 pub enum Cause {
     /// An event bore identifiers of both.
     Event {
-        /// The event's message id.
+        /// The event's message id; empty if it was erased since.
         message_id: String,
     },
     /// An event showed that an earlier alias had meant an `anonymous_id`, or that a device is shared.
@@ -46,6 +46,10 @@ pub enum Cause {
     Rules,
     /// Everything was stitched anew.
     Restitch,
+    /// Somebody was erased.
+    Erasure,
+    /// Events were kept as long as they may be.
+    Retention,
 }
 
 impl Cause {
@@ -60,6 +64,8 @@ impl Cause {
             Self::TakenBack => ("taken_back", None),
             Self::Rules => ("rules", None),
             Self::Restitch => ("restitch", None),
+            Self::Erasure => ("erasure", None),
+            Self::Retention => ("retention", None),
         }
     }
 
@@ -73,6 +79,8 @@ impl Cause {
             "taken_back" => Self::TakenBack,
             "rules" => Self::Rules,
             "restitch" => Self::Restitch,
+            "erasure" => Self::Erasure,
+            "retention" => Self::Retention,
             _ => Self::Evidence,
         }
     }

@@ -5,6 +5,7 @@ mod check;
 mod decisions;
 mod definitions;
 mod devices;
+mod erasure;
 mod events;
 mod file;
 mod graph;
@@ -17,7 +18,9 @@ mod quarantine;
 mod refusals;
 mod replay;
 mod segments;
+mod suppression;
 mod traits;
+mod upkeep;
 
 pub use changes::ChangeCause;
 pub(crate) use changes::KeptChange;

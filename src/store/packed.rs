@@ -84,6 +84,8 @@ pub(super) enum Pieces {
 pub(super) struct Changes {
     /// Identifiers that were given to another profile, or to none.
     nodes: Vec<u32>,
+    /// Identifiers whose values were let go of.
+    forgotten: Vec<u32>,
     /// Profiles that were absorbed.
     profiles: Vec<u32>,
     /// Whether there are new ones.
@@ -96,6 +98,7 @@ pub(super) enum Touched {
     NewIdentifiers,
     NewProfile,
     Holder(u32),
+    Forgotten(u32),
     Redirect(u32),
 }
 
@@ -145,6 +148,7 @@ impl Db {
             Touched::NewIdentifiers => changes.more_nodes = true,
             Touched::NewProfile => changes.more_profiles = true,
             Touched::Holder(node) => changes.nodes.push(node),
+            Touched::Forgotten(node) => changes.forgotten.push(node),
             Touched::Redirect(profile) => changes.profiles.push(profile),
         }
     }
@@ -156,7 +160,15 @@ impl Db {
 
     /// Brings the packed copies up to date with the rows.
     pub(super) fn pack(&self) -> Result<()> {
-        let Changes { nodes, profiles, more_nodes, more_profiles } = self.changes.take();
+        let Changes { nodes, forgotten, profiles, more_nodes, more_profiles } = self.changes.take();
+        let mut chunks: Vec<u32> = forgotten.into_iter().map(|node| node / CHUNK).collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        for chunk in chunks {
+            if self.piece(&IDENTIFIERS, chunk)?.is_some() {
+                self.pack_chunk(&IDENTIFIERS, chunk)?;
+            }
+        }
         self.repack(&HOLDERS, nodes)?;
         self.repack(&REDIRECTS, profiles)?;
         if more_nodes {

@@ -56,6 +56,14 @@ impl Db {
         Ok(())
     }
 
+    /// Lets go of a refused event of that digest from a source, if there is one.
+    pub(crate) fn remove_quarantined_text(&self, source: u32, digest: &[u8]) -> Result<()> {
+        let mut delete =
+            self.conn.prepare_cached("DELETE FROM quarantine WHERE digest = ?1 AND source = ?2")?;
+        delete.execute((digest, source))?;
+        Ok(())
+    }
+
     /// Lets go of all refused events, and says how many there were.
     pub(crate) fn purge_quarantine(&self) -> Result<usize> {
         Ok(self.conn.execute("DELETE FROM quarantine", [])?)

@@ -4,6 +4,7 @@
 
 mod analytics;
 mod graph;
+mod privacy;
 mod segments;
 mod session;
 mod shell;
@@ -380,7 +381,7 @@ fn requests_that_are_not_understood_say_which_member_is_wrong_and_end_nothing() 
         ),
         (r#"{"do":"funnel","steps":[],"within":"1d"}"#, "definition", "steps: "),
         (r#"{"do":"consent","id":"user_id:u1"}"#, "unsupported", "consent: "),
-        (r#"{"do":"erase","id":"user_id:u1"}"#, "unsupported", "erase: "),
+        (r#"{"do":"export","id":"user_id:u1"}"#, "unsupported", "export: "),
     ] {
         let (found, message) = session.error(request);
         assert_eq!(found, kind, "{request}: {message}");

@@ -81,7 +81,7 @@ impl Told {
     /// All identifiers, strongest first.
     pub(crate) fn bears(&self, anonymous: &BTreeSet<String>) -> Vec<String> {
         let mut ids = self.ids.clone();
-        if let Some(previous) = self.previous {
+        if let Some(previous) = self.previous.filter(|previous| !previous.is_empty()) {
             let as_anonymous = format!("anonymous_id:{previous}");
             let is_anonymous = anonymous.contains(&as_anonymous);
             ids.push(if is_anonymous { as_anonymous } else { format!("user_id:{previous}") });

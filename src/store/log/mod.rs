@@ -13,13 +13,13 @@
 
 mod block;
 mod check;
+mod edit;
 mod find;
 mod group;
 mod ids;
 mod pack;
 mod press;
 mod read;
-mod remove;
 mod seal;
 mod tail;
 #[cfg(test)]

@@ -252,6 +252,21 @@ impl Db {
         Ok(())
     }
 
+    /// Calls `each` with the number, the time, the owner, the name and the source of every event that had happened by an
+    /// instant.
+    pub(crate) fn visit_old(
+        &self,
+        until: Timestamp,
+        mut each: impl FnMut(i64, Timestamp, Option<Node>, u32, u32),
+    ) -> Result<()> {
+        self.each_entry(|entry| {
+            if entry.at <= until.as_micros() {
+                let at = Timestamp::from_micros(entry.at);
+                each(entry.event.into(), at, node(entry.node), entry.name, entry.source);
+            }
+        })
+    }
+
     /// How many events the log has, and how many of them are nobody's.
     pub(crate) fn count_events(&self) -> Result<(u64, u64)> {
         self.catch_up()?;

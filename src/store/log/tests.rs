@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustc_hash::FxHashMap;
 use tempfile::TempDir;
 
 use super::{NewEvent, Shared};
@@ -19,6 +20,7 @@ enum Step {
     Add(u32, i64, usize, usize),
     Give(prop::sample::Index, Option<u32>),
     Remove(prop::sample::Index),
+    Rewrite(prop::sample::Index),
     Seal,
     Settle,
     Commit,
@@ -33,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (node.clone(), Just(0), Just(0), Just(40_000)).prop_map(|(n, at, name, len)| Step::Add(n, at, name, len)),
         3 => (any::<prop::sample::Index>(), prop::option::of(node)).prop_map(|(event, to)| Step::Give(event, to)),
         1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+        1 => any::<prop::sample::Index>().prop_map(Step::Rewrite),
         1 => Just(Step::Seal),
         1 => Just(Step::Settle),
         3 => Just(Step::Commit),
@@ -216,12 +219,19 @@ fn play(steps: Vec<Step>, seal_every: usize) {
             }
             Step::Remove(which) if !model.events.is_empty() => {
                 let event = which.get(&model.events).number;
-                assert_eq!(db.remove_events(&[event]).unwrap(), 1);
+                db.edit_events(&FxHashMap::from_iter([(event, None)])).unwrap();
                 let gone = model.events.iter().find(|known| known.number == event).cloned().unwrap();
                 model.events.retain(|known| known.number != event);
                 assert_eq!(db.event_with_id(&gone.id).unwrap(), None);
             }
-            Step::Give(..) | Step::Remove(_) => {}
+            Step::Rewrite(which) if !model.events.is_empty() => {
+                let event = which.get(&model.events).number;
+                let json = format!("{{\"rewritten\":{event}}}");
+                db.edit_events(&FxHashMap::from_iter([(event, Some(json.as_str()))])).unwrap();
+                let known = model.events.iter_mut().find(|known| known.number == event).unwrap();
+                known.json = json;
+            }
+            Step::Give(..) | Step::Remove(_) | Step::Rewrite(_) => {}
             Step::Seal => drop(db.seal().unwrap()),
             Step::Settle => drop(db.settle_moves().unwrap()),
             Step::Commit => {

@@ -7,6 +7,10 @@ CREATE TABLE settings (
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The key of all keyed hashes in this file, unless the application keeps one of its own: then the hash by which that is
+-- known again stands here instead, as suppression_mark.
+INSERT INTO settings VALUES ('suppression_key', randomblob(32));
+
 CREATE TABLE sources (
     source INTEGER PRIMARY KEY,
     name   TEXT NOT NULL,
@@ -31,7 +35,8 @@ CREATE TABLE profiles (
 
 -- Numbered in order of arrival. No index on the value: the application keeps one in memory, and a B-tree with
 -- random keys would cost every new identifier a page. An identifier without a profile was refused wherever it
--- came, or is blocked by a later rule.
+-- came, or is blocked by a later rule. One without a value (empty) was let go of: erased, or borne by no event any more.
+-- Its number stays, for numbers are dense and never used again.
 CREATE TABLE identifiers (
     node      INTEGER PRIMARY KEY,
     namespace INTEGER NOT NULL REFERENCES namespaces,
@@ -148,6 +153,18 @@ CREATE TABLE message_ids (
     bytes  BLOB NOT NULL
 ) STRICT;
 
+-- Message ids of events that retention rules dropped, as keyed hashes (the first 16 bytes): they stay known, so that an
+-- import that is done again does not bring the events back.
+CREATE TABLE dropped_ids (
+    hash BLOB PRIMARY KEY CHECK (length(hash) = 16)
+) STRICT, WITHOUT ROWID;
+
+-- Identifiers of people who were erased, as keyed hashes, since when.
+CREATE TABLE suppressed (
+    hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
+    at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Everything below is made from the log, and is remade from it when rules change.
 
 -- Every value that an event asserted of the person who owns the node; the latest by (at, message_id) stands.
@@ -236,9 +253,9 @@ CREATE TABLE assumed_user_ids (
 CREATE INDEX assumed_user_ids_by_event ON assumed_user_ids (event);
 
 -- What is worked out of the log by definitions of the application, as JSON: computed traits, rules for tags, and which
--- of several values of a trait wins.
+-- of several values of a trait wins. And how long events are kept.
 CREATE TABLE definitions (
-    kind       TEXT NOT NULL CHECK (kind IN ('trait', 'tag', 'policy')),
+    kind       TEXT NOT NULL CHECK (kind IN ('trait', 'tag', 'policy', 'retention')),
     name       TEXT NOT NULL,
     definition TEXT NOT NULL,
     PRIMARY KEY (kind, name)

@@ -4,25 +4,27 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::block::Entry;
 use super::find::bucket_key;
-use super::group::Draft;
+use super::group::{Draft, Text};
 use super::ids::{self, Id};
 use super::{Moves, Seal, Tail, number, read};
 use crate::store::{Db, Result};
 
 impl Db {
-    /// Takes events out of the log for good: their texts, their columns, and the hashes of their message ids. Only the
-    /// pieces that hold them are written anew. Gives how many there were.
-    pub(crate) fn remove_events(&self, events: &[i64]) -> Result<usize> {
+    /// Takes events out of the log for good (their texts, their columns, and the hashes of their message ids), or puts other
+    /// JSON in the place of theirs. Only the pieces that hold them are written anew. What was made of them is the caller's
+    /// to remake.
+    pub(crate) fn edit_events(&self, edits: &FxHashMap<i64, Option<&str>>) -> Result<()> {
         self.catch_up()?;
         self.write_groups()?;
-        let gone: FxHashSet<u32> = events.iter().map(|event| number(*event)).collect::<Result<_>>()?;
+        let edits: FxHashMap<u32, Option<&str>> =
+            edits.iter().map(|(event, json)| Ok((number(*event)?, *json))).collect::<Result<_>>()?;
+        let gone: FxHashSet<u32> =
+            edits.iter().filter(|(_, json)| json.is_none()).map(|(event, _)| *event).collect();
         let mut removed: Vec<(Entry, u64)> = Vec::new();
-        self.rewrite(&gone, |entry, id| {
-            if gone.contains(&entry.event) {
-                removed.push((entry, ids::hash(id)));
-                return None;
-            }
-            Some(entry)
+        self.rewrite_groups(&edits.keys().copied().collect(), |text, draft| match edits.get(&text.entry.event) {
+            None => draft.push(text.entry, text.id, text.json),
+            Some(Some(json)) => draft.push(text.entry, text.id, json),
+            Some(None) => removed.push((text.entry, ids::hash(text.id))),
         })?;
         let mut seals = std::mem::take(&mut self.log.borrow_mut().seals);
         for seal in &mut seals {
@@ -35,20 +37,18 @@ impl Db {
         }
         self.log.borrow_mut().seals = seals;
         for event in &gone {
-            self.conn.prepare_cached("DELETE FROM moved WHERE event = ?1")?.execute([event])?;
+            for table in ["moved", "assumed_user_ids", "anonymous_events"] {
+                let sql = format!("DELETE FROM {table} WHERE event = ?1");
+                self.conn.prepare_cached(&sql)?.execute([event])?;
+            }
             self.log.borrow_mut().moves.forget(*event);
         }
         self.note_moves()?;
-        self.reload_tail()?;
-        Ok(removed.len())
+        self.reload_tail()
     }
 
-    /// Writes the groups anew that hold some events: as `change` says of each event and its message id, or without it.
-    fn rewrite(
-        &self,
-        events: &FxHashSet<u32>,
-        mut change: impl FnMut(Entry, &str) -> Option<Entry>,
-    ) -> Result<()> {
+    /// Writes the groups anew that hold some events: `change` is given each event that they have, and what is to take it.
+    fn rewrite_groups(&self, events: &FxHashSet<u32>, mut change: impl FnMut(Text<'_>, &mut Draft)) -> Result<()> {
         let mut sorted: Vec<u32> = events.iter().copied().collect();
         sorted.sort_unstable();
         let mut done = 0;
@@ -66,9 +66,7 @@ impl Db {
             done = first.saturating_add(span);
             let mut draft = Draft::default();
             for text in group.iter() {
-                if let Some(entry) = change(text.entry, text.id) {
-                    draft.push(entry, text.id, text.json);
-                }
+                change(text, &mut draft);
             }
             let bytes = draft.write(first, &mut self.log.borrow_mut().press);
             self.put_group(first, span, &bytes)?;
@@ -129,7 +127,7 @@ impl Db {
             None => entry,
         };
         let events: FxHashSet<u32> = owners.keys().copied().collect();
-        self.rewrite(&events, |entry, _| Some(own(entry)))?;
+        self.rewrite_groups(&events, |text, draft| draft.push(own(text.entry), text.id, text.json))?;
         let seals = std::mem::take(&mut self.log.borrow_mut().seals);
         let mut settled = Vec::with_capacity(seals.len());
         for seal in seals {

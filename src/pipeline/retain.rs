@@ -1,0 +1,81 @@
+//! Events dropped that were kept as long as they may be.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::prune::{Around, Fate, Prune, Pruned};
+use super::{Change, State, membership};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::id::ProfileId;
+use crate::identity::{Draft, Node};
+use crate::privacy::RetentionRule;
+use crate::store::{Cause, Db};
+
+/// The bytes of a message id's hash that are kept.
+pub(crate) const KEPT: usize = 16;
+
+/// Drops the events that any of some rules is about. Their message ids stay known, as hashes.
+pub(crate) fn retain(
+    db: &Db,
+    state: &State,
+    rules: &[RetentionRule],
+    now: Timestamp,
+    id: &dyn Fn() -> ProfileId,
+) -> Result<(Change, Pruned)> {
+    membership::settle_time(db, &state.identities, &state.segments, now)?;
+    let mut draft = Draft::on(&state.identities);
+    let old = old(db, state, rules, now)?;
+    if old.events.is_empty() {
+        return Ok((draft.into(), Pruned::default()));
+    }
+    let Old { events, owners, orphans } = old;
+    let around = Around { nodes: owners.into_iter().collect(), orphans, ..Around::default() };
+    let prune = Prune { db, state, hand: &state.hand, now, cause: Cause::Retention, id };
+    let pruned = prune.run(&mut draft, around, |number, _, _| {
+        Ok(if events.contains(&number) { Fate::Drop } else { Fate::Keep })
+    })?;
+    let key = state.key()?;
+    for message_id in &pruned.dropped {
+        db.remember_dropped(&key.message_id(message_id)[..KEPT])?;
+    }
+    Ok((draft.into(), pruned))
+}
+
+/// Events that are to be dropped, and whose they are.
+#[derive(Default)]
+struct Old {
+    events: FxHashSet<i64>,
+    owners: FxHashSet<Node>,
+    orphans: Vec<i64>,
+}
+
+fn old(db: &Db, state: &State, rules: &[RetentionRule], now: Timestamp) -> Result<Old> {
+    let mut old = Old::default();
+    let Some(latest) = rules.iter().map(|rule| rule.cutoff(now)).max() else { return Ok(old) };
+    let (names, sources) = (FxHashMap::from_iter(db.event_names()?), db.sources()?);
+    let mut known: FxHashMap<Node, bool> = FxHashMap::default();
+    let mut is_anonymous = |owner: Option<Node>| {
+        let person = owner.and_then(|owner| state.identities.partition.root(owner));
+        let is_known = |root: &mut Node| {
+            let person = state.identities.person(*root);
+            person.is_some_and(|person| person.namespaces.iter().any(|name| !name.is_anonymous()))
+        };
+        !person.is_some_and(|mut root| *known.entry(root).or_insert_with(|| is_known(&mut root)))
+    };
+    db.visit_old(latest, |number, at, owner, name, source| {
+        let (Some(name), Some(source)) = (names.get(&name), sources.get(&source)) else { return };
+        let is_old = rules.iter().any(|rule| {
+            at <= rule.cutoff(now)
+                && rule.fits(source.party, name)
+                && (!rule.is_anonymous() || is_anonymous(owner))
+        });
+        if is_old {
+            old.events.insert(number);
+            match owner {
+                Some(owner) => _ = old.owners.insert(owner),
+                None => old.orphans.push(number),
+            }
+        }
+    })?;
+    Ok(old)
+}

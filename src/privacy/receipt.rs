@@ -1,0 +1,51 @@
+//! What is left of an erasure, and what maintenance did: numbers.
+
+use serde::Serialize;
+
+/// What an erasure took away, in numbers: nothing in it tells of whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Identifiers that were the person's. A keyed hash of each is on the suppression list.
+    pub identifiers: u64,
+    /// Events of theirs.
+    pub events: u64,
+    /// Values that events had asserted of their traits, old ones too.
+    pub traits: u64,
+    /// Segments and lists that they were on.
+    pub memberships: u64,
+    /// Deliveries. There are none yet.
+    pub deliveries: u64,
+    /// Entries of the quarantine that named one of the identifiers.
+    pub quarantined: u64,
+    /// Events of other people that bore one of the identifiers: it was taken out of them.
+    pub redacted: u64,
+    /// Definitions of segments, traits and tags, and rules, whose text spells one of the identifiers. They are the
+    /// application's, and stay as they are.
+    pub definitions: u64,
+    /// Whether nothing is left in any file of the database. It is not while somebody else reads what was there before;
+    /// [`maintain`](crate::Cdp::maintain) finishes it.
+    pub complete: bool,
+}
+
+/// What maintenance did, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Maintenance {
+    /// Events that were sealed into columns.
+    pub sealed: u64,
+    /// Events whose new owners were written into the log, where they stood beside it.
+    pub settled: u64,
+    /// Events that retention rules dropped.
+    pub retained: u64,
+    /// Identifiers that no event bears any more since, and that were let go of.
+    pub identifiers: u64,
+    /// Erasures that had been waiting for a reader, or were cut short, and are complete now.
+    pub erasures: u64,
+    /// Erasures that still wait.
+    pub waiting: u64,
+    /// Pages that the file has fewer.
+    pub pages_freed: u64,
+    /// Bytes of the write-ahead log that were brought home. It is empty then, unless somebody reads what was there before.
+    pub wal_bytes: u64,
+}
