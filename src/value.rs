@@ -14,7 +14,7 @@ mod sum;
 
 pub(crate) use compare::Comparable;
 pub(crate) use number::Num;
-pub(crate) use path::DottedPath;
+pub(crate) use path::{DottedPath, Members};
 pub use sum::Sum;
 
 /// A JSON value, as traits and properties hold it.

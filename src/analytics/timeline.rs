@@ -9,7 +9,7 @@ use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::error::DefinitionError;
 use crate::segment::EventCondition;
-use crate::value::{DottedPath, Num, Object, Sum, Value, nfc, write_canonical};
+use crate::value::{DottedPath, Members, Num, Sum, Value, nfc, write_canonical};
 
 /// The events that a question wants, and what of them.
 #[derive(Debug, Clone, Default)]
@@ -70,25 +70,43 @@ impl Place {
         self.in_context
     }
 
+    pub(crate) fn path(&self) -> &DottedPath {
+        &self.path
+    }
+
     /// The first value there that is neither missing nor null.
-    pub(crate) fn find<'v>(&self, properties: &'v Object, context: &'v Object) -> Option<&'v Value> {
+    pub(crate) fn find<'v>(
+        &self,
+        properties: &impl Members<'v>,
+        context: &impl Members<'v>,
+    ) -> Option<&'v Value> {
         let mut found = None;
-        self.path.any(if self.in_context { context } else { properties }, |value| {
+        let first = |value: Option<&'v Value>| {
             found = value.filter(|value| !value.is_null());
             found.is_some()
-        });
+        };
+        if self.in_context {
+            self.path.any_among(context, first)
+        } else {
+            self.path.any_among(properties, first)
+        };
         found
     }
 
     /// All numbers there, added up.
-    pub(crate) fn add_up(&self, properties: &Object, context: &Object) -> Amount {
+    pub(crate) fn add_up<'v>(&self, properties: &impl Members<'v>, context: &impl Members<'v>) -> Amount {
         let mut sum = None;
-        self.path.any(if self.in_context { context } else { properties }, |value| {
+        let add = |value: Option<&'v Value>| {
             if let Some(number) = value.and_then(Value::as_number).and_then(Num::of) {
                 sum.get_or_insert_with(Sum::default).add_number(number);
             }
             false
-        });
+        };
+        if self.in_context {
+            self.path.any_among(context, add)
+        } else {
+            self.path.any_among(properties, add)
+        };
         sum.map_or(Amount::Missing, |sum| Amount::of(sum.number()))
     }
 }

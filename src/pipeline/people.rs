@@ -11,7 +11,7 @@ use crate::id::Identifier;
 use crate::identity::{Identities, Node, Person, Rules, by_strength};
 use crate::profile::{Account, History, PastEvent, Policies, Profile, Trait, over_time, standing};
 use crate::segment::{Catalog, Needs, Segment};
-use crate::store::{Db, Failure, Result, Seen, Visited};
+use crate::store::{Contents, Db, Failure, Result, Seen, Visited};
 use crate::value::{Object, nfc};
 
 /// What conditions with these needs have to see of a person, but for what follows from definitions. Events later than
@@ -127,7 +127,7 @@ pub(crate) fn everybody<E: From<Failure>>(
     let wanted = |name: u32| wanted.get(name as usize).copied().flatten();
     let after = |until: Timestamp| Timestamp::from_micros(until.as_micros().saturating_add(1));
     let range = (None, until.map(after));
-    let look = |contents: bool, each: &mut dyn FnMut(Visited<'_>)| {
+    let look = |contents: Contents<'_>, each: &mut dyn FnMut(Visited<'_>)| {
         let pause = |_| ControlFlow::Continue(());
         db.visit_events(
             range,
@@ -142,7 +142,7 @@ pub(crate) fn everybody<E: From<Failure>>(
     };
     let partition = &identities.partition;
     let mut counts = vec![0_u32; identities.interner.len()];
-    look(false, &mut |visited| {
+    look(Contents::Nothing, &mut |visited| {
         if let Some(root) = partition.root(visited.node) {
             counts[root.index()] += 1;
         }
@@ -163,7 +163,8 @@ pub(crate) fn everybody<E: From<Failure>>(
             portion.push((person, Vec::with_capacity(count)));
         }
         if !turn.is_empty() {
-            look(needs.properties(), &mut |visited| {
+            let contents = if needs.properties() { Contents::Text } else { Contents::Nothing };
+            look(contents, &mut |visited| {
                 let place = partition.root(visited.node).and_then(|root| turn.get(&root));
                 if let Some(place) = place {
                     let Visited { at, event, json, .. } = visited;

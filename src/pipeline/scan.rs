@@ -13,15 +13,15 @@ use serde_json::value::RawValue;
 use super::State;
 use super::membership::{self, Live};
 use super::people::{self, everybody};
-use crate::analytics::{Audience, Labels, Legend, Reading, Scope, Source, Timeline, Wanted, Watch};
+use crate::analytics::{Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
 use crate::event::Event;
 use crate::identity::{Node, strongest};
 use crate::profile::{Trait, standing};
 use crate::segment::{EventCondition, evaluate, has_trait, trait_value};
-use crate::store::{Db, Visited};
-use crate::value::{DottedPath, Object, Value, nfc};
+use crate::store::{Asked, Contents, Db, Visited};
+use crate::value::{DottedPath, Members, Object, Value, nfc};
 
 /// The events that a question wants.
 ///
@@ -44,7 +44,15 @@ pub(crate) fn timeline(
     let mut stopped = Ok(());
     let mut failed = Ok(());
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
-    let contents = scan.wants_values || wanted.conditions.iter().any(EventCondition::asks_properties);
+    let members = scan.members.texts();
+    let paged: Vec<bool> = scan.names.known.iter().map(|name| name.paged).collect();
+    let (wants_context, own) = (scan.members.wants_context(), scan.members.clone());
+    let read = move |json: &str, name: u32| {
+        let paged = paged.get(name as usize).copied().unwrap_or(false);
+        own.values(&contents(json, paged, wants_context))
+    };
+    let asked = Asked { members: &members, read: &read };
+    let contents = if members.is_empty() { Contents::Nothing } else { Contents::Values(asked) };
     db.visit_events(
         range,
         contents,
@@ -166,9 +174,8 @@ struct Scan<'s> {
     scope: &'s Scope,
     names: Names,
     now: Timestamp,
-    /// Whether anything stands in properties, or in the context, that is wanted of every event.
-    wants_values: bool,
-    wants_context: bool,
+    /// The members of events that are wanted.
+    members: Wants,
     reading: Reading,
     /// Of each node the number of its person, and of each person the root.
     people: Vec<u32>,
@@ -199,8 +206,7 @@ impl<'s> Scan<'s> {
             scope,
             names,
             now,
-            wants_values: !places.is_empty(),
-            wants_context: places.iter().any(|place| place.in_context()),
+            members: Wants::of(&places, &wanted.conditions),
             reading: Reading { labels: vec![Vec::new(); wanted.labels.len()], ..Reading::default() },
             people: vec![UNKNOWN; state.identities.interner.len()],
             roots: Vec::new(),
@@ -242,10 +248,7 @@ impl<'s> Scan<'s> {
         let name = &self.names.known[visited.name as usize];
         let mut mask = name.plain;
         let conditions = &self.wanted.conditions;
-        let asks = name.asking.iter().any(|place| conditions[*place].asks_properties());
-        let parses = asks || self.wants_values;
-        let (properties, context) =
-            if parses { contents(visited.json, name.paged, self.wants_context) } else { Default::default() };
+        let (properties, context) = self.members.found(visited.values);
         for place in &name.asking {
             let condition = &conditions[*place];
             let in_time = condition.is_first_only() || condition.fits_time(visited.at, self.now);
@@ -395,6 +398,69 @@ impl<'s> Scan<'s> {
     }
 }
 
+/// The members of events that a question looks into: of the properties, and of the context.
+#[derive(Debug, Clone, Default)]
+struct Wants {
+    properties: Vec<String>,
+    context: Vec<String>,
+}
+
+impl Wants {
+    fn of(places: &[&Place], conditions: &[EventCondition]) -> Self {
+        let mut wants = Self::default();
+        for place in places {
+            let own = if place.in_context() { &mut wants.context } else { &mut wants.properties };
+            own.extend(place.path().roots().map(str::to_owned));
+        }
+        for path in conditions.iter().flat_map(EventCondition::paths) {
+            wants.properties.extend(path.roots().map(str::to_owned));
+        }
+        for names in [&mut wants.properties, &mut wants.context] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        wants
+    }
+
+    fn wants_context(&self) -> bool {
+        !self.context.is_empty()
+    }
+
+    /// What the store knows the members by.
+    fn texts(&self) -> Vec<String> {
+        let properties = self.properties.iter().map(|name| format!("properties.{name}"));
+        properties.chain(self.context.iter().map(|name| format!("context.{name}"))).collect()
+    }
+
+    /// Their values in the contents of an event.
+    fn values(&self, (properties, context): &(Object, Object)) -> Vec<Option<Value>> {
+        let own = self.properties.iter().map(|name| (&properties).member(name));
+        own.chain(self.context.iter().map(|name| (&context).member(name)))
+            .map(Option::<&Value>::cloned)
+            .collect()
+    }
+
+    /// The same values, to be found by their names.
+    fn found<'f>(&'f self, values: &'f [Option<&'f Value>]) -> (Found<'f>, Found<'f>) {
+        let (properties, context) = values.split_at(self.properties.len().min(values.len()));
+        let found = |names, values| Found { names, values };
+        (found(&self.properties, properties), found(&self.context, context))
+    }
+}
+
+/// Members of an event.
+struct Found<'f> {
+    names: &'f [String],
+    values: &'f [Option<&'f Value>],
+}
+
+impl<'f> Members<'f> for Found<'f> {
+    fn member(&self, name: &str) -> Option<&'f Value> {
+        let place = self.names.iter().position(|other| other == name)?;
+        self.values.get(place).copied().flatten()
+    }
+}
+
 /// The number of a value, 0 of none.
 fn label(labels: &mut Labels, value: Option<&Value>, member: &str) -> Result<u32> {
     let number = value.map_or(Some(0), |value| labels.number(value));
@@ -406,7 +472,7 @@ fn label(labels: &mut Labels, value: Option<&Value>, member: &str) -> Result<u32
 
 /// The members of an event that a question may look into; all else is passed over.
 #[derive(Deserialize)]
-struct Members<'j> {
+struct Outer<'j> {
     #[serde(borrow, default)]
     properties: Option<&'j RawValue>,
     #[serde(borrow, default)]
@@ -424,7 +490,7 @@ fn contents(json: &str, paged: bool, wants_context: bool) -> (Object, Object) {
         None => Ok(Object::new()),
     };
     let quick = || -> serde_json::Result<(Object, Object)> {
-        let members: Members<'_> = serde_json::from_str(json)?;
+        let members: Outer<'_> = serde_json::from_str(json)?;
         let mut properties = object(members.properties)?;
         if paged {
             for (name, text) in [("name", members.name), ("category", members.category)] {

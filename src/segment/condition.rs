@@ -4,7 +4,7 @@ use super::comparison::Comparison;
 use crate::clock::{Span, Timestamp};
 use crate::id::Namespace;
 use crate::profile::PastEvent;
-use crate::value::{DottedPath, Object, nfc};
+use crate::value::{DottedPath, Members, nfc};
 
 /// How deep conditions may be nested in each other.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -241,7 +241,7 @@ impl EventCondition {
 
     /// Whether it is an event of that name whose properties fit.
     pub(crate) fn fits(&self, event: &PastEvent) -> bool {
-        self.name.fits(&event.name) && all_fit(&self.filters, &event.properties)
+        self.name.fits(&event.name) && all_fit(&self.filters, &&event.properties)
     }
 
     /// Whether nothing is asked but a name and properties.
@@ -307,12 +307,12 @@ impl CountTest {
 }
 
 /// Whether all tests fit the properties.
-pub(crate) fn all_fit(tests: &[PropertyTest], properties: &Object) -> bool {
+pub(crate) fn all_fit<'v>(tests: &[PropertyTest], properties: &impl Members<'v>) -> bool {
     tests.iter().all(|PropertyTest { path, test }| {
-        path.any(properties, |value| match test {
+        path.any_among(properties, |value| match test {
             ValueTest::Compare(comparison) => comparison.fits_value(value),
             ValueTest::Element(tests) => value.and_then(|value| value.as_array()).is_some_and(|items| {
-                items.iter().any(|item| item.as_object().is_some_and(|item| all_fit(tests, item)))
+                items.iter().any(|item| item.as_object().is_some_and(|item| all_fit(tests, &item)))
             }),
         })
     })

@@ -3,7 +3,7 @@
 use super::condition::all_fit;
 use super::condition::{EventCondition, Window};
 use crate::clock::Timestamp;
-use crate::value::Object;
+use crate::value::{DottedPath, Members};
 
 impl EventCondition {
     /// Whether an event of that name may be meant.
@@ -16,8 +16,13 @@ impl EventCondition {
         !self.filters.is_empty()
     }
 
+    /// The paths of the properties that are asked about.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &DottedPath> {
+        self.filters.iter().map(|test| &test.path)
+    }
+
     /// Whether the properties of an event fit.
-    pub(crate) fn fits_properties(&self, properties: &Object) -> bool {
+    pub(crate) fn fits_properties<'v>(&self, properties: &impl Members<'v>) -> bool {
         all_fit(&self.filters, properties)
     }
 

@@ -47,9 +47,18 @@ impl DottedPath {
     pub(crate) fn any<'v>(
         &self,
         object: &'v Object,
+        visit: impl FnMut(Option<&'v Value>) -> bool,
+    ) -> bool {
+        self.any_among(&object, visit)
+    }
+
+    /// The same, wherever the outermost member is found.
+    pub(crate) fn any_among<'v>(
+        &self,
+        members: &impl Members<'v>,
         mut visit: impl FnMut(Option<&'v Value>) -> bool,
     ) -> bool {
-        self.any_member(object, 0, &mut visit)
+        self.any_member(members, 0, &mut visit)
     }
 
     /// The same, beginning with a value that was found under the one of the [`roots`](Self::roots) that has so many
@@ -67,13 +76,13 @@ impl DottedPath {
 
     fn any_member<'v>(
         &self,
-        object: &'v Object,
+        object: &impl Members<'v>,
         from: usize,
         visit: &mut impl FnMut(Option<&'v Value>) -> bool,
     ) -> bool {
         let found = (from + 1..=self.ends.len())
             .rev()
-            .find_map(|to| member(object, self.names(from, to)).map(|value| (value, to)));
+            .find_map(|to| object.member(self.names(from, to)).map(|value| (value, to)));
         match found {
             Some((value, to)) => self.any_value(value, to, visit),
             None => visit(None),
@@ -90,7 +99,7 @@ impl DottedPath {
             return visit(Some(value));
         }
         match value {
-            Value::Object(object) => self.any_member(object, from, visit),
+            Value::Object(object) => self.any_member(&object, from, visit),
             Value::Array(items) if !items.is_empty() => {
                 items.iter().any(|item| self.any_value(item, from, visit))
             }
@@ -99,10 +108,18 @@ impl DottedPath {
     }
 }
 
-/// The member of that name, which is in normal form C; the object's names may not be.
-fn member<'v>(object: &'v Object, name: &str) -> Option<&'v Value> {
-    let scan = || object.iter().find(|(other, _)| nfc(other) == name).map(|(_, value)| value);
-    object.get(name).or_else(|| if name.is_ascii() { None } else { scan() })
+/// Where members are found by their names, which are in normal form C.
+pub(crate) trait Members<'v> {
+    /// The member of that name.
+    fn member(&self, name: &str) -> Option<&'v Value>;
+}
+
+impl<'v> Members<'v> for &'v Object {
+    fn member(&self, name: &str) -> Option<&'v Value> {
+        // The object's own names may not be in normal form.
+        let scan = || self.iter().find(|(other, _)| nfc(other) == name).map(|(_, value)| value);
+        self.get(name).or_else(|| if name.is_ascii() { None } else { scan() })
+    }
 }
 
 impl fmt::Display for DottedPath {

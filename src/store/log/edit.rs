@@ -21,10 +21,12 @@ impl Db {
         let gone: FxHashSet<u32> =
             edits.iter().filter(|(_, json)| json.is_none()).map(|(event, _)| *event).collect();
         let mut removed: Vec<(Entry, u64)> = Vec::new();
-        self.rewrite_groups(&edits.keys().copied().collect(), |text, draft| match edits.get(&text.entry.event) {
-            None => draft.push(text.entry, text.id, text.json),
-            Some(Some(json)) => draft.push(text.entry, text.id, json),
-            Some(None) => removed.push((text.entry, ids::hash(text.id))),
+        self.rewrite_groups(&edits.keys().copied().collect(), |text, draft| {
+            match edits.get(&text.entry.event) {
+                None => draft.push(text.entry, text.id, text.json),
+                Some(Some(json)) => draft.push(text.entry, text.id, json),
+                Some(None) => removed.push((text.entry, ids::hash(text.id))),
+            }
         })?;
         let mut seals = std::mem::take(&mut self.log.borrow_mut().seals);
         for seal in &mut seals {
@@ -48,7 +50,11 @@ impl Db {
     }
 
     /// Writes the groups anew that hold some events: `change` is given each event that they have, and what is to take it.
-    fn rewrite_groups(&self, events: &FxHashSet<u32>, mut change: impl FnMut(Text<'_>, &mut Draft)) -> Result<()> {
+    fn rewrite_groups(
+        &self,
+        events: &FxHashSet<u32>,
+        mut change: impl FnMut(Text<'_>, &mut Draft),
+    ) -> Result<()> {
         let mut sorted: Vec<u32> = events.iter().copied().collect();
         sorted.sort_unstable();
         let mut done = 0;
@@ -151,7 +157,7 @@ impl Db {
 
     /// Reads what is not sealed anew, and tells every connection to do so.
     fn reload_tail(&self) -> Result<()> {
-        self.note_layout()?;
+        self.note_edit()?;
         {
             let mut log = self.log.borrow_mut();
             log.tail = Tail::new(log.tail.from());

@@ -20,25 +20,29 @@ mod ids;
 mod pack;
 mod press;
 mod read;
+mod room;
 mod seal;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod values;
 mod visit;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 use rustc_hash::FxHashMap;
 
-use self::block::{Block, Entry, NOBODY};
+use self::block::{Entry, NOBODY};
 use self::group::{Draft, Group};
 use self::ids::Bloom;
 use self::press::{Press, Presses};
 pub(crate) use self::read::Seen;
+pub(crate) use self::room::Shared;
 use self::tail::Tail;
-pub(crate) use self::visit::Visited;
+pub(crate) use self::values::Asked;
+pub(crate) use self::visit::{Contents, Visited};
 use super::packed::damaged;
 use super::{Db, Result};
 use crate::clock::Timestamp;
@@ -53,71 +57,6 @@ pub(crate) const SEAL_EVERY: usize = 1 << 16;
 
 /// How many bytes of sealed columns stay in memory, unless the application says otherwise.
 pub(crate) const COLUMN_BYTES: usize = 256 << 20;
-
-/// What the connections of one handle share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    seal_every: usize,
-    columns: Mutex<Columns>,
-}
-
-/// Blocks that were read, the ones used last kept as long as there is room. A block never changes, and its number is never
-/// used again.
-#[derive(Debug)]
-struct Columns {
-    most: usize,
-    size: usize,
-    uses: u64,
-    blocks: FxHashMap<i64, (Arc<Block>, u64)>,
-}
-
-impl Shared {
-    pub(crate) fn new(seal_every: usize, column_bytes: usize) -> Self {
-        let columns = Columns { most: column_bytes, size: 0, uses: 0, blocks: FxHashMap::default() };
-        Self { seal_every: seal_every.max(1), columns: Mutex::new(columns) }
-    }
-
-    fn find(&self, block: i64) -> Option<Arc<Block>> {
-        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        columns.uses += 1;
-        let now = columns.uses;
-        let (found, used) = columns.blocks.get_mut(&block)?;
-        *used = now;
-        Some(Arc::clone(found))
-    }
-
-    fn keep(&self, number: i64, block: &Arc<Block>) {
-        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        if block.size() > columns.most {
-            return;
-        }
-        columns.uses += 1;
-        let now = columns.uses;
-        if columns.blocks.insert(number, (Arc::clone(block), now)).is_none() {
-            columns.size += block.size();
-        }
-        if columns.size > columns.most {
-            columns.let_go();
-        }
-    }
-}
-
-impl Columns {
-    /// Lets the blocks go that were used longest ago, an eighth of the room at once.
-    fn let_go(&mut self) {
-        let mut by_use: Vec<(u64, i64)> =
-            self.blocks.iter().map(|(number, (_, used))| (*used, *number)).collect();
-        by_use.sort_unstable();
-        for (_, number) in by_use {
-            if self.size <= self.most - self.most / 8 {
-                break;
-            }
-            if let Some((gone, _)) = self.blocks.remove(&number) {
-                self.size -= gone.size();
-            }
-        }
-    }
-}
 
 /// A range of the log whose columns are sealed.
 #[derive(Debug)]
@@ -228,6 +167,8 @@ pub(super) struct Log {
     /// Whether the transaction under way has changed anything, so that what is known is worth nothing if it is taken back.
     changed: bool,
     layout: Option<i64>,
+    /// How often events of the log were edited, which the counter of the layout has above 32 bits.
+    edits: i64,
     moved: Option<i64>,
     seals: Vec<Seal>,
     moves: Moves,
@@ -250,6 +191,7 @@ impl Log {
             current: false,
             changed: false,
             layout: None,
+            edits: 0,
             moved: None,
             seals: Vec::new(),
             moves: Moves::default(),
@@ -279,6 +221,7 @@ impl Log {
     pub(super) fn rolled_back(&mut self) {
         self.look_again();
         if self.changed {
+            self.shared.note_rollback();
             *self = Self::new(Arc::clone(&self.shared));
         }
     }
@@ -318,6 +261,7 @@ impl Db {
             log.tail = Tail::new(sealed);
             log.groups.clear();
             log.layout = Some(layout);
+            log.edits = layout >> 32;
         }
         if log.moved != Some(moved) {
             log.moves = self.moves()?;

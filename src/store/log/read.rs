@@ -28,14 +28,18 @@ pub(super) fn group(row: &Row<'_>, press: &mut Press) -> Result<(u32, u32, Group
     let (first, span): (u32, u32) = (row.get(0)?, row.get(1)?);
     let crc: u32 = row.get(2)?;
     let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok((first, span, sound_group(first, span, crc, bytes, press)?))
+}
+
+/// A group, if it says what its checksum does.
+pub(super) fn sound_group(first: u32, span: u32, crc: u32, bytes: &[u8], press: &mut Press) -> Result<Group> {
     let sound = crc == checksum(&[&first.to_le_bytes(), &span.to_le_bytes(), bytes]);
     let group = if sound { Group::read(first, bytes, press) } else { None };
     let within = |group: &Group| group.iter().all(|text| text.entry.event - first < span);
     let group = group.filter(within);
-    let group = group.ok_or_else(|| {
+    group.ok_or_else(|| {
         damaged(format!("the group of the log from event {first} on contradicts its checksum"))
-    })?;
-    Ok((first, span, group))
+    })
 }
 
 /// An event of a node, as long as it is looked at.
@@ -53,7 +57,7 @@ impl Db {
     /// The block at a place.
     pub(super) fn block(&self, place: &Place) -> Result<Arc<Block>> {
         let log = self.log.borrow();
-        if let Some(block) = log.shared.find(place.block) {
+        if let Some(block) = log.shared.room().block(place.block) {
             return Ok(block);
         }
         let mut select = self.conn.prepare_cached("SELECT crc, bytes FROM blocks WHERE block = ?1")?;
@@ -66,7 +70,7 @@ impl Db {
         })?;
         let block = Arc::new(block);
         if log.fresh.is_none_or(|fresh| place.block < fresh) {
-            log.shared.keep(place.block, &block);
+            log.shared.room().keep_block(place.block, &block);
         }
         Ok(block)
     }

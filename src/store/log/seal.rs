@@ -47,9 +47,20 @@ impl Db {
 
     /// Tells every connection that seals are others now.
     pub(super) fn note_layout(&self) -> Result<()> {
+        self.set_layout(1)
+    }
+
+    /// The same, and that events of the log were edited.
+    pub(super) fn note_edit(&self) -> Result<()> {
+        self.log.borrow().shared.room().forget_values();
+        self.set_layout(1 << 32)
+    }
+
+    fn set_layout(&self, step: i64) -> Result<()> {
         let mut log = self.log.borrow_mut();
-        let layout = log.layout.unwrap_or(0) + 1;
+        let layout = log.layout.unwrap_or(0) + step;
         log.layout = Some(layout);
+        log.edits = layout >> 32;
         log.changed = true;
         drop(log);
         self.set(LAYOUT, layout)

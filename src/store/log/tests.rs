@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rustc_hash::FxHashMap;
 use tempfile::TempDir;
 
-use super::{NewEvent, Shared};
+use super::{Asked, Contents, NewEvent, Shared};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::Node;
@@ -150,11 +150,19 @@ fn compare(db: &Db, model: &Model) {
     let names = db.event_names().unwrap();
     let wanted = |name: u32| names.iter().any(|(number, text)| *number == name && text != "name 2");
     let range = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
-    for contents in [false, true] {
+    let members = ["length".to_owned()];
+    let read = |json: &str, _: u32| vec![(json.len() > 9).then(|| json.len().into())];
+    let asked = Asked { members: &members, read: &read };
+    for contents in [Contents::Nothing, Contents::Text, Contents::Values(asked), Contents::Values(asked)] {
         let mut found = Vec::new();
         let pause = |_| ControlFlow::Continue(());
         db.visit_events(range, contents, wanted, pause, |event| {
-            assert_eq!(event.json.is_empty(), !contents);
+            let own = model.events.iter().find(|known| known.number == i64::from(event.event)).unwrap();
+            match contents {
+                Contents::Nothing => assert!(event.json.is_empty() && event.values.is_empty()),
+                Contents::Text => assert_eq!(event.json, own.json),
+                Contents::Values(_) => assert_eq!(event.values, [read(&own.json, 0)[0].as_ref()]),
+            }
             found.push(i64::from(event.event));
             ControlFlow::Continue(())
         })

@@ -2,11 +2,23 @@
 
 use std::ops::ControlFlow;
 
+use serde_json::Value;
+
 use super::block::{Entry, NOBODY};
-use super::{Log, Place, read};
+use super::{Asked, Log, Place, read};
 use crate::clock::Timestamp;
 use crate::identity::Node;
 use crate::store::{Db, Result};
+
+/// What is wanted of events beside who, when and what.
+#[derive(Clone, Copy)]
+pub(crate) enum Contents<'a> {
+    Nothing,
+    /// Their JSON.
+    Text,
+    /// Some members.
+    Values(Asked<'a>),
+}
 
 /// An event of the log that somebody holds, as long as it is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -17,16 +29,18 @@ pub(crate) struct Visited<'r> {
     pub(crate) event: u32,
     /// Empty if it was not asked for.
     pub(crate) json: &'r str,
+    /// The members that were asked for, in that order; none if none were.
+    pub(crate) values: &'r [Option<&'r Value>],
 }
 
 impl Db {
     /// Calls `each` with every event in [from, until) that belongs to somebody and whose name `wanted` is true of, in
-    /// any order. JSON is empty unless it is asked for. `pause` is called now and then with how many were looked at, and
+    /// any order. `pause` is called now and then with how many were looked at, and
     /// may end the visit.
     pub(crate) fn visit_events(
         &self,
         (from, until): (Option<Timestamp>, Option<Timestamp>),
-        contents: bool,
+        contents: Contents<'_>,
         wanted: impl Fn(u32) -> bool,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
         mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
@@ -50,10 +64,10 @@ impl Db {
         let mut pass = |found: &mut Vec<Entry>, looked_at: usize| -> ControlFlow<()> {
             seen += looked_at as u64;
             pause(seen)?;
-            if contents {
+            if !matches!(contents, Contents::Nothing) {
                 return ControlFlow::Continue(());
             }
-            found.drain(..).try_for_each(|entry| each(visited(entry, "")))
+            found.drain(..).try_for_each(|entry| each(visited(entry, "", &[])))
         };
         for place in places {
             let block = self.block(&place)?;
@@ -80,11 +94,20 @@ impl Db {
         };
         let looked_at = tail.len();
         found.extend(tail);
-        if pass(&mut found, looked_at).is_break() || !contents {
+        if pass(&mut found, looked_at).is_break() {
             return Ok(());
         }
-        found.sort_unstable_by_key(|entry| entry.event);
-        self.with_contents(&found, |looked_at| pause(seen + looked_at), each)
+        match contents {
+            Contents::Nothing => Ok(()),
+            Contents::Text => {
+                found.sort_unstable_by_key(|entry| entry.event);
+                self.with_contents(&found, |looked_at| pause(seen + looked_at), each)
+            }
+            Contents::Values(asked) => {
+                let each = |entry, values: &[Option<&Value>]| each(visited(entry, "", values));
+                self.with_values(found, asked, |looked_at| pause(seen + looked_at), each)
+            }
+        }
     }
 
     /// Calls `each` with events, which are sorted by number, and their JSON.
@@ -115,7 +138,7 @@ impl Db {
                     || crate::store::packed::damaged("an event that the columns have, and the log has not");
                 let text = group.get(entry.event).ok_or_else(missing)?;
                 looked_at += 1;
-                if each(visited(*entry, text.json)).is_break() {
+                if each(visited(*entry, text.json, &[])).is_break() {
                     return Ok(());
                 }
             }
@@ -125,7 +148,7 @@ impl Db {
         }
         // What is in no group yet.
         for entry in events {
-            let outcome = self.with_text(entry.event, |text| each(visited(*entry, text.json)))?;
+            let outcome = self.with_text(entry.event, |text| each(visited(*entry, text.json, &[])))?;
             if outcome.is_break() {
                 break;
             }
@@ -140,7 +163,7 @@ impl Db {
     }
 }
 
-fn visited(entry: Entry, json: &str) -> Visited<'_> {
+fn visited<'r>(entry: Entry, json: &'r str, values: &'r [Option<&'r Value>]) -> Visited<'r> {
     let at = Timestamp::from_micros(entry.at);
-    Visited { node: Node(entry.node), at, name: entry.name, event: entry.event, json }
+    Visited { node: Node(entry.node), at, name: entry.name, event: entry.event, json, values }
 }
