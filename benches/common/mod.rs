@@ -29,6 +29,11 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(END)
 }
 
+/// The number after a word of the command line, as in `--events 1000000`.
+pub(crate) fn asked(word: &str) -> Option<usize> {
+    std::env::args().skip_while(|argument| argument != word).nth(1)?.parse().ok()
+}
+
 /// `full`, or with `--quick`, or under `cargo test`, the smaller `quick`.
 pub(crate) fn size(full: usize, quick: usize) -> usize {
     let asked = |name: &str| std::env::args().any(|argument| argument == name);
@@ -102,6 +107,10 @@ pub(crate) struct Row {
     pub(crate) message_id: String,
     /// The number of the person.
     pub(crate) person: u64,
+    /// Which of the person's two devices.
+    pub(crate) device: u64,
+    /// Whether the event bears the person's `userId` beside the device.
+    pub(crate) known: bool,
     /// The name that conditions know it by.
     pub(crate) name: &'static str,
     /// Milliseconds since 1970.
@@ -113,14 +122,27 @@ pub(crate) struct Row {
 /// `n` events in order of arrival, the same at every run: about 530 bytes each, random UUIDs as message ids, one in
 /// twenty an identify, two anonymous ids a person, and properties of six kinds that fill about 200 bytes.
 pub(crate) fn workload(n: usize) -> impl Iterator<Item = Row> {
-    let people = (n as u64 / EVENTS_EACH).max(10);
+    workload_of(n, (n as u64 / EVENTS_EACH).max(10))
+}
+
+/// The same, of that many people.
+pub(crate) fn workload_of(n: usize, people: u64) -> impl Iterator<Item = Row> {
     let mut dice = Dice::new(0x000C_D9C1_06E2);
     (0..n as u64).map(move |number| row(&mut dice, people, number * SPREAD / n.max(1) as u64))
 }
 
+/// How many people are regulars, the first ones: of ten events a person, a regular has 200 more.
+pub(crate) fn regulars(people: u64) -> u64 {
+    (people / 10_000).max(1)
+}
+
 fn row(dice: &mut Dice, people: u64, since_start: u64) -> Row {
-    // The square makes some people much busier than others.
-    let person = dice.below(people) * dice.below(people) / people;
+    // The product makes some people much busier than others; a few regulars have hundreds of events, of however many.
+    let person = if dice.below(500) == 0 {
+        dice.below(regulars(people))
+    } else {
+        dice.below(people) * dice.below(people) / people
+    };
     let device = dice.below(2);
     let at = END - i64::try_from(SPREAD - since_start).unwrap_or(0) - 1;
     let time = Timestamp::from_millis(at);
@@ -133,11 +155,8 @@ fn row(dice: &mut Dice, people: u64, since_start: u64) -> Row {
         name => format!(r#""type":"track","event":"{name}""#),
     };
     // Who is logged in is known by both; everybody else by the device alone.
-    let user = if name == "$identify" || dice.below(3) == 0 {
-        format!(r#""userId":"user-{person}","#)
-    } else {
-        String::new()
-    };
+    let known = name == "$identify" || dice.below(3) == 0;
+    let user = if known { format!(r#""userId":"user-{person}","#) } else { String::new() };
     let (path, agent) = (dice.pick(&PATHS), dice.pick(&AGENTS));
     let address = dice.next().to_be_bytes();
     let json = format!(
@@ -148,14 +167,21 @@ fn row(dice: &mut Dice, people: u64, since_start: u64) -> Row {
         address[3],
         dice.pick(&["zh-CN", "en-GB", "de-DE", "es-CL"]),
     );
-    Row { message_id, person, name, at, json }
+    Row { message_id, person, device, known, name, at, json }
 }
 
 fn traits(dice: &mut Dice, person: u64) -> String {
     let city = dice.pick(&["Wuhan", "Lima", "Oslo", "Ushuaia", "Leipzig"]);
+    let country = match city {
+        "Wuhan" => "CN",
+        "Lima" => "PE",
+        "Oslo" => "NO",
+        "Ushuaia" => "AR",
+        _ => "DE",
+    };
     let (children, note) = (dice.below(4), dice.words(12));
     format!(
-        r#""traits":{{"email":"person.{person}@mail.example","city":"{city}","children":{children},"plan":"{}","interests":["{}","{}"],"note":"{note}"}}"#,
+        r#""traits":{{"email":"person.{person}@mail.example","city":"{city}","country":"{country}","children":{children},"plan":"{}","interests":["{}","{}"],"note":"{note}"}}"#,
         dice.pick(&["free", "silver", "gold"]),
         dice.pick(&WORDS),
         dice.pick(&WORDS),
@@ -281,6 +307,16 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     (start.elapsed(), given)
 }
 
+/// The resident memory of this process in bytes, now and at its highest; `None` where Linux does not tell.
+pub(crate) fn resident() -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    Some((field("VmRSS:")?, field("VmHWM:")?))
+}
+
 /// One way of doing the work, and how long it took in each round.
 #[derive(Debug)]
 pub(crate) struct Way {
@@ -306,6 +342,11 @@ impl Way {
         rounds.sort();
         rounds.get(rounds.len() / 2).map_or(f64::NAN, Duration::as_secs_f64) / self.things as f64
     }
+}
+
+/// How many times as fast as the reference a way is.
+pub(crate) fn ratio(reference: &Way, way: &Way) -> String {
+    format!("{:.2} ×", reference.each() / way.each())
 }
 
 /// Prints what was measured, with a ratio to the first way, which is the reference.

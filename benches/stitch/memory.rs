@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Outcome, size, timed};
+use crate::common::{Outcome, resident, size, timed};
 use crate::identity::interner::Interner;
 
 /// The word after which a process is told that it is to measure something, and what.
@@ -58,16 +58,6 @@ pub(crate) fn measure<T>(
         println!("{} {} {} {}", time.as_nanos(), added(after), added(peak), other.as_nanos());
     }
     Ok(())
-}
-
-/// The resident memory of this process in bytes, now and at its highest; `None` where Linux does not tell.
-fn resident() -> Option<(u64, u64)> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
-    };
-    Some((field("VmRSS:")?, field("VmHWM:")?))
 }
 
 /// The namespace and the value of the identifier of that number: of each person a user id of 8 bytes, an e-mail address

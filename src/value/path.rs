@@ -44,11 +44,7 @@ impl DottedPath {
 
     /// Whether `visit` says yes to any of the values that the path reaches in `object`, in order. It is given
     /// `None` where the path ends before its last name; an array without elements on the way is such an end.
-    pub(crate) fn any<'v>(
-        &self,
-        object: &'v Object,
-        visit: impl FnMut(Option<&'v Value>) -> bool,
-    ) -> bool {
+    pub(crate) fn any<'v>(&self, object: &'v Object, visit: impl FnMut(Option<&'v Value>) -> bool) -> bool {
         self.any_among(&object, visit)
     }
 

@@ -11,7 +11,9 @@ use customerdb::{
     Cdp, Durability, Error, Event, ManualClock, ProfileId, Rules, Segment, Source, all, days, did, has_trait,
 };
 
-use crate::support::{NOW, Seen, builder, define, everybody, ids, names, partition, place, sound};
+use crate::support::{
+    NOW, Seen, builder, define, everybody, ids, incompressible, names, partition, place, sound,
+};
 
 fn open(path: &Path) -> Cdp {
     builder(&ManualClock::at(NOW)).open(path).unwrap()
@@ -842,15 +844,4 @@ fn a_process_killed_at_any_moment_loses_nothing_acknowledged() {
     let cdp = open(&path);
     everybody(&cdp);
     assert_eq!(names(&cdp, "lately").len(), partition(&cdp).len());
-}
-
-/// Letters in which no compression finds a pattern.
-fn incompressible(seed: usize, len: usize) -> String {
-    let mut state = seed as u64 + 1;
-    let letter = |_| {
-        // Knuth's linear congruential generator, of which the highest bits are taken.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'0' + (state >> 58) as u8)
-    };
-    (0..len).map(letter).collect()
 }

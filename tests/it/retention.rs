@@ -9,7 +9,9 @@ use customerdb::{
 use proptest::prelude::*;
 
 use crate::reference::{Told, agree, answer, binds, book, decide, history, open_book, steady_deed};
-use crate::support::{NOW, builder, cases, define, everybody, ids, memory, partition, place, sound};
+use crate::support::{
+    NOW, builder, cases, define, everybody, ids, incompressible, memory, partition, place, sound,
+};
 
 fn fresh(rules: Rules) -> Cdp {
     let cdp = memory(rules);
@@ -170,7 +172,8 @@ fn maintenance_gives_room_back_and_empties_the_log() {
     let (_folder, path) = place();
     let clock = ManualClock::at(NOW);
     let cdp = builder(&clock).open(&path).unwrap();
-    let large = |n: usize| Event::page().user_id(format!("u{n}")).property("x", "x".repeat(3_000)).at(NOW);
+    let large =
+        |n: usize| Event::page().user_id(format!("u{n}")).property("x", incompressible(n, 4_000)).at(NOW);
     cdp.ingest((0..1_500).map(large)).unwrap();
     cdp.ingest([Event::track("Kept").user_id("u7").at(NOW)]).unwrap();
     let full = cdp.stats().unwrap();

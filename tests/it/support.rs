@@ -133,3 +133,14 @@ pub(crate) fn define(cdp: &Cdp, segments: &[Segment]) {
         cdp.define(segment.clone()).unwrap();
     }
 }
+
+/// Letters in which no compression finds a pattern.
+pub(crate) fn incompressible(seed: usize, len: usize) -> String {
+    let mut state = seed as u64 + 1;
+    let letter = |_| {
+        // Knuth's linear congruential generator, of which the highest bits are taken.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + (state >> 58) as u8)
+    };
+    (0..len).map(letter).collect()
+}

@@ -77,15 +77,19 @@ impl Db {
 
     /// Looks at an event with its texts.
     pub(super) fn with_text<T>(&self, event: u32, look: impl FnOnce(Text<'_>) -> T) -> Result<T> {
+        self.find_text(event, look)?
+            .ok_or_else(|| damaged(format!("the event {event} is missing in the log")))
+    }
+
+    /// The same, if it has not been taken out of the log.
+    fn find_text<T>(&self, event: u32, look: impl FnOnce(Text<'_>) -> T) -> Result<Option<T>> {
         {
             let log = self.log.borrow();
             if let Some(text) = log.draft.get(event).or_else(|| log.presses.get(event)) {
-                return Ok(look(text));
+                return Ok(Some(look(text)));
             }
         }
-        let group = self.group_of(event)?;
-        let missing = || damaged(format!("the event {event} is missing in the log"));
-        Ok(look(group.get(event).ok_or_else(missing)?))
+        Ok(self.group_of(event)?.get(event).map(look))
     }
 
     /// The group that covers a number.
@@ -124,8 +128,12 @@ impl Db {
         self.catch_up()?;
         let event = number(event)?;
         let entry = self.with_text(event, |text| text.entry)?;
-        let owner = self.log.borrow().moves.owner(event, entry.node);
-        self.stored(Entry { node: owner, ..entry })
+        self.stored(Entry { node: self.owner(&entry), ..entry })
+    }
+
+    /// Whose an event is by now.
+    fn owner(&self, entry: &Entry) -> u32 {
+        self.log.borrow().moves.owner(entry.event, entry.node)
     }
 
     /// All events of a node, in no order.
@@ -208,14 +216,16 @@ impl Db {
 
     /// The numbers and times of the events of some nodes, and of some that are nobody's, by time and then by message id.
     pub(crate) fn log_of(&self, nodes: &[Node], orphans: &[i64]) -> Result<Vec<(Timestamp, i64)>> {
+        self.catch_up()?;
         let mut found = Vec::new();
         for node in nodes {
             found.extend(self.entries_of(node.0)?.into_iter().map(|entry| (entry.at, entry.event)));
         }
         for orphan in orphans {
-            let stored = self.event(*orphan)?;
-            if stored.node.is_none() {
-                found.push((stored.at.as_micros(), number(*orphan)?));
+            let event = number(*orphan)?;
+            let entry = self.find_text(event, |text| text.entry)?;
+            if let Some(entry) = entry.filter(|entry| self.owner(entry) == NOBODY) {
+                found.push((entry.at, event));
             }
         }
         self.in_order(found)
