@@ -1,7 +1,7 @@
 //! A few events of the log as one piece of bytes: everything that is known of each, to the letter.
 //!
-//! Bytes: one that says how the rest is written, 0 as it is, 1 compressed by Zstandard (RFC 8878) after its length (4
-//! bytes, little-endian). The rest: how many events, then of each event its distance from the first number that the group
+//! Bytes: one that says how the rest is written, 0 as it is, 1 compressed by Zstandard (RFC 8878), 2 the same with the
+//! dictionary of the file, the latter two after its length (4 bytes, little-endian). The rest: how many events, then of each event its distance from the first number that the group
 //! has, its node plus one (0 if it is nobody's), its time in microseconds after the event before (the first: after
 //! 1970-01-01T00:00:00Z), its name, its source, and the lengths of its message id and of its JSON; then all message ids;
 //! then all JSON. Numbers are varints of seven bits a byte, the lowest first (LEB128), times with their sign in the lowest
@@ -14,8 +14,8 @@ use std::ops::Range;
 use super::block::{Entry, NOBODY};
 use super::press::Press;
 
-/// As many events are a group, if they come together.
-pub(super) const EVENTS: u32 = 32;
+/// As many events are a group, if they come together: with a dictionary, and without.
+const EVENTS: [u32; 2] = [4, 32];
 
 /// As many bytes of text are a group, however few events they are.
 pub(super) const BYTES: usize = 32 << 10;
@@ -25,6 +25,7 @@ const MOST: usize = 1 << 30;
 
 const PLAIN: u8 = 0;
 const COMPRESSED: u8 = 1;
+const TRAINED: u8 = 2;
 
 /// Events that become a group.
 #[derive(Debug, Default)]
@@ -39,8 +40,10 @@ impl Draft {
         self.entries.len() as u32
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.len() >= EVENTS || self.ids.len() + self.jsons.len() >= BYTES
+    pub(super) fn is_full(&self, press: &Press) -> bool {
+        let [with, without] = EVENTS;
+        let events = if press.dictionary().is_some() { with } else { without };
+        self.len() >= events || self.ids.len() + self.jsons.len() >= BYTES
     }
 
     pub(super) fn push(&mut self, entry: Entry, id: &str, json: &str) {
@@ -116,9 +119,11 @@ impl Draft {
 /// Compresses what [`Draft::plain`] gives, if that is worth it.
 pub(super) fn wrap(plain: Vec<u8>, press: &mut Press) -> Vec<u8> {
     let content = plain.get(1..).unwrap_or_default();
-    let (Some(packed), Ok(len)) = (press.pack(content), u32::try_from(content.len())) else { return plain };
+    let (Some((packed, trained)), Ok(len)) = (press.pack(content), u32::try_from(content.len())) else {
+        return plain;
+    };
     let mut bytes = Vec::with_capacity(packed.len() + 5);
-    bytes.push(COMPRESSED);
+    bytes.push(if trained { TRAINED } else { COMPRESSED });
     bytes.extend(len.to_le_bytes());
     bytes.extend(packed);
     bytes
@@ -146,13 +151,13 @@ impl Group {
         let unpacked;
         let plain = match *way {
             PLAIN => rest,
-            COMPRESSED => {
+            COMPRESSED | TRAINED => {
                 let (len, packed) = rest.split_first_chunk()?;
                 let len = u32::from_le_bytes(*len) as usize;
                 if len > MOST {
                     return None;
                 }
-                unpacked = press.unpack(packed, len)?;
+                unpacked = press.unpack(packed, len, *way == TRAINED)?;
                 &unpacked
             }
             _ => return None,
@@ -276,7 +281,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(events in events()) {
-            let (draft, mut press) = (draft(&events), Press::new());
+            let (draft, mut press) = (draft(&events), Press::default());
             let group = Group::read(100, &draft.write(100, &mut press), &mut press).unwrap();
             let read: Vec<Whole> =
                 group.iter().map(|text| (text.entry, text.id.to_owned(), text.json.to_owned())).collect();
@@ -294,7 +299,7 @@ mod tests {
             flip in 1..=255_u8,
             cut in any::<prop::sample::Index>(),
         ) {
-            let mut press = Press::new();
+            let mut press = Press::default();
             let whole = draft(&events).write(100, &mut press);
             let mut flipped = whole.clone();
             flipped[at.index(whole.len())] ^= flip;
@@ -307,7 +312,7 @@ mod tests {
 
     #[test]
     fn lengths_that_are_not_there_cost_no_memory() {
-        let mut press = Press::new();
+        let mut press = Press::default();
         for bytes in
             [&[PLAIN, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F][..], &[COMPRESSED, 0xFF, 0xFF, 0xFF, 0xFF, 0], &[7], &[]]
         {

@@ -13,6 +13,7 @@
 
 mod block;
 mod check;
+mod dictionary;
 mod edit;
 mod find;
 mod group;
@@ -139,7 +140,7 @@ struct Groups {
 
 impl Groups {
     /// As many are kept: about 20 MB.
-    const MOST: usize = 1 << 10;
+    const MOST: usize = 1 << 13;
 
     fn keep(&mut self, first: u32, span: u32, group: Arc<Group>) {
         if self.by_first.insert(first, (group, span)).is_none() {
@@ -178,6 +179,8 @@ pub(super) struct Log {
     presses: Presses,
     press: Press,
     groups: Groups,
+    /// How long the tail is to be when a dictionary is next tried.
+    learn_at: usize,
     /// The texts of names by number.
     names: Vec<String>,
     /// The first block that the transaction under way has written: who shares blocks must not meet those.
@@ -198,8 +201,9 @@ impl Log {
             tail: Tail::default(),
             draft: Draft::default(),
             presses: Presses::default(),
-            press: Press::new(),
+            press: Press::default(),
             groups: Groups::default(),
+            learn_at: dictionary::SAMPLES,
             names: Vec::new(),
             fresh: None,
         }
@@ -260,6 +264,8 @@ impl Db {
             let sealed = log.seals.last().map_or(0, |seal| seal.until);
             log.tail = Tail::new(sealed);
             log.groups.clear();
+            log.press = Press::new(self.dictionary()?);
+            log.presses.rest();
             log.layout = Some(layout);
             log.edits = layout >> 32;
         }
@@ -296,10 +302,14 @@ impl Db {
         log.changed = true;
         log.tail.push(entry, ids::hash(message_id));
         log.draft.push(entry, message_id, json);
-        let (full, seal) = (log.draft.is_full(), log.tail.len() >= log.shared.seal_every);
+        let (full, seal) = (log.draft.is_full(&log.press), log.tail.len() >= log.shared.seal_every);
+        let learn = log.press.dictionary().is_none() && log.tail.len() >= log.learn_at;
         drop(log);
         if full {
             self.press_group()?;
+        }
+        if learn {
+            self.train()?;
         }
         if seal {
             self.seal()?;
@@ -307,11 +317,53 @@ impl Db {
         Ok(number.into())
     }
 
+    /// Gives the file a dictionary, once it has enough events to learn from.
+    fn train(&self) -> Result<()> {
+        let numbers: Vec<(u32, u32)> = {
+            let mut log = self.log.borrow_mut();
+            log.learn_at *= 2;
+            let latest = log.tail.entries().iter().rev().take(dictionary::SAMPLES);
+            latest.map(|entry| (entry.node, entry.event)).collect()
+        };
+        if !dictionary::are_of_many(numbers.iter().map(|(node, _)| *node)) {
+            return Ok(());
+        }
+        self.write_groups()?;
+        let mut samples = Vec::with_capacity(numbers.len());
+        for (node, event) in numbers {
+            samples.push((node, self.with_text(event, |text| text.json.to_owned())?));
+        }
+        let samples: Vec<(u32, &str)> = samples.iter().map(|(node, json)| (*node, json.as_str())).collect();
+        if let Some(bytes) = dictionary::train(&samples) {
+            let mut insert = self.conn.prepare_cached("INSERT INTO dictionaries VALUES (1, ?1, ?2)")?;
+            insert.execute((read::checksum(&[&bytes]), &bytes))?;
+            {
+                let mut log = self.log.borrow_mut();
+                log.press = Press::new(Some(bytes.into()));
+                log.presses.rest();
+            }
+            self.note_layout()?;
+        }
+        Ok(())
+    }
+
+    /// The dictionary of the file, if it has one.
+    fn dictionary(&self) -> Result<Option<Arc<[u8]>>> {
+        let mut select = self.conn.prepare_cached("SELECT crc, bytes FROM dictionaries")?;
+        let mut rows = select.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (crc, bytes): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if crc == read::checksum(&[&bytes]) {
+            return Ok(Some(bytes.into()));
+        }
+        Err(damaged("the dictionary of the log contradicts its checksum"))
+    }
+
     /// Makes a group of the events that are in none yet, and has it compressed.
     fn press_group(&self) -> Result<()> {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
-        log.presses.push(std::mem::take(&mut log.draft));
+        log.presses.push(std::mem::take(&mut log.draft), &log.press);
         while log.presses.is_full()
             && let Some((first, span, bytes)) = log.presses.pop(&mut log.press)
         {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -9,35 +10,70 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::group::{Draft, Text, wrap};
 
-/// What is shorter is not worth compressing.
+/// What is shorter is not worth compressing without a dictionary.
 const SHORT: usize = 2 << 10;
 
 /// Compresses and unpacks.
+#[derive(Default)]
 pub(super) struct Press {
+    /// What the file has to begin with, if it has by now.
+    dictionary: Option<Arc<[u8]>>,
+    plain: Tools,
+    trained: Tools,
+}
+
+/// Made when they are first needed.
+#[derive(Default)]
+struct Tools {
     compressor: Option<Compressor<'static>>,
     decompressor: Option<Decompressor<'static>>,
+}
+
+impl Tools {
+    fn pack(&mut self, dictionary: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        if self.compressor.is_none() {
+            self.compressor = Compressor::with_dictionary(Press::LEVEL, dictionary).ok();
+        }
+        self.compressor.as_mut()?.compress(plain).ok()
+    }
+
+    fn unpack(&mut self, dictionary: &[u8], packed: &[u8], len: usize) -> Option<Vec<u8>> {
+        if self.decompressor.is_none() {
+            self.decompressor = Decompressor::with_dictionary(dictionary).ok();
+        }
+        let plain = self.decompressor.as_mut()?.decompress(packed, len).ok()?;
+        (plain.len() == len).then_some(plain)
+    }
 }
 
 impl Press {
     /// Of Zstandard's levels the one that costs ingest least; the next ones save 2 % of the bytes.
     const LEVEL: i32 = 1;
 
-    pub(super) fn new() -> Self {
-        Self { compressor: Compressor::new(Self::LEVEL).ok(), decompressor: Decompressor::new().ok() }
+    pub(super) fn new(dictionary: Option<Arc<[u8]>>) -> Self {
+        Self { dictionary, ..Self::default() }
     }
 
-    /// The bytes compressed, if that makes them fewer.
-    pub(super) fn pack(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
-        if plain.len() < SHORT {
-            return None;
+    pub(super) fn dictionary(&self) -> Option<&Arc<[u8]>> {
+        self.dictionary.as_ref()
+    }
+
+    /// The bytes compressed, if that makes them fewer, and whether with the dictionary.
+    pub(super) fn pack(&mut self, plain: &[u8]) -> Option<(Vec<u8>, bool)> {
+        let packed = match &self.dictionary {
+            Some(dictionary) => self.trained.pack(dictionary, plain)?,
+            None if plain.len() < SHORT => return None,
+            None => self.plain.pack(&[], plain)?,
+        };
+        (packed.len() < plain.len()).then_some((packed, self.dictionary.is_some()))
+    }
+
+    pub(super) fn unpack(&mut self, packed: &[u8], len: usize, trained: bool) -> Option<Vec<u8>> {
+        match &self.dictionary {
+            Some(dictionary) if trained => self.trained.unpack(dictionary, packed, len),
+            _ if trained => None,
+            _ => self.plain.unpack(&[], packed, len),
         }
-        let packed = self.compressor.as_mut()?.compress(plain).ok()?;
-        (packed.len() < plain.len()).then_some(packed)
-    }
-
-    pub(super) fn unpack(&mut self, packed: &[u8], len: usize) -> Option<Vec<u8>> {
-        let plain = self.decompressor.as_mut()?.decompress(packed, len).ok()?;
-        (plain.len() == len).then_some(plain)
     }
 }
 
@@ -63,11 +99,11 @@ struct Running {
 }
 
 impl Running {
-    fn start() -> Option<Self> {
+    fn start(dictionary: Option<Arc<[u8]>>) -> Option<Self> {
         let (give, given) = channel::<Vec<u8>>();
         let (done, take) = channel();
         let work = move || {
-            let mut press = Press::new();
+            let mut press = Press::new(dictionary);
             while let Ok(plain) = given.recv() {
                 if done.send(wrap(plain, &mut press)).is_err() {
                     return;
@@ -91,12 +127,12 @@ impl Drop for Running {
 
 impl Presses {
     /// As many groups may wait: beyond, whoever adds another waits for the first.
-    const MOST: usize = 256;
+    const MOST: usize = 1 << 10;
 
     /// Begins to compress a group.
-    pub(super) fn push(&mut self, draft: Draft) {
+    pub(super) fn push(&mut self, draft: Draft, press: &Press) {
         if self.thread.is_none() {
-            self.thread = Running::start();
+            self.thread = Running::start(press.dictionary().cloned());
         }
         if let Some(give) = self.thread.as_ref().and_then(|running| running.give.as_ref()) {
             // If the thread is gone, whoever takes the group does its work.
@@ -107,6 +143,11 @@ impl Presses {
 
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() > Self::MOST
+    }
+
+    /// Lets the thread go, for the next one to begin with another dictionary. No group may wait.
+    pub(super) fn rest(&mut self) {
+        self.thread = None;
     }
 
     /// The first of the groups, compressed: its first number, its span, and its bytes.

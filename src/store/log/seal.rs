@@ -2,9 +2,8 @@
 
 use super::block::{self, Entry};
 use super::find::{bucket_checksum, bucket_key};
-use super::group::{self, Draft};
 use super::ids::{self, Bloom, Id};
-use super::read::{self, block_checksum, checksum};
+use super::read::{block_checksum, checksum};
 use super::{LAYOUT, Place, Seal, Tail};
 use crate::store::{Db, Result};
 
@@ -31,7 +30,6 @@ impl Db {
         if until == from {
             return Ok(0);
         }
-        self.regroup(from)?;
         let sealed = entries.len();
         let seal = self.put_seal((0, from, until), entries, ids)?;
         {
@@ -64,58 +62,6 @@ impl Db {
         log.changed = true;
         drop(log);
         self.set(LAYOUT, layout)
-    }
-
-    /// Puts small groups of the log together, from a number on: events that came one by one.
-    fn regroup(&self, from: u32) -> Result<()> {
-        let mut small: Vec<u32> = Vec::new();
-        let (mut draft, mut first, mut end) = (Draft::default(), 0, 0);
-        let mut select = self
-            .conn
-            .prepare_cached("SELECT first, span, crc, bytes FROM log WHERE first >= ?1 ORDER BY first")?;
-        let mut after = from;
-        loop {
-            // A row at a time: rows are replaced on the way.
-            let mut rows = select.query([after])?;
-            let row = rows.next()?;
-            let mut log = self.log.borrow_mut();
-            let read = match row {
-                Some(row) if row.get::<_, u32>(1)? < group::EVENTS / 2 => {
-                    Some(Some(read::group(row, &mut log.press)?))
-                }
-                Some(row) => {
-                    after = row.get::<_, u32>(0)?.saturating_add(1);
-                    Some(None)
-                }
-                None => None,
-            };
-            drop(rows);
-            if let Some(Some((start, span, read))) = &read {
-                if draft.len() == 0 && small.is_empty() {
-                    first = *start;
-                }
-                small.push(*start);
-                end = start.saturating_add(*span);
-                after = start.saturating_add(1);
-                read.iter().for_each(|text| draft.push(text.entry, text.id, text.json));
-            }
-            let over = !matches!(read, Some(Some(_)));
-            if (over || draft.is_full()) && !small.is_empty() {
-                if small.len() > 1 {
-                    let bytes = draft.write(first, &mut log.press);
-                    let mut delete = self.conn.prepare_cached("DELETE FROM log WHERE first = ?1")?;
-                    for start in &small {
-                        delete.execute([start])?;
-                    }
-                    self.put_group(first, end - first, &bytes)?;
-                }
-                small.clear();
-                draft.clear();
-            }
-            if read.is_none() {
-                return Ok(());
-            }
-        }
     }
 
     /// Writes a seal of a range.

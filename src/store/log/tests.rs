@@ -280,6 +280,60 @@ proptest! {
     }
 }
 
+/// Once there are events to learn from, single ones are small; whoever reads them has the dictionary, too.
+#[test]
+fn a_log_that_has_learned_is_read_by_everyone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("log.db")).unwrap();
+    let place = Place::File(folder.path().join("log.db"));
+    let files = Files { _folder: folder, place, seal_every: 2_500 };
+    let db = files.writer();
+    let source = db.source(&Source::default()).unwrap();
+    let name = db.event_name("A").unwrap();
+    let json = |number: u32| {
+        let user = number % 700;
+        format!(
+            r#"{{"type":"track","event":"Product Viewed","userId":"u{user}","properties":{{"n":{number}}}}}"#
+        )
+    };
+    let add = |db: &Db, number: u32| {
+        let (id, json) = (format!("id {number}"), json(number));
+        let at = Timestamp::from_micros(number.into());
+        let new = NewEvent { node: Node(number % 700), at, name, source, message_id: &id, json: &json };
+        db.add_event(new).unwrap();
+    };
+    let ways = |db: &Db| -> Vec<(u8, u32)> {
+        let mut select = db.conn.prepare("SELECT substr(bytes, 1, 1), span FROM log ORDER BY first").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?[0], row.get(1)?))).unwrap();
+        rows.collect::<rusqlite::Result<_>>().unwrap()
+    };
+    (0..1_000).for_each(|number| add(&db, number));
+    db.commit().unwrap();
+    assert!(ways(&db).iter().all(|way| way.0 != 2), "{:?}", ways(&db));
+    let reader = files.open(Access::Read);
+    reader.begin_read().unwrap();
+    assert_eq!(reader.event(7).unwrap().json, json(7));
+    reader.rollback();
+    db.begin_write().unwrap();
+    (1_000..3_000).for_each(|number| add(&db, number));
+    db.rollback();
+    db.begin_write().unwrap();
+    assert_eq!(db.dictionary().unwrap(), None, "what was taken back is not learned");
+    (1_000..3_000).for_each(|number| add(&db, number));
+    db.commit().unwrap();
+    db.begin_write().unwrap();
+    add(&db, 3_000);
+    db.commit().unwrap();
+    assert_eq!(ways(&db).last(), Some(&(2, 1)), "a single event, with the dictionary");
+    reader.begin_read().unwrap();
+    for db in [&reader, &files.writer()] {
+        for number in [0, 999, 1_000, 2_400, 2_600, 2_999, 3_000] {
+            assert_eq!(db.event(number.into()).unwrap().json, json(number));
+        }
+        assert_eq!(db.faults_of_log().unwrap(), []);
+    }
+}
+
 /// Two ids whose hashes are the same cannot be found; that nothing rests on the hash is shown by what has it in a bucket.
 #[test]
 fn an_id_whose_hash_another_has_is_another() {

@@ -123,7 +123,10 @@ impl Db {
     fn columns_of(&self, pieces: &[&[Entry]], asked: Asked<'_>) -> Result<Vec<Vec<Columns>>> {
         let mut found: Vec<Vec<Option<Columns>>> = Vec::new();
         let mut jobs: Vec<(usize, FxHashSet<u32>, Raw)> = Vec::new();
-        let shared = Arc::clone(&self.log.borrow().shared);
+        let (shared, dictionary) = {
+            let log = self.log.borrow();
+            (Arc::clone(&log.shared), log.press.dictionary().cloned())
+        };
         for (place, entries) in pieces.iter().enumerate() {
             let names = entries.chunk_by(|a, b| a.name == b.name).map(|of_name| of_name[0].name);
             let piece = entries[0].event >> PIECE;
@@ -141,7 +144,7 @@ impl Db {
             found.push(columns);
         }
         let read_all = |(place, names, raw): &(usize, FxHashSet<u32>, Raw)| {
-            (*place, parse(pieces[*place][0].event >> PIECE, names, raw, asked))
+            (*place, parse(pieces[*place][0].event >> PIECE, names, raw, asked, dictionary.as_ref()))
         };
         let read: Vec<_> = if let [job] = &jobs[..] {
             vec![read_all(job)]
@@ -201,8 +204,14 @@ impl Db {
 }
 
 /// Reads the members of all events of some names in a piece.
-fn parse(piece: u32, names: &FxHashSet<u32>, raw: &Raw, asked: Asked<'_>) -> Result<FxHashMap<u32, Columns>> {
-    let mut press = Press::new();
+fn parse(
+    piece: u32,
+    names: &FxHashSet<u32>,
+    raw: &Raw,
+    asked: Asked<'_>,
+    dictionary: Option<&Arc<[u8]>>,
+) -> Result<FxHashMap<u32, Columns>> {
+    let mut press = Press::new(dictionary.cloned());
     let mut found: FxHashMap<u32, (Vec<u16>, Vec<Vec<Option<Value>>>)> = FxHashMap::default();
     for (first, span, crc, bytes) in raw {
         let group = read::sound_group(*first, *span, *crc, bytes, &mut press)?;

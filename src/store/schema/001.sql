@@ -111,6 +111,13 @@ CREATE TABLE log (
     bytes BLOB NOT NULL
 ) STRICT;
 
+-- What the compression of the log begins with: one row at most. Only words that many different people have in common are in it.
+CREATE TABLE dictionaries (
+    dictionary INTEGER PRIMARY KEY CHECK (dictionary = 1),
+    crc        INTEGER NOT NULL,
+    bytes      BLOB NOT NULL
+) STRICT;
+
 -- Events that belong to another node than the one that the log says, or to none: since a rule changed, or a decision.
 CREATE TABLE moved (
     event  INTEGER PRIMARY KEY,
