@@ -102,25 +102,26 @@ impl CdpBuilder {
         self
     }
 
-    /// Makes the keyed hashes of the suppression list (HMAC-SHA-256) with this key, of any length, 32 random bytes at best.
-    /// Default: a random key that the file holds, so that whoever has the file can try out whether somebody is on the list.
+    /// Makes all keyed hashes (HMAC-SHA-256) with this key, of any length, 32 random bytes at best: those of the suppression
+    /// list, of the ids of events that were dropped, and of the audit log. Default: a random key that the file holds, so that
+    /// whoever has the file can try out whether somebody is on the list.
     ///
-    /// A file that was given a key wants it whenever it is opened for writing, and one that has hashes made with its own
-    /// takes no other.
+    /// A file that was given a key wants it whenever it is opened for writing, and by a reader who asks for what is hashed.
+    /// One that has hashes made with its own takes no other.
     ///
     /// ```
     /// use customerdb::Cdp;
     ///
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("customers.db");
-    /// let open = |key: &str| Cdp::builder().suppression_key(key).open(&path);
+    /// let open = |key: &str| Cdp::builder().hash_key(key).open(&path);
     /// drop(open("a key from a safe place")?);
     /// assert_eq!(open("another").unwrap_err().kind(), "definition");
     /// assert!(Cdp::open(&path).is_err());
     /// assert!(open("a key from a safe place").is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn suppression_key(mut self, key: impl AsRef<[u8]>) -> Self {
+    pub fn hash_key(mut self, key: impl AsRef<[u8]>) -> Self {
         self.settings.key = Some(Key::new(key.as_ref()));
         self
     }

@@ -3,11 +3,13 @@
 mod analytics;
 mod answers;
 mod batch;
+mod consent;
 mod decide;
 mod erasure;
 mod group;
 mod identity;
 mod named;
+mod person;
 mod read;
 mod segments;
 mod subscribe;
@@ -27,6 +29,7 @@ pub use self::answers::{
 };
 pub use self::batch::Batch;
 use self::group::Queue;
+pub use self::person::PersonExport;
 pub use self::subscribe::Subscription;
 pub use self::suggest::{Suggestion, Suggestions};
 use crate::clock::{Clock, SystemClock, Timestamp, Zone};
@@ -38,6 +41,7 @@ use crate::pipeline::membership::Definitions;
 use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
 use crate::privacy::Key;
+use crate::profile::ANALYTICS;
 use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared};
 
 /// A customer database: events in, people, segments and answers out.
@@ -289,12 +293,12 @@ impl fmt::Debug for Cdp {
 
 /// Sees to it that the key which the application has, or does not have, is the one that hashes in the file are made with.
 fn agree_on_key(db: &Db, given: Option<&Key>) -> Result<()> {
-    let wrong = |reason: &str| Err(DefinitionError::new("suppression_key", reason).into());
-    match (given, db.suppression_mark()?) {
+    let wrong = |reason: &str| Err(DefinitionError::new("hash_key", reason).into());
+    match (given, db.hash_key_mark()?) {
         (None, None) => Ok(()),
         (None, Some(_)) => wrong("missing: the application keeps the key of this file"),
         (Some(key), Some(mark)) if mark == key.mark() => Ok(()),
-        (Some(_), Some(_)) => wrong("not the key that this file was made with"),
+        (Some(_), Some(_)) => wrong("not the key that the hashes of this file are made with"),
         (Some(_), None) if db.has_hashes()? => {
             wrong("the file has hashes already, made with a key of its own")
         }
@@ -317,9 +321,13 @@ fn load(db: &Db, key: Option<&Key>) -> Result<State> {
                 blank.changed(&json).map_err(|error| Error::Damaged(format!("the rules: {error}")))
             })?,
     };
-    let key = match key {
-        Some(key) => Some(key.clone()),
-        None => db.suppression_key()?.map(|key| Key::new(&key)),
+    let key = match (key, db.hash_key_mark()?) {
+        (None, _) => db.hash_key()?.map(|key| Key::new(&key)),
+        (Some(key), Some(mark)) if mark == key.mark() => Some(key.clone()),
+        (Some(_), _) => {
+            let reason = "not the key that the hashes of this file are made with";
+            return Err(DefinitionError::new("hash_key", reason).into());
+        }
     };
     Ok(State {
         key,
@@ -327,6 +335,7 @@ fn load(db: &Db, key: Option<&Key>) -> Result<State> {
         rules,
         hand: db.hand()?,
         segments: Definitions::load(db)?,
+        refusing: db.refusing(ANALYTICS)?,
         version: db.counter(VERSION)?,
     })
 }

@@ -25,8 +25,8 @@ pub use crate::analytics::{
 pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
     Batch, Cdp, Comparison, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation,
-    Person, QuarantineEntry, RefusedIdentifier, SegmentChange, SegmentMove, SegmentSize, Subscription,
-    Suggestion, Suggestions, Why,
+    Person, PersonExport, QuarantineEntry, RefusedIdentifier, SegmentChange, SegmentMove, SegmentSize,
+    Subscription, Suggestion, Suggestions, Why,
 };
 pub use crate::clock::{
     Clock, ManualClock, NotASpan, NotATime, NotAZone, Span, SystemClock, Timestamp, Zone, days, hours,
@@ -42,12 +42,15 @@ pub use crate::identity::{
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};
 pub use crate::privacy::{Maintenance, Receipt, RetentionRule};
-pub use crate::profile::{Account, Computed, History, PastEvent, Policy, Profile, Tag, Trait, Verdict};
+pub use crate::profile::{
+    Account, Computed, Consent, ConsentDecision, ConsentMerge, ConsentState, History, LegalBasis, PastEvent,
+    Policy, Profile, Purpose, Tag, Trait, Verdict,
+};
 pub use crate::segment::{
     ComputedTrait, Condition, EventCondition, LifecycleBounds, Needs, OfElement, OfEvents, OfTrait,
-    PropertyTest, Sample, Segment, SequenceCondition, Subject, TagRule, TraitCondition, all, any, did,
-    did_not, evaluate, has_account, has_identifier, has_tag, has_trait, in_sample, in_segment, is_known, not,
-    property, sequence,
+    PropertyTest, Sample, Segment, SequenceCondition, Subject, TagRule, TraitCondition, all, any,
+    consented_to, did, did_not, evaluate, has_account, has_identifier, has_tag, has_trait, in_sample,
+    in_segment, is_known, not, property, sequence,
 };
-pub use crate::store::{Cause, Change, ChangeCause, JournalEntry, Problem, Stats};
+pub use crate::store::{AuditEntry, Cause, Change, ChangeCause, JournalEntry, Problem, Stats};
 pub use crate::value::{Object, Sum, Value};

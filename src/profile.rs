@@ -1,14 +1,20 @@
 //! The third stage: what is known of one person, made of the events that are theirs.
 
+mod consent;
 mod policy;
+mod purpose;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+pub(crate) use self::consent::{ANALYTICS, ConsentRules, KeptConsent};
+pub use self::consent::{Consent, ConsentDecision, ConsentMerge, ConsentState};
 pub use self::policy::Policy;
 pub(crate) use self::policy::{Policies, over_time, standing};
+pub(crate) use self::purpose::check_purpose;
+pub use self::purpose::{LegalBasis, Purpose};
 use crate::clock::Timestamp;
 use crate::id::{Identifier, Namespace, ProfileId};
 use crate::value::{Object, Value};
@@ -48,6 +54,8 @@ pub struct Profile {
     pub tags: Vec<Tag>,
     /// The names of the segments of which the person is a member, sorted.
     pub segments: Vec<String>,
+    /// The decisions on consent that stand, by purpose.
+    pub consents: BTreeMap<String, Consent>,
     /// The accounts (companies, households) to which the person belongs, sorted by id.
     pub accounts: Vec<Account>,
     /// The time of the earliest event, `None` without events.
@@ -73,6 +81,7 @@ impl fmt::Debug for Profile {
             .field("identifiers", &self.identifiers.len())
             .field("traits", &self.traits.keys().collect::<Vec<_>>())
             .field("segments", &self.segments)
+            .field("consents", &self.consents)
             .field("events", &self.events)
             .finish_non_exhaustive()
     }
@@ -84,12 +93,23 @@ impl fmt::Debug for Profile {
 pub struct Trait {
     /// The value; JSON null says that the trait was removed.
     pub value: Value,
-    /// The time of the event that asserted it.
+    /// The time of the event that asserted it, or when it was set right by hand.
     pub at: Timestamp,
-    /// The name of the source of that event.
+    /// The name of the source of that event; of a value set right by hand, `rectification`.
     pub source: String,
-    /// The message id of that event.
+    /// The message id of that event; of a value set right by hand, `rectify:` and a number.
     pub message_id: String,
+    /// Whether it was [set right by hand](crate::Cdp::rectify) and stands whatever events assert.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+}
+
+impl Trait {
+    /// What values of one trait are ordered by: their time, then their message id; what was set right by hand comes after
+    /// what events of that instant say, by its number.
+    pub(crate) fn order(&self) -> (Timestamp, usize, &str) {
+        (self.at, if self.pinned { self.message_id.len() } else { 0 }, &self.message_id)
+    }
 }
 
 impl fmt::Debug for Trait {
@@ -191,6 +211,8 @@ pub struct History {
     pub lists: Vec<String>,
     /// The tags given by hand, each with its end.
     pub given: Vec<(String, Option<Timestamp>)>,
+    /// The decision on consent that stands, by purpose.
+    pub consents: BTreeMap<String, ConsentState>,
 }
 
 /// One event of a person's history.
@@ -215,6 +237,7 @@ impl fmt::Debug for History {
             .field("namespaces", &self.namespaces)
             .field("segments", &self.segments)
             .field("tags", &self.tags)
+            .field("consents", &self.consents)
             .finish_non_exhaustive()
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use customerdb::{
-    Account, Decision, DecisionReport, EventRecord, Explanation, Identifier, IngestReport, JournalEntry,
-    Person, Problem, Profile, ProfileId, QuarantineEntry, RefusedIdentifier, RulesReport, SegmentChange,
-    SegmentSize, Stats, Tag, Timestamp, Trait, Value, Why,
+    Account, Consent, Decision, DecisionReport, EventRecord, Explanation, Identifier, IngestReport,
+    JournalEntry, Person, Problem, Profile, ProfileId, QuarantineEntry, RefusedIdentifier, RulesReport,
+    SegmentChange, SegmentSize, Stats, Tag, Timestamp, Trait, Value, Why,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -58,6 +58,8 @@ pub(crate) struct Report {
     pub(crate) duplicates: u64,
     pub(crate) conflicts: u64,
     pub(crate) rejected: Vec<Rejected>,
+    /// Events that were counted and let go, because their person denied consent for analytics.
+    pub(crate) withheld: u64,
     pub(crate) profiles_created: u64,
     pub(crate) merges: u64,
     pub(crate) refusals: u64,
@@ -81,6 +83,7 @@ impl Report {
             duplicates: report.duplicates,
             conflicts: report.conflicts,
             rejected: rejected.collect(),
+            withheld: report.withheld,
             profiles_created: report.profiles_created,
             merges: report.merges,
             refusals: report.refusals,
@@ -103,6 +106,7 @@ impl Report {
         self.duplicates += other.duplicates;
         self.conflicts += other.conflicts;
         self.rejected.extend(other.rejected);
+        self.withheld += other.withheld;
         self.profiles_created += other.profiles_created;
         self.merges += other.merges;
         self.refusals += other.refusals;
@@ -110,7 +114,7 @@ impl Report {
 
     /// How many events there were.
     pub(crate) fn events(&self) -> u64 {
-        self.accepted + self.duplicates + self.rejected.len() as u64
+        self.accepted + self.duplicates + self.rejected.len() as u64 + self.withheld
     }
 }
 
@@ -152,8 +156,7 @@ pub(crate) struct OneProfile {
     pub(crate) computed: BTreeMap<String, Value>,
     pub(crate) tags: Vec<String>,
     pub(crate) segments: Vec<String>,
-    /// The library has no consents yet: the place that they will have.
-    pub(crate) consents: BTreeMap<String, Value>,
+    pub(crate) consents: BTreeMap<String, Consent>,
     pub(crate) accounts: Vec<OneAccount>,
     pub(crate) first_seen: Option<Timestamp>,
     pub(crate) last_seen: Option<Timestamp>,
@@ -177,14 +180,17 @@ pub(crate) struct Provenance {
     pub(crate) at: Timestamp,
     pub(crate) source: String,
     pub(crate) message_id: String,
+    /// Told only if it was set right by hand.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) pinned: bool,
 }
 
 impl From<Profile> for OneProfile {
     fn from(profile: Profile) -> Self {
         let (mut traits, mut provenance) = (BTreeMap::new(), BTreeMap::new());
-        for (name, Trait { value, at, source, message_id, .. }) in profile.traits {
+        for (name, Trait { value, at, source, message_id, pinned, .. }) in profile.traits {
             traits.insert(name.clone(), value);
-            provenance.insert(name, Provenance { at, source, message_id });
+            provenance.insert(name, Provenance { at, source, message_id, pinned });
         }
         Self {
             id: profile.id,
@@ -195,7 +201,7 @@ impl From<Profile> for OneProfile {
             tags: profile.tags.iter().map(|tag| tag.name.clone()).collect(),
             tag_weights: profile.tags,
             segments: profile.segments,
-            consents: BTreeMap::new(),
+            consents: profile.consents,
             accounts: profile.accounts.into_iter().map(Into::into).collect(),
             first_seen: profile.first_seen,
             last_seen: profile.last_seen,
@@ -251,7 +257,7 @@ impl Events {
 }
 
 /// JSON without the white space between its parts, and otherwise to the letter.
-fn on_one_line(json: &str) -> String {
+pub(crate) fn on_one_line(json: &str) -> String {
     let (mut inside, mut escaped) = (false, false);
     let keep = |letter: &char| {
         let quote = *letter == '"' && !escaped;

@@ -7,6 +7,7 @@ use customerdb::{Durability, Party, Timestamp};
 
 use crate::analyse::AskAnalysis;
 use crate::config::durability_of;
+use crate::consent::AskConsent;
 use crate::graph::LIMIT;
 use crate::privacy::AskPrivacy;
 use crate::request::ENTRIES;
@@ -317,6 +318,8 @@ pub(crate) enum Ask {
         purge: bool,
     },
     #[command(flatten)]
+    Consent(AskConsent),
+    #[command(flatten)]
     Privacy(AskPrivacy),
     /// Show what the file holds, in numbers.
     Stats,
@@ -376,6 +379,15 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db retention_rule bought --lift
   cdp --db shop.db retention_rules
   cdp --db shop.db maintain
+  cdp --db shop.db consent user_id:u1 marketing granted --policy-version 2024-05 --evidence "box ticked"
+  cdp --db shop.db consents user_id:u1
+  echo '{"name": "advertising", "categories": ["Advertising"]}' | cdp --db shop.db define_purpose -
+  cdp --db shop.db purposes
+  cdp --db shop.db consent_merge most_restrictive
+  cdp --db shop.db rectify user_id:u1 city Wuhan
+  cdp --db shop.db unpin user_id:u1 city
+  cdp --db shop.db export user_id:u1 > u1.json
+  cdp --db shop.db audit --after 100
   cdp --db shop.db stats --json
   cdp --db shop.db check
   echo '{"steps": ["View", "Cart", "Order"], "within": "7d", "by": {"property": "channel"}}' | cdp --db shop.db funnel -

@@ -72,6 +72,7 @@ impl Ask {
             Self::Quarantine { replay: true, .. } => Command::ReplayQuarantine,
             Self::Quarantine { purge: true, .. } => Command::PurgeQuarantine,
             Self::Quarantine { limit, .. } => Command::Quarantine { limit },
+            Self::Consent(consenting) => Command::Consent(consenting.wanted()?),
             Self::Privacy(privacy) => Command::Privacy(privacy.wanted()),
             Self::Stats => Command::Stats,
             Self::Check => Command::Check,
@@ -95,7 +96,10 @@ fn why(asked: String, id: String) -> Result<Command, Failure> {
 }
 
 /// What a file defines.
-fn read_in<T>(path: &Path, read: impl Fn(&str) -> Result<T, DefinitionError>) -> Result<T, Failure> {
+pub(crate) fn read_in<T>(
+    path: &Path,
+    read: impl Fn(&str) -> Result<T, DefinitionError>,
+) -> Result<T, Failure> {
     let text = text_in(path)?;
     read(&text).map_err(|error| Failure::from(error).at(path.display()))
 }
@@ -115,7 +119,7 @@ fn segment_of(text: &str, name: &str) -> Result<Segment, DefinitionError> {
     Ok(Segment::new(name, Condition::from_json(text)?))
 }
 
-fn json_in(path: &Path) -> Result<Value, Failure> {
+pub(crate) fn json_in(path: &Path) -> Result<Value, Failure> {
     serde_json::from_str(&text_in(path)?)
         .map_err(|error| Failure::bad_request(format!("not JSON: {error}")).at(path.display()))
 }

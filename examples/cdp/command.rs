@@ -14,6 +14,7 @@ use crate::answer::{
     Values, WhyOf,
 };
 use crate::clock::SettableClock;
+use crate::consent::Consenting;
 use crate::failure::Failure;
 use crate::graph::Wanted;
 use crate::privacy::Privacy;
@@ -75,6 +76,7 @@ pub(crate) enum Command {
     Quarantine { limit: usize },
     ReplayQuarantine,
     PurgeQuarantine,
+    Consent(Consenting),
     Privacy(Privacy),
     Stats,
     Check,
@@ -84,8 +86,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it leaves the file as it is.
     pub(crate) fn only_reads(&self) -> bool {
-        if let Self::Privacy(privacy) = self {
-            return privacy.only_reads();
+        match self {
+            Self::Consent(consenting) => return consenting.only_reads(),
+            Self::Privacy(privacy) => return privacy.only_reads(),
+            _ => {}
         }
         matches!(
             self,
@@ -204,6 +208,7 @@ impl Command {
             Self::Quarantine { limit } => Box::new(Entries { entries: cdp.quarantine(limit)? }),
             Self::ReplayQuarantine => Box::new(Report::of_list(cdp.replay_quarantine()?)),
             Self::PurgeQuarantine => Box::new(Purged { purged: cdp.purge_quarantine()? }),
+            Self::Consent(consenting) => consenting.perform(cdp)?,
             Self::Privacy(privacy) => privacy.perform(cdp)?,
             Self::Stats => Box::new(StatsOf::from(cdp.stats()?)),
             Self::Check => Box::new(Problems { problems: cdp.check()? }),
@@ -212,11 +217,11 @@ impl Command {
     }
 }
 
-fn done((): ()) -> Box<dyn Answer> {
+pub(crate) fn done((): ()) -> Box<dyn Answer> {
     Box::new(Done {})
 }
 
 /// The answer to the removal of what may not have been there.
-fn found(what: &str, name: &str, found: bool) -> Result<Box<dyn Answer>, Failure> {
+pub(crate) fn found(what: &str, name: &str, found: bool) -> Result<Box<dyn Answer>, Failure> {
     if found { Ok(done(())) } else { Err(Failure::bad_request(format!("no {what} is named {name:?}"))) }
 }

@@ -18,11 +18,6 @@ impl Failure {
         Self { kind: "bad_request", message: message.into() }
     }
 
-    /// The request is understood, and cannot be served by this version.
-    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
-        Self { kind: "unsupported", message: message.into() }
-    }
-
     /// The same, with the place where it happened before it.
     pub(crate) fn at(self, place: impl fmt::Display) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }

@@ -14,6 +14,7 @@ mod ask;
 mod clock;
 mod command;
 mod config;
+mod consent;
 mod failure;
 mod graph;
 mod ingest;

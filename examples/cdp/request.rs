@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::analyse::Analysis;
 use crate::command::Command;
+use crate::consent::Consenting;
 use crate::failure::Failure;
 use crate::graph::{LIMIT, Wanted};
 use crate::members::Members;
@@ -16,19 +17,17 @@ use crate::privacy::Privacy;
 /// How many refused events, refusals and entries of journals are listed if nobody says how many.
 pub(crate) const ENTRIES: usize = 100;
 
-/// Commands of the contract that the library cannot serve yet.
-const LATER: [&str; 2] = ["consent", "export"];
-
 impl Command {
     /// Reads a command.
     pub(crate) fn read(text: &str) -> Result<Self, Failure> {
         let mut members = Members::read(text)?;
         let name = members.string("do")?;
-        if LATER.contains(&name.as_str()) {
-            return Err(Failure::unsupported(format!("{name}: not supported by this version")));
-        }
         if let Some(analysis) = Analysis::read(&name, spec(text)?) {
             return Ok(Self::Analyse(Box::new(analysis?)));
+        }
+        if let Some(consenting) = Consenting::read(&name, &mut members)? {
+            members.finish()?;
+            return Ok(Self::Consent(consenting));
         }
         if let Some(privacy) = Privacy::read(&name, &mut members)? {
             members.finish()?;
@@ -127,7 +126,7 @@ fn instant(members: &mut Members<'_>) -> Result<Option<Timestamp>, Failure> {
     members.parsed("at")
 }
 
-fn limit(members: &mut Members<'_>, default: usize) -> Result<usize, Failure> {
+pub(crate) fn limit(members: &mut Members<'_>, default: usize) -> Result<usize, Failure> {
     Ok(members.optional("limit", "a whole number")?.unwrap_or(default))
 }
 
@@ -136,7 +135,7 @@ fn value(name: &str, text: &str) -> Result<Value, Failure> {
 }
 
 /// A cursor, at the beginning if it is left out.
-fn after(members: &mut Members<'_>) -> Result<i64, Failure> {
+pub(crate) fn after(members: &mut Members<'_>) -> Result<i64, Failure> {
     Ok(members.optional("after", "a whole number")?.unwrap_or(0))
 }
 
@@ -157,7 +156,7 @@ pub(crate) fn limited(matching: Matching, limit: Option<usize>) -> Matching {
     }
 }
 
-fn flag(members: &mut Members<'_>, name: &'static str) -> Result<bool, Failure> {
+pub(crate) fn flag(members: &mut Members<'_>, name: &'static str) -> Result<bool, Failure> {
     Ok(members.optional(name, "a boolean")?.unwrap_or(false))
 }
 
@@ -185,15 +184,16 @@ fn events(members: &mut Members<'_>) -> Result<Vec<Input>, Failure> {
     Ok(elements.iter().map(input).collect())
 }
 
-/// A segment, or a computed trait or the rule for a tag.
+/// A segment, a computed trait, the rule for a tag, or a purpose.
 fn undefine(members: &mut Members<'_>) -> Result<Command, Failure> {
     let mut named = |name| members.optional(name, "a string");
-    match (named("name")?, named("trait")?, named("tag")?) {
-        (Some(name), None, None) => Ok(Command::Undefine { name }),
-        (None, Some(name), None) => Ok(Command::UndefineTrait { name }),
-        (None, None, Some(name)) => Ok(Command::UndefineTag { name }),
-        (None, None, None) => Err(missing("name")),
-        _ => Err(Failure::bad_request("name, trait, tag: one of them")),
+    match (named("name")?, named("trait")?, named("tag")?, named("purpose")?) {
+        (Some(name), None, None, None) => Ok(Command::Undefine { name }),
+        (None, Some(name), None, None) => Ok(Command::UndefineTrait { name }),
+        (None, None, Some(name), None) => Ok(Command::UndefineTag { name }),
+        (None, None, None, Some(name)) => Ok(Command::Consent(Consenting::UndefinePurpose { name })),
+        (None, None, None, None) => Err(missing("name")),
+        _ => Err(Failure::bad_request("name, trait, tag, purpose: one of them")),
     }
 }
 

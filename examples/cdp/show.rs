@@ -11,6 +11,7 @@ use crate::answer::{
     Done, Entries, Events, Names, OneProfile, Problems, ProfileOf, Profiles, Purged, Rejected, Report,
     StatsOf, Summary, Values,
 };
+use crate::consent::consents;
 use crate::table::{Table, amount, clean, plain};
 
 impl Display for Done {
@@ -28,6 +29,7 @@ impl Display for Report {
             .row(["duplicates", &amount(self.duplicates)])
             .row(["conflicts", &amount(self.conflicts)])
             .row(["rejected", &amount(rejected)])
+            .row(["withheld", &amount(self.withheld)])
             .row(["new people", &amount(self.profiles_created)])
             .row(["merges", &amount(self.merges)])
             .row(["refused identifiers", &amount(self.refusals)])
@@ -46,6 +48,7 @@ impl Display for Summary {
             .row(["duplicates", &amount(report.duplicates)])
             .row(["conflicts", &amount(report.conflicts)])
             .row(["rejected", &amount(report.rejected.len() as u64)])
+            .row(["withheld", &amount(report.withheld)])
             .row(["people", &amount(self.people)])
             .row(["merges", &amount(report.merges)])
             .row(["events a second", &amount(self.events_a_second)])
@@ -109,6 +112,10 @@ impl Display for OneProfile {
             computed
                 .fold(Table::new("  "), |table, (name, value)| table.row([name.as_str(), &plain(value)]))
                 .fmt(f)?;
+        }
+        if !self.consents.is_empty() {
+            writeln!(f, "\nconsents")?;
+            consents(self.consents.values()).fmt(f)?;
         }
         for account in &self.accounts {
             writeln!(f, "\naccount {}", clean(&account.id))?;
@@ -209,6 +216,7 @@ impl Display for StatsOf {
             .row(["segments", &amount(stats.segments)])
             .row(["events in quarantine", &amount(stats.quarantined)])
             .row(["suppressed identifiers", &amount(stats.suppressed)])
+            .row(["events withheld", &amount(stats.withheld)])
             .row(["bytes of the file", &amount(stats.file_bytes)])
             .row(["bytes of its log", &amount(stats.wal_bytes)])
             .figures()

@@ -9,13 +9,14 @@ use crate::pipeline::State;
 use crate::pipeline::erase::{Whom, erase};
 use crate::privacy::Receipt;
 use crate::store::{Db, Place};
+use crate::value::Object;
 
 impl Cdp {
     /// Erases a person: all identifiers that are linked to one profile, all events, and everything made of them, out of
     /// every table and every file of the database, before it returns.
     ///
-    /// What is left is the receipt, a keyed hash of each identifier on the suppression list, and the profile's id, which
-    /// leads to nobody and is never used again. The id may be unknown; then its hash is put on the list, and what is in
+    /// What is left is the receipt, a keyed hash of each identifier on the suppression list, what the audit log tells in keyed
+    /// hashes and numbers, and the profile's id, which leads to nobody and is never used again. The id may be unknown; then its hash is put on the list, and what is in
     /// quarantine of it goes. Events of others stay, without the person's identifiers where they bear any, and people
     /// whom the person's evidence had joined, or kept apart, are stitched as if it had never been.
     ///
@@ -100,8 +101,12 @@ impl Cdp {
         let identifier = self.spelled(&identifier.to_string())?;
         let mut turn = self.turn()?;
         let lifted = {
-            let state = self.state();
-            turn.db().lift_suppression(&state.key()?.identifier(&identifier))?
+            let (db, state) = (turn.db(), self.state());
+            let lifted = db.lift_suppression(&state.key()?.identifier(&identifier))?;
+            if lifted {
+                state.audit(db, self.now(), "lift_suppression", &[identifier], Object::new())?;
+            }
+            lifted
         };
         turn.clear_desk();
         turn.publish(|_| {})?;
@@ -137,7 +142,8 @@ impl Cdp {
 
     /// The same, with the connection to write with.
     pub(super) fn complete(&self, db: &Db) -> Result<bool> {
-        if db.erasures_waiting()? == 0 {
+        let waiting = db.erasures_waiting()?;
+        if waiting == 0 {
             return Ok(true);
         }
         // While somebody reads what was there before, writing the file anew would make the log longer, and no more.
@@ -147,7 +153,11 @@ impl Cdp {
             return Ok(false);
         }
         db.begin_write()?;
-        let noted = db.set_erasures_waiting(0).and_then(|()| db.commit());
+        let mut details = Object::new();
+        details.insert("erasures".into(), waiting.into());
+        let noted =
+            db.set_erasures_waiting(0).and_then(|()| db.audit(self.now(), "complete_erasures", details));
+        let noted = noted.and_then(|()| db.commit());
         noted.inspect_err(|_| db.rollback())?;
         if let Place::File(_) = self.inner.place {
             db.truncate_wal()?;

@@ -27,8 +27,8 @@ impl Cdp {
             let Some(person) = named.node(db, state)?.and_then(|node| state.identities.person(node)) else {
                 return Ok(None);
             };
-            let policies = &state.segments.catalog.policies;
-            let mut profile = people::profile(db, &state.identities, &state.rules, policies, &person)?;
+            let catalog = &state.segments.catalog;
+            let mut profile = people::profile(db, &state.identities, &state.rules, catalog, &person)?;
             let known = membership::known(db, &person, &state.segments, self.now())?;
             (profile.computed, profile.tags, profile.segments) = (known.computed, known.tags, known.segments);
             Ok(Some(profile))
@@ -119,7 +119,7 @@ impl Cdp {
                     values.extend(said.filter(|(said, _)| *said == name).map(|(_, said)| said));
                 }
             }
-            values.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
+            values.sort_by(|a, b| a.order().cmp(&b.order()));
             Ok(values)
         })
     }
@@ -216,7 +216,7 @@ impl Cdp {
     pub fn check(&self) -> Result<Vec<Problem>> {
         self.read(|db, state| {
             let mut problems = db.problems()?;
-            problems.extend(db.differences(&state.identities, &state.hand)?);
+            problems.extend(db.differences(&state.identities, &state.hand, &state.refusing)?);
             Ok(problems)
         })
     }

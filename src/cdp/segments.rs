@@ -197,7 +197,10 @@ impl Cdp {
     }
 
     /// Makes a definition as one transaction.
-    fn change<T>(&self, act: impl FnOnce(&Definer<'_>) -> Result<(Option<Change>, T)>) -> Result<T> {
+    pub(super) fn change<T>(
+        &self,
+        act: impl FnOnce(&Definer<'_>) -> Result<(Option<Change>, T)>,
+    ) -> Result<T> {
         let turn = self.turn()?;
         let (change, answer) = {
             let state = self.state();

@@ -1,14 +1,11 @@
 //! What is done now and then: events dropped that were kept long enough, and files put in order.
 
 use super::Cdp;
-use crate::error::{Error, Result};
-use crate::pipeline::retain::retain;
+use crate::error::Result;
+use crate::pipeline::retain::{retain, rules};
 use crate::privacy::{Maintenance, RetentionRule};
-use crate::store::{Db, Place};
+use crate::store::Place;
 use crate::value::nfc;
-
-/// The kind under which retention rules are kept among the definitions.
-const RETENTION: &str = "retention";
 
 /// The file is written anew if this share of it is free pages, and so many bytes at least.
 const FREE_SHARE: u64 = 4;
@@ -23,9 +20,7 @@ impl Cdp {
     /// [`Error::Definition`](crate::Error::Definition) if it makes no sense, or what the storage says.
     pub fn retain(&self, rule: RetentionRule) -> Result<()> {
         rule.check()?;
-        let turn = self.turn()?;
-        turn.db().put_definition(RETENTION, rule.name(), Some(&rule.to_value().to_string()))?;
-        turn.publish(|_| {})
+        self.change(|definer| Ok((Some(definer.retention(&rule)?), ())))
     }
 
     /// Lifts a rule that says how long events are kept. False if there is none of that name.
@@ -35,11 +30,11 @@ impl Cdp {
     /// What the storage says.
     pub fn lift_retention(&self, name: &str) -> Result<bool> {
         let name = nfc(name);
-        let turn = self.turn()?;
-        let found = rules(turn.db())?.iter().any(|rule| rule.name() == name);
-        turn.db().put_definition(RETENTION, &name, None)?;
-        turn.publish(|_| {})?;
-        Ok(found)
+        self.change(|definer| {
+            let change = definer.lift_retention(&name)?;
+            let found = change.is_some();
+            Ok((change, found))
+        })
     }
 
     /// The rules that say how long events are kept, by name.
@@ -52,12 +47,12 @@ impl Cdp {
     }
 
     /// Does what is to be done now and then, once a day say: moves those out of segments whose time is up, drops events that
-    /// were kept as long as they may be, seals into columns what waits for it, completes erasures, writes the file anew if a quarter of it is free, and empties the
-    /// write-ahead log.
+    /// were kept as long as they may be, seals into columns what waits for it, completes erasures, writes the file anew if a
+    /// quarter of it is free, and empties the write-ahead log.
     ///
     /// What a retention rule drops leaves everything as if it had never come: identifiers that no other event bears, traits,
     /// joins and memberships go with it. Only its message id stays known, as a keyed hash: an import that is done again
-    /// does not bring it back.
+    /// does not bring it back. Decisions on consent stay, and so does whatever a hand has named.
     ///
     /// # Errors
     ///
@@ -114,12 +109,4 @@ impl Cdp {
         done.pages_freed = before.saturating_sub(db.bytes_and_free()?.0) / db.page_size()?;
         Ok(())
     }
-}
-
-fn rules(db: &Db) -> Result<Vec<RetentionRule>> {
-    let read = |(name, text): (String, String)| {
-        let damaged = |error| Error::Damaged(format!("the retention rule {name:?}: {error}"));
-        RetentionRule::from_json(&text).map_err(damaged)
-    };
-    db.definitions(RETENTION)?.into_iter().map(read).collect()
 }

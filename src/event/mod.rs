@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod read;
+mod salvage;
 mod source;
 mod write;
 

@@ -158,12 +158,17 @@ impl Draft {
         NamespaceNo::try_from(known + place).ok()
     }
 
-    /// The node of an identifier, if it is known to the base or to this draft.
-    pub(crate) fn find(&self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
-        let kind = base.interner.namespace(namespace).or_else(|| {
+    /// The number of a namespace, if it is known to the base or to this draft.
+    pub(super) fn namespace_number(&self, base: &Identities, namespace: &Namespace) -> Option<NamespaceNo> {
+        base.interner.namespace(namespace).or_else(|| {
             let new = self.namespaces.iter().position(|new| new == namespace)?;
             NamespaceNo::try_from(base.interner.namespaces().len() + new).ok()
-        })?;
+        })
+    }
+
+    /// The node of an identifier, if it is known to the base or to this draft.
+    pub(crate) fn find(&self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
+        let kind = self.namespace_number(base, namespace)?;
         base.interner
             .find(kind, value)
             .or_else(|| self.fresh.find(kind, value).map(|fresh| self.numbered(fresh)))
@@ -415,21 +420,26 @@ impl Draft {
         Limits::new(basis.rules).period(self.namespace_of(basis.identities, kind), day)
     }
 
+    /// From which period to which a node would move that counts in one, were it seen on a day.
+    pub(super) fn earlier(&self, basis: Basis<'_>, node: Node, day: Day) -> Option<(NamespaceNo, u32, u32)> {
+        let before = self.day(basis.identities, node);
+        if !basis.rules.has_periods() || day >= before {
+            return None;
+        }
+        let [from, to] = [before, day].map(|day| self.period(basis, node, day));
+        Some((self.kind(basis.identities, node), from?, to?))
+    }
+
     /// Takes note that a node was seen on a day, which matters if a limit is for periods.
     pub(super) fn see(&mut self, basis: Basis<'_>, node: Node, day: Day) {
-        if !basis.rules.has_periods() {
-            return;
-        }
         let base = basis.identities;
-        let before = self.day(base, node);
-        if day >= before {
+        if !basis.rules.has_periods() || day >= self.day(base, node) {
             return;
         }
         let root = self.root(base, node);
         self.load(basis, root);
-        let [from, to] = [before, day].map(|day| self.period(basis, node, day));
-        let kind = self.kind(base, node);
-        if let (Some(from), Some(to), Some(set)) = (from, to, self.sets.get_mut(&root)) {
+        let moves = self.earlier(basis, node, day);
+        if let (Some((kind, from, to)), Some(set)) = (moves, self.sets.get_mut(&root)) {
             set.counts.shift(kind, from, to);
         }
         self.days.insert(node, day);

@@ -1,14 +1,14 @@
 //! Resolution: whose an event is, and which identifiers it makes one person.
 
-use super::counts::{Broken, Rule};
+use super::counts::{Broken, Counts, Limits, Rule};
 use super::draft::{Basis, Draft, NAMESPACES, Step};
 use super::extract::Borne;
 use super::hand::{DecisionKind, Ruling};
 use super::identities::Identities;
-use super::interner::Node;
+use super::interner::{NamespaceNo, Node};
 use super::rules::{Day, SharedDevice};
 use crate::clock::Timestamp;
-use crate::id::Identifier;
+use crate::id::{Identifier, Namespace};
 
 /// An identifier that was left out of an event's resolution.
 #[derive(Debug, Clone)]
@@ -140,6 +140,72 @@ impl Draft {
         Some(Resolution { owner, refused, devices, anonymous, shares, apart })
     }
 
+    /// The identifiers of whoever an event would be, as [`resolve`](Self::resolve) would have it. Nothing is made by
+    /// asking: an identifier that is not known yet is none of them, and counts for limits all the same.
+    pub(crate) fn foresee(
+        &mut self,
+        basis: Basis<'_>,
+        borne: &Borne<'_>,
+        occasion: Occasion<'_>,
+    ) -> Vec<Node> {
+        let base = basis.identities;
+        let known = base.interner.namespaces().len() + self.namespaces.len();
+        let mut new: Vec<&Namespace> = Vec::new();
+        let (mut joined, mut roots): (Option<Counts>, Vec<Node>) = (None, Vec::new());
+        let mut owner = None;
+        let day = Day::of(occasion.at);
+        let nodes: Vec<Option<Node>> =
+            borne.identifiers.iter().map(|found| self.find(base, &found.namespace, &found.value)).collect();
+        for (found, &node) in borne.identifiers.iter().zip(&nodes) {
+            let root = node.map(|node| self.root(base, node));
+            if root.is_some_and(|root| roots.contains(&root)) {
+                continue;
+            }
+            let counts = if let Some(root) = root {
+                self.load(basis, root);
+                let mut counts = self.sets[&root].counts.clone();
+                for seen in nodes.iter().flatten().filter(|seen| self.root(base, **seen) == root) {
+                    if let Some((kind, from, to)) = self.earlier(basis, *seen, day) {
+                        counts.shift(kind, from, to);
+                    }
+                }
+                counts
+            } else {
+                let kind = self.namespace_number(base, &found.namespace).unwrap_or_else(|| {
+                    new.push(&found.namespace);
+                    NamespaceNo::try_from(known + new.len() - 1).unwrap_or(NamespaceNo::MAX)
+                });
+                let mut counts = Counts::default();
+                counts.add(kind, Limits::new(basis.rules).period(&found.namespace, day));
+                counts
+            };
+            let Some(ours) = &mut joined else {
+                joined = Some(counts);
+                owner = node;
+                roots.extend(root);
+                continue;
+            };
+            let name = |kind: NamespaceNo| match usize::from(kind).checked_sub(known) {
+                Some(place) if place < new.len() => new[place],
+                _ => self.namespace_of(base, kind),
+            };
+            let shared = |node: Option<Node>| node.is_some_and(|node| self.is_shared(base, node));
+            let cut = owner.zip(node).is_some_and(|(owner, node)| basis.hand.cut(owner, node).is_some());
+            let banned =
+                |root| roots.iter().any(|other| self.crossing_bans(basis, *other, root).next().is_some());
+            let apart = occasion.source_cut.is_some()
+                || cut
+                || shared(owner) != shared(node)
+                || root.is_some_and(banned)
+                || ours.broken(&counts, basis.rules, name).is_some();
+            if !apart {
+                ours.merge(counts);
+                roots.extend(root);
+            }
+        }
+        roots.into_iter().flat_map(|root| self.members(base, root)).collect()
+    }
+
     /// Joins the set of a node to that of the owner of an event, unless a rule or a decision speaks against it. False if
     /// they were one before.
     fn admit(
@@ -267,4 +333,86 @@ impl Draft {
 /// What stands for the message id of an event where the evidence is a decision by hand.
 pub(crate) fn hand_message_id(number: i64) -> String {
     format!("link:{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
+    use rustc_hash::FxHashSet;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::identity::{Hand, identifiers};
+    use crate::{Period, Rules, days};
+
+    /// An event that bears some of a few identifiers.
+    fn event(bits: u16) -> Event {
+        let has = |bit: u16| bits & (1 << bit) != 0;
+        let mut event = Event::identify();
+        if has(0) {
+            event = event.user_id(if has(1) { "u1" } else { "u2" });
+        }
+        if has(2) {
+            event = event.with_trait("email", if has(3) { "a@b.example" } else { "c@d.example" });
+        }
+        if has(4) {
+            event = event.external_id("crm", if has(5) { "7" } else { "8" });
+        }
+        if has(6) || bits.is_multiple_of(128) {
+            event = event.anonymous_id(["d1", "d2", "d3"][usize::from(bits >> 7) % 3]);
+        }
+        event
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        /// The reason for the test: the gate of consent asks whose an event would be, and must not be told otherwise than
+        /// resolution decides.
+        #[test]
+        fn what_is_foreseen_is_what_comes(
+            events in prop::collection::vec((any::<u16>(), 0..4_u32, any::<u8>()), 1..25),
+            (email, total, pair) in (1..3_u32, 2..6_u32, any::<bool>()),
+            decided in prop::collection::vec((0..4_usize, 0..4_usize, any::<bool>()), 0..3),
+        ) {
+            let rules = Rules::default()
+                .limit("email", Some(email))
+                .limit_per("anonymous_id", 1, Period::Day)
+                .pair("email", "user_id", pair.then_some(1))
+                .limit("user_id", Some(if pair { 2 } else { 1 }))
+                .total(Some(total));
+            let (base, mut hand, mut draft) = (Identities::default(), Hand::default(), Draft::default());
+            let start = Timestamp::from_millis(1_714_564_800_000);
+            // What a hand decides of identifiers is known of them before any event bears them.
+            let named = [("user_id", "u1"), ("email", "a@b.example"), ("external:crm", "7"), ("anonymous_id", "d1")];
+            let named = named.map(|(namespace, value)| draft.intern(&base, &namespace.into(), value).unwrap());
+            for (number, (a, b, cut)) in (1..).zip(decided) {
+                let (a, b) = (named[a.min(b)], named[a.max(b)]);
+                let kind = if cut { DecisionKind::Cut } else { DecisionKind::Never };
+                if a != b {
+                    hand.add(Ruling { number, at: start, kind, a, b });
+                }
+            }
+            for (bits, day, luck) in events {
+                let event = event(bits);
+                let at = start.after(days(day));
+                let borne = identifiers(&event, &rules, |_| false);
+                let source_cut = (luck == 7).then_some(start);
+                let occasion = Occasion { at, message_id: "m", source: 0, source_cut };
+                let basis = Basis { identities: &base, rules: &rules, hand: &hand };
+                let known = draft.nodes();
+                let foreseen: FxHashSet<Node> = draft.foresee(basis, &borne, occasion).into_iter().collect();
+                prop_assert_eq!(known, draft.nodes(), "nothing is made by asking");
+                let Some(resolution) = draft.resolve(basis, &borne, occasion) else { continue };
+                let mut came: FxHashSet<Node> =
+                    draft.members(&base, draft.root(&base, resolution.owner)).into_iter().collect();
+                came.retain(|node| node.index() < known);
+                prop_assert_eq!(foreseen, came);
+                // Now and then a device turns out to be shared.
+                if luck % 16 == 1 {
+                    draft.set_shared(resolution.owner, !draft.is_shared(&base, resolution.owner));
+                }
+            }
+        }
+    }
 }

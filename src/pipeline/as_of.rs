@@ -4,7 +4,7 @@ use rustc_hash::FxHashSet;
 
 use super::State;
 use super::membership;
-use super::people::by_hand;
+use super::people::{by_hand, consents, told};
 use super::replay::resolve;
 use super::scope::{Listener, Scope, Told};
 use crate::clock::Timestamp;
@@ -39,7 +39,10 @@ impl Listener for Collector<'_> {
         let source = self.sources.get(&stored.source).cloned().unwrap_or_default();
         let said = |(name, value): (&String, &crate::value::Value)| {
             let (source, message_id) = (source.clone(), stored.message_id.clone());
-            (nfc(name).into_owned(), Trait { value: value.clone(), at: stored.at, source, message_id })
+            (
+                nfc(name).into_owned(),
+                Trait { value: value.clone(), at: stored.at, source, message_id, pinned: false },
+            )
         };
         self.happened.push(Happened {
             owner: given.unwrap_or(resolution.owner),
@@ -95,7 +98,10 @@ pub(crate) fn profile_at(db: &Db, state: &State, node: Node, at: Timestamp) -> R
         (first_seen.map(|event| event.past.at), last_seen.map(|event| event.past.at));
     let events = happened.len() as u64;
     let catalog = &state.segments.catalog;
-    let said: Vec<_> = happened.iter_mut().flat_map(|event| std::mem::take(&mut event.said)).collect();
+    let mut said: Vec<_> = happened.iter_mut().flat_map(|event| std::mem::take(&mut event.said)).collect();
+    for node in &nodes {
+        said.extend(db.pins_of(*node)?.into_iter().filter(|(_, pin)| pin.at <= at));
+    }
     let past = over_time(said.clone(), &catalog.policies);
     let traits = standing(said, &catalog.policies);
     let of_account = |account: &Account| {
@@ -116,6 +122,8 @@ pub(crate) fn profile_at(db: &Db, state: &State, node: Node, at: Timestamp) -> R
     };
     let needs = catalog.needs_of_all(catalog.segments.keys().map(String::as_str));
     by_hand(db, &person, &needs, catalog, Some(at), &mut history)?;
+    let standing = consents(db, &person.nodes, &catalog.consent, Some(at))?;
+    history.consents = standing.iter().map(|(purpose, held)| (purpose.clone(), held.state)).collect();
     catalog.complete(&needs, &mut history, at);
     let segments = history.segments.iter().filter(|(_, verdict)| verdict.holds);
     let segments = segments.map(|(name, _)| name.clone()).collect();
@@ -127,6 +135,7 @@ pub(crate) fn profile_at(db: &Db, state: &State, node: Node, at: Timestamp) -> R
         tags: catalog.tags_of(&history, at),
         computed: membership::computed(history),
         segments,
+        consents: told(base, standing),
         accounts,
         first_seen,
         last_seen,

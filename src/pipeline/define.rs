@@ -8,6 +8,7 @@ use crate::identity::{Draft, Node};
 use crate::profile::Policy;
 use crate::segment::{Catalog, ComputedTrait, Segment, TagRule};
 use crate::store::{ChangeCause, Db};
+use crate::value::Object;
 
 /// A definition on its way: the file, the state before it, and when it is made.
 pub(crate) struct Definer<'d> {
@@ -23,7 +24,7 @@ impl<'d> Definer<'d> {
         Ok(Self { db, state, now })
     }
 
-    fn catalog(&self) -> &Catalog {
+    pub(super) fn catalog(&self) -> &Catalog {
         &self.state.segments.catalog
     }
 
@@ -35,6 +36,8 @@ impl<'d> Definer<'d> {
         let name = segment.name().to_owned();
         let condition = (!segment.is_list()).then(|| segment.condition().to_value().to_string());
         let number = db.put_segment(&name, condition.as_deref(), segment.is_live(), now)?;
+        let kind = if segment.is_list() { "list" } else { "segment" };
+        self.account_for("define", kind, &name, condition.as_deref())?;
         db.write_interned(&state.identities, &draft)?;
         for node in listed {
             db.put_on_list(number, *node, now)?;
@@ -63,8 +66,20 @@ impl<'d> Definer<'d> {
         let catalog = self.catalog().without_segment(name)?;
         self.empty(name)?;
         db.remove_segment(name)?;
+        self.account_for("undefine", "segment", name, None)?;
         let definitions = Definitions::new(catalog, |other| state.segments.number(other));
         Ok(Some(self.change(definitions)))
+    }
+
+    /// Adds a change of definitions to the audit log. What a definition says may be personal: a keyed hash stands for it.
+    pub(super) fn account_for(&self, action: &str, kind: &str, name: &str, text: Option<&str>) -> Result<()> {
+        let mut details = Object::new();
+        details.insert("kind".into(), kind.into());
+        details.insert("name".into(), name.into());
+        if let Some(text) = text {
+            details.insert("digest".into(), self.state.digest(text)?.into());
+        }
+        self.state.audit(self.db, self.now, action, &[], details)
     }
 
     /// Notes that nobody is a member of a segment any more.
@@ -102,7 +117,7 @@ impl<'d> Definer<'d> {
                 person.nodes.iter().try_for_each(|node| db.take_off_list(live.number, *node))?;
             }
         }
-        self.settle_holders(on.iter().chain(off))?;
+        self.settle_holders(on.iter().chain(off), &ChangeCause::Hand)?;
         let members = membership::members(db, &state.identities, &state.segments, live, now)?.len();
         Ok((draft.into(), members))
     }
@@ -117,7 +132,7 @@ impl<'d> Definer<'d> {
     ) -> Result<Change> {
         self.db.write_interned(&self.state.identities, &draft)?;
         self.db.give_tag(node, tag, expires, self.now)?;
-        self.settle_holders([&node])?;
+        self.settle_holders([&node], &ChangeCause::Hand)?;
         Ok(draft.into())
     }
 
@@ -128,19 +143,23 @@ impl<'d> Definer<'d> {
         for node in held.unwrap_or_else(|| vec![node]) {
             taken |= self.db.take_tag(node, tag)?;
         }
-        self.settle_holders([&node])?;
+        self.settle_holders([&node], &ChangeCause::Hand)?;
         Ok(taken)
     }
 
     /// Brings the segments of those up to date who hold these identifiers.
-    fn settle_holders<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> Result<()> {
+    pub(super) fn settle_holders<'n>(
+        &self,
+        nodes: impl IntoIterator<Item = &'n Node>,
+        cause: &ChangeCause,
+    ) -> Result<()> {
         let Self { db, state, now } = *self;
         let known = nodes.into_iter().filter(|node| node.index() < state.identities.interner.len());
         let mut roots: Vec<Node> = known.filter_map(|node| state.identities.partition.root(*node)).collect();
         roots.sort_unstable();
         roots.dedup();
         for person in roots.into_iter().filter_map(|root| state.identities.person(root)) {
-            membership::settle(db, &person, &state.segments, now, &|_| ChangeCause::Hand)?;
+            membership::settle(db, &person, &state.segments, now, &|_| cause.clone())?;
         }
         Ok(())
     }
@@ -188,25 +207,27 @@ impl<'d> Definer<'d> {
     }
 
     /// Stores a definition or removes it, and evaluates what rests on it.
-    fn put(&self, kind: &str, name: &str, text: Option<&str>, catalog: Catalog) -> Result<Change> {
+    pub(super) fn put(&self, kind: &str, name: &str, text: Option<&str>, catalog: Catalog) -> Result<Change> {
         self.db.put_definition(kind, name, text)?;
+        self.account_for(if text.is_some() { "define" } else { "undefine" }, kind, name, text)?;
         let before = &self.state.segments;
         let definitions = Definitions::new(catalog, |other| before.number(other));
         let concerned = |live: &Live| match kind {
             "tag" => live.needs.tags().any(|tag| tag == name),
+            "purpose" => live.needs.wants_consent(name),
             _ => live.needs.wants_trait(name),
         };
         self.settle(&definitions, concerned)?;
         Ok(self.change(definitions))
     }
 
-    fn settle(&self, definitions: &Definitions, concerned: impl Fn(&Live) -> bool) -> Result<()> {
+    pub(super) fn settle(&self, definitions: &Definitions, concerned: impl Fn(&Live) -> bool) -> Result<()> {
         let identities = &self.state.identities;
         let cause = ChangeCause::Definition;
         membership::settle_everyone(self.db, identities, definitions, concerned, self.now, &cause)
     }
 
-    fn change(&self, definitions: Definitions) -> Change {
+    pub(super) fn change(&self, definitions: Definitions) -> Change {
         let draft = Draft::on(&self.state.identities);
         Change { definitions: Some(definitions), ..draft.into() }
     }

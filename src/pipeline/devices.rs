@@ -40,7 +40,13 @@ pub(crate) fn attribute(
 }
 
 /// Who was last seen on any of some devices before an event; `otherwise` if nobody was.
-fn last_seen(db: &Db, devices: &[Node], at: Timestamp, message_id: &str, otherwise: Node) -> Result<Node> {
+pub(super) fn last_seen(
+    db: &Db,
+    devices: &[Node],
+    at: Timestamp,
+    message_id: &str,
+    otherwise: Node,
+) -> Result<Node> {
     let mut last = None;
     for &device in devices {
         last = last.max(db.seen_before(device, at, message_id)?);

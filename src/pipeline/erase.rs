@@ -10,9 +10,11 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::id::{Identifier, ProfileId};
-use crate::identity::{Draft, Node, identifiers, normalise, places, take_out};
+use crate::identity::{Draft, Node, identifiers, normalise, places, strongest, take_out};
 use crate::privacy::{Names, Receipt};
+use crate::profile::ANALYTICS;
 use crate::store::{Cause, Db, StoredEvent};
+use crate::value::Object;
 
 /// How many refused events are looked at together.
 const PAGE: usize = 1_000;
@@ -38,11 +40,16 @@ pub(crate) fn erase(
     membership::settle_time(db, identities, segments, now)?;
     let mut names: Vec<Identifier> =
         whom.nodes.iter().map(|node| identities.interner.identifier(*node)).collect();
+    // Who is named by a profile id is told of by their strongest identifier: the log is not to say which were theirs.
+    let mut about = strongest(identities, rules, whom.nodes.iter().copied())
+        .map(|node| identities.interner.identifier(node));
     if let Some(named) = &whom.named
         && let Ok(value) = normalise(named.namespace(), named.value(), rules.region())
         && !value.is_empty()
     {
-        names.push(Identifier::new(named.namespace().clone(), value));
+        let spelled = Identifier::new(named.namespace().clone(), value);
+        names.push(spelled.clone());
+        about = Some(spelled);
     }
     names.sort_unstable();
     names.dedup();
@@ -56,13 +63,18 @@ pub(crate) fn erase(
     let mut receipt = Receipt {
         identifiers: whom.nodes.len() as u64,
         traits: held.traits,
+        consents: held.consents,
         memberships: held.memberships,
         ..Receipt::default()
     };
     let mut change = Change::from(Draft::on(identities));
     if !whom.nodes.is_empty() {
         let gone: FxHashSet<Node> = whom.nodes.iter().copied().collect();
-        let profiles = profile.map(|profile| db.with_absorbed(profile)).transpose()?.unwrap_or_default();
+        let mut profiles = FxHashSet::default();
+        if let Some(profile) = profile {
+            profiles.insert(profile);
+            profiles.extend(db.absorbed_by(profile)?);
+        }
         let loose = db.remove_decisions(&gone)?;
         let hand = db.hand()?;
         let mut around = Around { nodes: whom.nodes.clone(), gone: gone.clone(), loose, ..Around::default() };
@@ -84,14 +96,30 @@ pub(crate) fn erase(
         strays.iter().try_for_each(|hash| db.remember_dropped(&hash[..KEPT]))?;
         db.scrub_journals(&profiles, &pruned.dropped)?;
         (receipt.events, receipt.redacted) = (pruned.dropped.len() as u64, pruned.rewritten);
-        change = Change { hand: Some(hand), ..draft.into() };
+        let still_refusing = Some(db.refusing(ANALYTICS)?);
+        change = Change { hand: Some(hand), still_refusing, ..draft.into() };
     }
 
     let names = Names::new(&names, rules);
     receipt.quarantined = remove_quarantined(db, &names)?;
     let texts = db.definition_texts()?;
     receipt.definitions = texts.iter().filter(|text| names.are_in(text)).count() as u64;
+    if let Some(about) = about {
+        state.audit(db, now, "erase", &[about], figures(&receipt))?;
+    }
     Ok((change, receipt))
+}
+
+/// What the audit log tells of an erasure.
+fn figures(receipt: &Receipt) -> Object {
+    let Receipt { identifiers, events, quarantined, redacted, .. } = *receipt;
+    let figures = [
+        ("identifiers", identifiers),
+        ("events", events),
+        ("quarantined", quarantined),
+        ("redacted", redacted),
+    ];
+    figures.into_iter().map(|(name, figure)| (name.to_owned(), figure.into())).collect()
 }
 
 /// What becomes of an event: theirs goes, and out of another's go their identifiers. If it bears no other, it is nobody

@@ -8,11 +8,12 @@ use super::{Change, State};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::event::Source;
-use crate::id::ProfileId;
+use crate::id::{Identifier, ProfileId};
 use crate::identity::{
     Basis, DecisionKind, Draft, HAND, Hand, Node, ProfileNo, Refused, Ruling, Succession, hand_message_id,
 };
 use crate::store::{Cause, ChangeCause, Db, Of};
+use crate::value::Object;
 
 /// What a link takes back of the same pair.
 const LIFTED_BY_LINK: [DecisionKind; 4] =
@@ -56,6 +57,7 @@ impl<'d> Deed<'d> {
             lifted = true;
         }
         let number = self.decide(kind, a, b)?;
+        self.account_for(kind.as_str(), &[a, b])?;
         let mut refused = None;
         if lifted {
             // Evidence that had been taken away counts again.
@@ -82,6 +84,13 @@ impl<'d> Deed<'d> {
         Ok(self.outcome(vec![a, b], refused))
     }
 
+    /// Adds a decision on identifiers to the audit log.
+    fn account_for(&self, action: &str, about: &[Node]) -> Result<()> {
+        let base = &self.state.identities;
+        let about: Vec<Identifier> = about.iter().map(|node| self.draft.identifier(base, *node)).collect();
+        self.state.audit(self.db, self.now, action, &about, Object::new())
+    }
+
     /// Takes back every cut between the people of two nodes.
     fn lift_cuts_between(&mut self, a: Node, b: Node) -> Result<()> {
         let base = &self.state.identities;
@@ -104,6 +113,7 @@ impl<'d> Deed<'d> {
     pub(crate) fn never(mut self, a: Node, b: Node) -> Result<Outcome> {
         self.lift(a, b, &[DecisionKind::Never, DecisionKind::Apart])?;
         self.decide(DecisionKind::Never, a, b)?;
+        self.account_for("never", &[a, b])?;
         let base = &self.state.identities;
         let settled = |node: Node| -> Result<bool> {
             Ok(!self.draft.is_dormant(base, node) || self.db.refused_with(node)?.is_empty())
@@ -119,6 +129,7 @@ impl<'d> Deed<'d> {
 
     /// Takes the evidence between two identifiers away.
     pub(crate) fn unlink(mut self, a: Node, b: Node) -> Result<Outcome> {
+        self.account_for("unlink", &[a, b])?;
         self.cut(&[(a, b)], Cause::Unlink)?;
         Ok(self.outcome(vec![a, b], None))
     }
@@ -127,6 +138,7 @@ impl<'d> Deed<'d> {
     pub(crate) fn split(mut self, node: Node) -> Result<Outcome> {
         let base = &self.state.identities;
         let concerned: Vec<Node> = base.partition.members(node).collect();
+        self.account_for("split", &[node])?;
         let mut partners: FxHashSet<Node> = self.db.linked_with(node)?.into_iter().collect();
         partners.extend(self.db.refused_with(node)?);
         let mut pairs: Vec<(Node, Node)> =
@@ -141,6 +153,9 @@ impl<'d> Deed<'d> {
         let pairs = self.db.linked_by(name)?;
         // What its events bear does not count either where something else had kept it out.
         let refused = self.db.refused_by(name)?;
+        let mut details = Object::new();
+        details.insert("source".into(), name.into());
+        self.state.audit(self.db, self.now, "split", &[], details)?;
         let number = self.db.decide_source(self.now, name)?;
         self.hand.cut_source(name, self.now);
         self.part(&pairs, refused, Cause::Split, Some(number))?;
@@ -153,6 +168,9 @@ impl<'d> Deed<'d> {
         let Some(decided) = self.db.decisions()?.into_iter().find(|decided| decided.number == number) else {
             return Ok(None);
         };
+        let mut details = Object::new();
+        details.insert("decision".into(), number.into());
+        self.state.audit(self.db, self.now, "take_back", &[], details)?;
         self.db.take_back(&decided)?;
         self.hand = self.db.hand()?;
         let concerned = match decided.of {

@@ -11,7 +11,7 @@ use super::people::{everybody, history};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
-use crate::profile::{History, Policy, Tag, Verdict};
+use crate::profile::{History, Policy, Purpose, Tag, Verdict};
 use crate::segment::{Catalog, ComputedTrait, Condition, Needs, Segment, TagRule, evaluate};
 use crate::store::{ChangeCause, Db, KeptSegment, Standing};
 use crate::value::Value;
@@ -58,6 +58,16 @@ impl Definitions {
                 serde_json::from_str(&text).map_err(|error| damaged("policy", &name, &error))?;
             let policy = Policy::from_value(&value).map_err(|error| damaged("policy", &name, &error))?;
             catalog.policies.insert(name, policy);
+        }
+        for (name, text) in db.definitions("purpose")? {
+            let value: Value =
+                serde_json::from_str(&text).map_err(|error| damaged("purpose", &name, &error))?;
+            let purpose = Purpose::from_value(&value).map_err(|error| damaged("purpose", &name, &error))?;
+            catalog.consent.purposes.insert(name, purpose);
+        }
+        if let Some(word) = db.setting(CONSENT_MERGE)? {
+            catalog.consent.merge =
+                word.parse().map_err(|error| damaged("how consents merge", &word, &error))?;
         }
         for (name, text) in db.definitions("trait")? {
             let computed =
@@ -109,6 +119,9 @@ impl Definitions {
         self.all.iter().find(|live| live.segment.name() == name).map_or(0, |live| live.number)
     }
 }
+
+/// The setting that says how decisions on consent merge.
+pub(crate) const CONSENT_MERGE: &str = "consent_merge";
 
 /// The instant for which the standings of the file, to segments that depend on time, were last brought up to date.
 const SETTLED_AT: &str = "settled_at";

@@ -4,10 +4,13 @@
 //! [`Draft`]; the state changes when the commit has returned, and not before.
 
 pub(crate) mod as_of;
+mod audit;
+pub(crate) mod consent;
 pub(crate) mod define;
 mod devices;
 pub(crate) mod erase;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod hand;
 pub(crate) mod input;
 pub(crate) mod membership;
@@ -15,6 +18,7 @@ mod news;
 pub(crate) mod people;
 mod prune;
 mod record;
+pub(crate) mod rectify;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod retain;
@@ -59,6 +63,8 @@ pub(crate) struct State {
     pub(crate) segments: Definitions,
     /// The key of keyed hashes: the application's, or else the file's.
     pub(crate) key: Option<Key>,
+    /// The identifiers for which consent for `analytics` was ever denied or withdrawn.
+    pub(crate) refusing: FxHashSet<Node>,
     /// Which commit this is, to tell when another process has made a later one.
     pub(crate) version: i64,
 }
@@ -143,6 +149,10 @@ pub(crate) struct Intake {
     retold: Vec<Node>,
     /// Aliases among them that are nobody's.
     retold_orphans: Vec<i64>,
+    /// Further identifiers for which consent for `analytics` was denied.
+    refusing: FxHashSet<Node>,
+    /// How many events were let go.
+    withheld: u64,
     /// The number that the next profile had, and how many had been absorbed, when the last call of the batch ended.
     counted: (u32, usize),
     report: IngestReport,
@@ -163,11 +173,15 @@ pub(crate) struct Change {
     rules: Option<Rules>,
     hand: Option<Hand>,
     pub(crate) definitions: Option<Definitions>,
+    /// Further identifiers for which consent for `analytics` was denied or withdrawn.
+    refusing: FxHashSet<Node>,
+    /// All of them, where some are gone.
+    still_refusing: Option<FxHashSet<Node>>,
 }
 
 impl From<Draft> for Change {
     fn from(draft: Draft) -> Self {
-        Self { draft, rules: None, hand: None, definitions: None }
+        Self { draft, ..Self::default() }
     }
 }
 
@@ -181,6 +195,8 @@ impl Intake {
             news: News::default(),
             retold: Vec::new(),
             retold_orphans: Vec::new(),
+            refusing: FxHashSet::default(),
+            withheld: 0,
             counted: (state.identities.next_profile, 0),
             report: IngestReport::default(),
         }
@@ -225,6 +241,10 @@ impl Intake {
                 Ok(()) => return Ok(()),
                 Err(turned) => (turned, json.as_bytes()),
             },
+            Err((_, raw)) if self.is_withheld_unread(counter, (source, number), raw)? => {
+                self.withhold();
+                return Ok(());
+            }
             Err((refusal, raw)) => (Turned::Down(refusal.clone()), raw.as_slice()),
         };
         let digest = Sha256::digest(raw);
@@ -262,6 +282,8 @@ impl Intake {
         // As it came: the same event is the same, whatever is taken out of it.
         let message_id =
             event.ids().message_id.map_or_else(|| event.content_id(&source.name), |id| nfc(id).into_owned());
+        // First of all, so that nothing else gets to see whom the suppression list keeps out: what the event says of them, of
+        // consent too, is not heard.
         let met = counter.meets(&self.draft, event, json)?;
         let (event, json) = match &met {
             Met::Nothing => (event, json),
@@ -277,19 +299,26 @@ impl Intake {
             self.report.duplicates += 1;
             return Ok(Ok(()));
         }
-        // After the question for duplicates: what is kept stays known, wherever the clock is set.
-        if let Err(refusal) = event.check_time(self.now, &counter.limits) {
-            return Ok(Err(Turned::Down(refusal)));
-        }
         let draft = &self.draft;
         let borne = identifiers(event, rules, |id| draft.is_anonymous_id(base, id));
-        if borne.identifiers.is_empty() {
-            return Ok(Err(Turned::Down(borne.refusal())));
-        }
-        self.find_betrayed_alias(counter, &borne)?;
         let at = event.time(self.now);
         let source_cut = basis.hand.source_cut(&source.name);
         let occasion = Occasion { at, message_id: &message_id, source: source_number, source_cut };
+        // After the question for duplicates: what is kept stays known, wherever the clock is set.
+        let refusal = event.check_time(self.now, &counter.limits).err();
+        let refusal = refusal.or_else(|| borne.identifiers.is_empty().then(|| borne.refusal()));
+        if refusal.is_none() {
+            self.hear(counter, (source, event), &borne, occasion)?;
+        }
+        // Before anything of it is kept: the event, the identifiers that it bears, or its text in quarantine.
+        if self.is_withheld(counter, &borne, occasion)? {
+            self.withhold();
+            return Ok(Ok(()));
+        }
+        if let Some(refusal) = refusal {
+            return Ok(Err(Turned::Down(refusal)));
+        }
+        self.find_betrayed_alias(counter, &borne)?;
         let Some(resolution) = self.draft.resolve(basis, &borne, occasion) else {
             // It has identifiers, so there was no room for their namespaces.
             let reason = format!("a database holds at most {NAMESPACES} namespaces");
@@ -361,7 +390,10 @@ impl Intake {
         tally: &mut Tally,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<(Change, IngestReport)> {
-        let Self { mut draft, now, touched, news, retold, retold_orphans, mut report, .. } = self;
+        let Self { mut draft, now, touched, news, retold, retold_orphans, mut report, refusing, .. } = self;
+        if self.withheld > 0 {
+            db.count_withheld(self.withheld)?;
+        }
         let base = &state.identities;
         let mut replayed = None;
         if !retold.is_empty() {
@@ -403,7 +435,7 @@ impl Intake {
             }
         }
         tally.report(&mut report);
-        Ok((draft.into(), report))
+        Ok((Change { refusing, ..draft.into() }, report))
     }
 }
 
@@ -426,8 +458,12 @@ impl State {
 
     /// Does to the state in memory what was committed to the file.
     pub(crate) fn apply(&mut self, change: Change) {
-        let Change { draft, rules, hand, definitions } = change;
+        let Change { draft, rules, hand, definitions, refusing, still_refusing } = change;
         self.identities.apply(draft);
+        if let Some(still) = still_refusing {
+            self.refusing = still;
+        }
+        self.refusing.extend(refusing);
         if let Some(rules) = rules {
             self.rules = rules;
         }

@@ -13,6 +13,10 @@ struct Piece {
     name: String,
     message_id: String,
     traits: Vec<String>,
+    /// Purposes about which it says what its person decided.
+    purposes: Vec<String>,
+    /// Whether it is kept.
+    kept: bool,
 }
 
 /// What a batch brought, by whose it is.
@@ -32,8 +36,15 @@ impl News {
     /// Notes an event.
     pub(crate) fn note(&mut self, owner: Node, event: &Event, message_id: &str) {
         let traits = event.all_traits().keys().map(|name| nfc(name).into_owned()).collect();
-        let piece = Piece { name: event.name().to_owned(), message_id: message_id.to_owned(), traits };
-        self.pieces.push((owner, piece));
+        let (name, message_id) = (event.name().to_owned(), message_id.to_owned());
+        self.pieces.push((owner, Piece { name, message_id, traits, purposes: Vec::new(), kept: true }));
+    }
+
+    /// Notes what somebody decided about purposes, by an event that may not have been kept.
+    pub(crate) fn note_consents<'p>(&mut self, owner: Node, purposes: impl Iterator<Item = &'p str>) {
+        let purposes = purposes.map(str::to_owned).collect();
+        let (name, message_id) = (String::new(), String::new());
+        self.pieces.push((owner, Piece { name, message_id, traits: Vec::new(), purposes, kept: false }));
     }
 
     /// Sorts what came by the people whose it is after the batch.
@@ -53,11 +64,14 @@ impl News {
 
 impl Sorted<'_> {
     /// Why a person's standing to a segment has changed: the latest event of those that the segment looks at, else the
-    /// latest trait, else a merge, else whatever came last.
+    /// latest trait, else a decision on consent, else a merge, else whatever came last.
     pub(crate) fn cause(&self, root: Node, profile: ProfileNo, live: &Live) -> ChangeCause {
         let pieces = self.pieces.get(&root).map(Vec::as_slice).unwrap_or_default();
+        let mut purposes = pieces.iter().rev().flat_map(|piece| &piece.purposes);
         let event = |piece: &&Piece| ChangeCause::Event { message_id: piece.message_id.clone() };
-        if let Some(piece) = pieces.iter().rev().find(|piece| live.needs.wants_event(&piece.name)) {
+        if let Some(piece) =
+            pieces.iter().rev().find(|piece| piece.kept && live.needs.wants_event(&piece.name))
+        {
             return event(piece);
         }
         for piece in pieces.iter().rev() {
@@ -65,7 +79,10 @@ impl Sorted<'_> {
                 return ChangeCause::Trait { name: name.clone(), message_id: piece.message_id.clone() };
             }
         }
-        match pieces.last() {
+        if let Some(purpose) = purposes.find(|purpose| live.needs.wants_consent(purpose)) {
+            return ChangeCause::Consent { purpose: purpose.clone() };
+        }
+        match pieces.iter().rfind(|piece| piece.kept) {
             Some(piece) if !self.grown.contains(&profile) => event(piece),
             _ => ChangeCause::Merge,
         }

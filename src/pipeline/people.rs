@@ -9,7 +9,10 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::id::Identifier;
 use crate::identity::{Identities, Node, Person, Rules, by_strength};
-use crate::profile::{Account, History, PastEvent, Policies, Profile, Trait, over_time, standing};
+use crate::profile::{
+    Account, Consent, ConsentRules, History, KeptConsent, PastEvent, Policies, Profile, Trait, over_time,
+    standing,
+};
 use crate::segment::{Catalog, Needs, Segment};
 use crate::store::{Contents, Db, Failure, Result, Seen, Visited};
 use crate::value::{Object, nfc};
@@ -78,6 +81,10 @@ fn assembled(
     history.past = over_time(remembered.collect::<Vec<_>>(), &catalog.policies);
     history.traits = values(standing(asserted, &catalog.policies));
     by_hand(db, person, needs, catalog, until, &mut history)?;
+    if needs.consents().next().is_some() {
+        let standing = consents(db, &person.nodes, &catalog.consent, until)?.into_iter();
+        history.consents = standing.map(|(purpose, held)| (purpose, held.state)).collect();
+    }
     if needs.accounts() {
         history.accounts = accounts(db, person, until)?;
     }
@@ -181,6 +188,21 @@ pub(crate) fn everybody<E: From<Failure>>(
     Ok(())
 }
 
+/// The decisions on consent of whoever holds these nodes that stand, by purpose; of those up to `until`.
+pub(crate) fn consents(
+    db: &Db,
+    nodes: &[Node],
+    rules: &ConsentRules,
+    until: Option<Timestamp>,
+) -> Result<BTreeMap<String, KeptConsent>> {
+    let mut decisions = Vec::new();
+    for &node in nodes {
+        let of_node = db.consents_of(node)?.into_iter();
+        decisions.extend(of_node.filter(|decision| until.is_none_or(|until| decision.at <= until)));
+    }
+    Ok(rules.standing(decisions))
+}
+
 /// The traits of a person that stand, of those whose names are wanted.
 pub(crate) fn traits(
     db: &Db,
@@ -243,12 +265,24 @@ pub(crate) fn accounts(db: &Db, person: &Person, until: Option<Timestamp>) -> Re
     numbers.into_iter().map(account).collect()
 }
 
+/// Decisions on consent as they are told.
+pub(crate) fn told(
+    identities: &Identities,
+    standing: BTreeMap<String, KeptConsent>,
+) -> BTreeMap<String, Consent> {
+    let told = |held: KeptConsent| {
+        let identifier = identities.interner.identifier(held.node);
+        held.told(identifier)
+    };
+    standing.into_iter().map(|(purpose, held)| (purpose, told(held))).collect()
+}
+
 /// The profile of a person. What follows from definitions is the caller's to fill in.
 pub(crate) fn profile(
     db: &Db,
     identities: &Identities,
     rules: &Rules,
-    policies: &Policies,
+    catalog: &Catalog,
     person: &Person,
 ) -> Result<Profile> {
     let nodes = by_strength(identities, rules, person.nodes.iter().copied());
@@ -274,10 +308,11 @@ pub(crate) fn profile(
         id: db.profile_id(person.profile)?,
         name: identifiers[0].clone(),
         identifiers,
-        traits: standing(asserted, policies),
+        traits: standing(asserted, &catalog.policies),
         computed: BTreeMap::new(),
         tags: Vec::new(),
         segments: Vec::new(),
+        consents: told(identities, consents(db, &person.nodes, &catalog.consent, None)?),
         accounts: accounts.into_iter().map(account).collect::<Result<_>>()?,
         first_seen,
         last_seen,

@@ -100,6 +100,10 @@ impl Prune<'_> {
             if let Some(owner) = owner {
                 accounts.extend(db.remove_account_traits(*owner, message_id)?);
             }
+            // What somebody who is erased has decided on a device of another's, they have not. Age alone undoes no decision.
+            if self.cause == Cause::Erasure {
+                db.remove_consents_of_event(message_id)?;
+            }
             edits.insert(*number, None);
         }
         for (number, (owner, message_id, json)) in &story.rewritten {

@@ -17,6 +17,7 @@ use crate::identity::{
     Succession, hand_message_id,
 };
 use crate::store::{self, Cause, Db};
+use crate::value::Object;
 
 /// The name under which the rules are kept in the file.
 pub(crate) const RULES: &str = "rules";
@@ -40,7 +41,11 @@ pub(crate) fn put_rules(
 ) -> Result<(Change, RulesReport)> {
     // What time has done is told as such, and not as the work of the rules.
     membership::settle_time(db, &state.identities, &state.segments, now)?;
-    db.set(RULES, rules.to_json().to_string())?;
+    let text = rules.to_json().to_string();
+    let mut details = Object::new();
+    details.insert("digest".into(), state.digest(&text)?.into());
+    state.audit(db, now, "rules", &[], details)?;
+    db.set(RULES, text)?;
     let basis = Basis { rules, ..state.basis() };
     let replay = Replay { db, basis, segments: &state.segments, now, cause: Cause::Rules };
     let mut draft = Draft::on(&state.identities);

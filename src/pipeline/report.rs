@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-/// What came of ingesting events: every one of them is accepted, a duplicate, or rejected.
+/// What came of ingesting events: every one of them is accepted, a duplicate, rejected, or withheld.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct IngestReport {
@@ -14,8 +14,12 @@ pub struct IngestReport {
     pub duplicates: u64,
     /// Those of the duplicates whose content differs from that of the event that came first.
     pub conflicts: u64,
-    /// Events that were refused, in the order in which they came. They are kept in quarantine.
+    /// Events that were refused, in the order in which they came. They are kept in quarantine, unless they are of somebody who
+    /// was erased, or name them.
     pub rejected: Vec<Rejected>,
+    /// Events that were counted and let go, because of whom they are of: somebody who denied consent for `analytics`,
+    /// or withdrew it. Nothing of them is kept, so an event that comes again is counted again.
+    pub withheld: u64,
     /// People of whom no identifier was known before.
     pub profiles_created: u64,
     /// Profiles known before that were absorbed by another.
@@ -31,6 +35,7 @@ impl IngestReport {
         self.duplicates += later.duplicates;
         self.conflicts += later.conflicts;
         self.rejected.extend(later.rejected);
+        self.withheld += later.withheld;
         self.profiles_created = later.profiles_created;
         self.merges = later.merges;
         self.refusals += later.refusals;
@@ -38,7 +43,7 @@ impl IngestReport {
 
     /// How many events there were.
     pub fn events(&self) -> u64 {
-        self.accepted + self.duplicates + self.rejected.len() as u64
+        self.accepted + self.duplicates + self.rejected.len() as u64 + self.withheld
     }
 }
 

@@ -2,17 +2,22 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::define::Definer;
 use super::prune::{Around, Fate, Prune, Pruned};
 use super::{Change, State, membership};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::ProfileId;
 use crate::identity::{Draft, Node};
 use crate::privacy::RetentionRule;
 use crate::store::{Cause, Db};
+use crate::value::Object;
 
 /// The bytes of a message id's hash that are kept.
 pub(crate) const KEPT: usize = 16;
+
+/// The kind under which retention rules are kept among the definitions.
+const RETENTION: &str = "retention";
 
 /// Drops the events that any of some rules is about. Their message ids stay known, as hashes.
 pub(crate) fn retain(
@@ -34,11 +39,44 @@ pub(crate) fn retain(
     let pruned = prune.run(&mut draft, around, |number, _, _| {
         Ok(if events.contains(&number) { Fate::Drop } else { Fate::Keep })
     })?;
+    let mut details = Object::new();
+    details.insert("events".into(), pruned.dropped.len().into());
+    details.insert("identifiers".into(), pruned.forgotten.into());
+    state.audit(db, now, "retain", &[], details)?;
     let key = state.key()?;
     for message_id in &pruned.dropped {
         db.remember_dropped(&key.message_id(message_id)[..KEPT])?;
     }
     Ok((draft.into(), pruned))
+}
+
+/// The retention rules of a file, by name.
+pub(crate) fn rules(db: &Db) -> Result<Vec<RetentionRule>> {
+    let read = |(name, text): (String, String)| {
+        let damaged = |error| Error::Damaged(format!("the retention rule {name:?}: {error}"));
+        RetentionRule::from_json(&text).map_err(damaged)
+    };
+    db.definitions(RETENTION)?.into_iter().map(read).collect()
+}
+
+impl Definer<'_> {
+    /// Puts a retention rule in force, in place of one of that name.
+    pub(crate) fn retention(&self, rule: &RetentionRule) -> Result<Change> {
+        let text = rule.to_value().to_string();
+        self.db.put_definition(RETENTION, rule.name(), Some(&text))?;
+        self.account_for("define", RETENTION, rule.name(), Some(&text))?;
+        Ok(Draft::on(&self.state.identities).into())
+    }
+
+    /// Lifts a retention rule. `None` if there is none of that name.
+    pub(crate) fn lift_retention(&self, name: &str) -> Result<Option<Change>> {
+        if !rules(self.db)?.iter().any(|rule| rule.name() == name) {
+            return Ok(None);
+        }
+        self.db.put_definition(RETENTION, name, None)?;
+        self.account_for("undefine", RETENTION, name, None)?;
+        Ok(Some(Draft::on(&self.state.identities).into()))
+    }
 }
 
 /// Events that are to be dropped, and whose they are.

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::{Counter, State};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Event, Refusal};
 use crate::id::{Identifier, Namespace};
 use crate::identity::{Draft, identifiers, normalise, places, take_out};
-use crate::privacy::{Key, values};
+use crate::privacy::values;
 use crate::store::Db;
 
 /// What an event meets on the suppression list.
@@ -20,11 +20,6 @@ pub(crate) enum Met {
 }
 
 impl State {
-    /// The key of keyed hashes.
-    pub(crate) fn key(&self) -> Result<&Key> {
-        self.key.as_ref().ok_or_else(|| Error::Damaged("the suppression key is missing".to_owned()))
-    }
-
     /// Whether an identifier that nobody has, as rules spell it, is on the suppression list.
     pub(crate) fn is_suppressed(&self, db: &Db, identifier: &Identifier) -> Result<bool> {
         Ok(db.has_suppressed()? && db.is_suppressed(&self.key()?.identifier(identifier))?)

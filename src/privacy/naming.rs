@@ -1,4 +1,7 @@
 //! Whether a text names somebody: text that is no event, or is none of theirs.
+//!
+//! For an erasure and at the door, where a text too many is the lesser evil. An export, which is given away, takes a text
+//! for somebody's by a stricter reading.
 
 use std::borrow::Cow;
 

@@ -10,8 +10,10 @@ pub struct Receipt {
     pub identifiers: u64,
     /// Events of theirs.
     pub events: u64,
-    /// Values that events had asserted of their traits, old ones too.
+    /// Values of their traits, old ones too: those that events had asserted, and those that were set right.
     pub traits: u64,
+    /// Decisions on consent that were recorded for them.
+    pub consents: u64,
     /// Segments and lists that they were on.
     pub memberships: u64,
     /// Deliveries. There are none yet.

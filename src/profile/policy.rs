@@ -99,8 +99,12 @@ impl Policy {
         }
     }
 
-    /// The value that stands of those said, which are in order of time; `None` if none does.
+    /// The value that stands of those said, which are in order of time; `None` if none does. What was set right by hand
+    /// goes before every policy.
     fn choose(&self, said: &[Trait]) -> Option<Trait> {
+        if let Some(pin) = said.iter().rfind(|said| said.pinned) {
+            return Some(pin.clone()).filter(|pin| !pin.value.is_null());
+        }
         if let Self::SourceOrder(order) = self {
             return by_source(order, said);
         }
@@ -170,7 +174,7 @@ fn sorted(asserted: impl IntoIterator<Item = (String, Trait)>) -> BTreeMap<Strin
         names.entry(name).or_default().push(said);
     }
     for said in names.values_mut() {
-        said.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
+        said.sort_by(|a, b| a.order().cmp(&b.order()));
     }
     names
 }
@@ -200,6 +204,7 @@ pub(crate) fn over_time(
 ) -> BTreeMap<String, Vec<(Timestamp, Value)>> {
     let past = |(name, said): (String, Vec<Trait>)| {
         let policy = policy_of(policies, &name);
+        let pinned = said.iter().position(|said| said.pinned).unwrap_or(said.len());
         let mut past: Vec<(Timestamp, Value)> = Vec::new();
         for (index, one) in said.iter().enumerate() {
             // Of one instant, what stands when all of it is said.
@@ -208,7 +213,7 @@ pub(crate) fn over_time(
             }
             // What the latest value is needs no look at those before it.
             let value = match policy {
-                Policy::Latest => one.value.clone(),
+                Policy::Latest if index < pinned => one.value.clone(),
                 policy => policy.choose(&said[..=index]).map_or(Value::Null, |held| held.value),
             };
             past.push((one.at, value));
@@ -224,7 +229,10 @@ mod tests {
 
     fn said(name: &str, value: Value, at: i64, message_id: &str, source: &str) -> (String, Trait) {
         let at = Timestamp::from_millis(at);
-        (name.into(), Trait { value, at, source: source.into(), message_id: message_id.into() })
+        (
+            name.into(),
+            Trait { value, at, source: source.into(), message_id: message_id.into(), pinned: false },
+        )
     }
 
     #[test]
@@ -287,6 +295,33 @@ mod tests {
         let value = |policy| standing(asserted.clone(), &policies(policy))["x"].value.clone();
         assert_eq!((value(Policy::First), value(Policy::Max)), (json!(4), json!(4)));
         assert_eq!(value(Policy::SourceOrder(vec!["web".into(), "crm".into()])), json!(9));
+    }
+
+    #[test]
+    fn what_was_set_right_by_hand_stands_from_then_on_whatever_the_policy() {
+        let pin = |value, at, n: &str| {
+            let (name, said) = said("x", value, at, n, "rectification");
+            (name, Trait { pinned: true, ..said })
+        };
+        let asserted = [
+            said("x", json!(1), 1, "a", "web"),
+            pin(json!(5), 2, "rectify:1"),
+            said("x", json!(9), 3, "b", "web"),
+            said("x", Value::Null, 4, "c", "web"),
+            pin(json!(4), 5, "rectify:2"),
+            said("x", json!(0), 6, "d", "crm"),
+        ];
+        let order = Policy::SourceOrder(vec!["web".into()]);
+        for policy in [Policy::Latest, Policy::First, Policy::Max, Policy::Min, Policy::Union, order] {
+            let policies = Policies::from([("x".into(), policy)]);
+            assert_eq!(standing(asserted.clone(), &policies)["x"].value, 4);
+            let past = over_time(asserted.clone(), &policies)["x"].clone();
+            let values: Vec<Value> = past[1..].iter().map(|(_, value)| value.clone()).collect();
+            assert_eq!(json!(values), json!([5, 5, 5, 4, 4]));
+            // Set right to be missing, it is missing.
+            let gone = asserted.iter().cloned().chain([pin(Value::Null, 7, "rectify:3")]);
+            assert!(standing(gone, &policies).is_empty());
+        }
     }
 
     #[test]

@@ -97,6 +97,24 @@ pub fn is_known() -> Condition {
     Condition::Known(true)
 }
 
+/// Consent for that purpose (`marketing`, `analytics`, `personalisation`, `advertising`, or one of your own) stands: the
+/// decision that counts is a grant.
+///
+/// ```
+/// use customerdb::{Cdp, ConsentDecision, Event, Segment, all, consented_to, did};
+///
+/// let cdp = Cdp::in_memory()?;
+/// cdp.define(Segment::new("newsletter", all([consented_to("marketing"), did("Order Completed")])))?;
+/// cdp.ingest([Event::track("Order Completed").user_id("u1")])?;
+/// assert!(cdp.members("newsletter")?.is_empty());
+/// cdp.record_consent("user_id:u1", ConsentDecision::granted("marketing"))?;
+/// assert_eq!(cdp.members("newsletter")?.len(), 1);
+/// # Ok::<(), customerdb::Error>(())
+/// ```
+pub fn consented_to(purpose: &str) -> Condition {
+    Condition::Consent(nfc(purpose).into_owned())
+}
+
 /// Did these things one after the other, each strictly later than the one before.
 ///
 /// A step is [`did`] or [`did_not`] with a name and properties. A [`did_not`] between two steps forbids that event

@@ -10,7 +10,7 @@ use super::needs::Needs;
 use super::tag::TagRule;
 use crate::clock::Timestamp;
 use crate::error::DefinitionError;
-use crate::profile::{History, Policies, Tag, Verdict};
+use crate::profile::{ConsentRules, History, Policies, Tag, Verdict};
 
 type Result<T> = std::result::Result<T, DefinitionError>;
 
@@ -25,6 +25,7 @@ pub(crate) struct Catalog {
     pub(crate) traits: BTreeMap<String, ComputedTrait>,
     pub(crate) tags: BTreeMap<String, TagRule>,
     pub(crate) segments: BTreeMap<String, Segment>,
+    pub(crate) consent: ConsentRules,
 }
 
 /// A definition that another may rest on.

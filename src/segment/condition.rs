@@ -49,6 +49,8 @@ pub enum Condition {
     Account(Box<Condition>),
     /// The person carries the tag of that name.
     Tag(String),
+    /// Consent for the purpose of that name stands.
+    Consent(String),
     /// The person falls in a range of percent.
     Sample(Sample),
     /// What a builder makes of a call that has no meaning, such as a window on a trait. It never holds, and

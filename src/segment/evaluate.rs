@@ -7,7 +7,7 @@ use super::condition::{Age, Condition, Sample, TraitCondition};
 use super::occurrences::Occurrences;
 use crate::clock::{Span, Timestamp};
 use crate::id::ProfileId;
-use crate::profile::{History, Verdict};
+use crate::profile::{ConsentState, History, Verdict};
 use crate::value::{Comparable, DottedPath, Object, Value};
 
 /// Whether `person` meets `condition` at `now`, and how long that is sure to stay so.
@@ -44,6 +44,9 @@ pub fn evaluate(condition: &Condition, person: &History, now: Timestamp) -> Verd
             decided_by(true, person.accounts.iter().map(|account| evaluate(part, account, now)))
         }
         Condition::Tag(name) => known(person.tags.get(name)),
+        Condition::Consent(purpose) => {
+            Verdict::always(person.consents.get(purpose) == Some(&ConsentState::Granted))
+        }
         Condition::Sample(sample) => Verdict::always(
             person.profile.is_some_and(|id| (sample.from..sample.to).contains(&sample.percent(id))),
         ),

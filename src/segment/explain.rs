@@ -54,6 +54,7 @@ fn seen(condition: &Condition, person: &History, now: Timestamp) -> Value {
         }
         Condition::Segment(name) => json!(person.segments.get(name).is_some_and(|verdict| verdict.holds)),
         Condition::Tag(name) => json!(person.tags.get(name).is_some_and(|verdict| verdict.holds)),
+        Condition::Consent(purpose) => json!(person.consents.get(purpose)),
         Condition::Identifier(_) | Condition::Known(_) => json!(person.namespaces),
         Condition::Account(part) => {
             person.accounts.iter().map(|account| Value::from(traits_in(part, account))).collect()

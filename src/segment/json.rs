@@ -75,6 +75,7 @@ impl Condition {
                 | Self::Identifier(_)
                 | Self::Known(_)
                 | Self::Tag(_)
+                | Self::Consent(_)
                 | Self::Sample(_) => {}
             }
         }

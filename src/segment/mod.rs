@@ -26,6 +26,7 @@
 //! - Over no events a computed `count` and `sum` are 0 and the rest is missing, as in conditions. `unique_list` is sorted;
 //!   of values that are equally frequent the one that was there first is the most frequent; days are 24 hours, and what
 //!   lies ahead has not happened yet.
+//! - A purpose of consent need not be defined; a decision later than now counts too.
 //! - The half-life of a tag makes it weigh less, and takes nobody's tag away.
 //! - A policy is for the traits of people; of an account's traits the latest value stands.
 //! - A window that moves ends at now; without a window, events later than now count too.
@@ -57,8 +58,8 @@ use serde_json::{Value, json};
 
 use self::at::{At, object, string};
 pub use self::build::{
-    OfElement, OfEvents, OfTrait, Subject, all, any, did, did_not, has_account, has_identifier, has_tag,
-    has_trait, in_sample, in_segment, is_known, not, property, sequence,
+    OfElement, OfEvents, OfTrait, Subject, all, any, consented_to, did, did_not, has_account, has_identifier,
+    has_tag, has_trait, in_sample, in_segment, is_known, not, property, sequence,
 };
 pub(crate) use self::catalog::Catalog;
 pub use self::computed::{ComputedTrait, LifecycleBounds};

@@ -24,6 +24,7 @@ pub struct Needs {
     account_traits: BTreeSet<String>,
     segments: BTreeSet<String>,
     tags: BTreeSet<String>,
+    consents: BTreeSet<String>,
     accounts: bool,
     given_tags: bool,
     profile: bool,
@@ -85,6 +86,16 @@ impl Needs {
         self.tags.iter().map(String::as_str)
     }
 
+    /// The purposes for which consent is asked, in order.
+    pub fn consents(&self) -> impl Iterator<Item = &str> {
+        self.consents.iter().map(String::as_str)
+    }
+
+    /// Whether consent for that purpose is asked.
+    pub fn wants_consent(&self, purpose: &str) -> bool {
+        self.consents.contains(&*crate::value::nfc(purpose))
+    }
+
     /// Whether the profile's id matters.
     pub fn profile(&self) -> bool {
         self.profile
@@ -140,6 +151,7 @@ impl Needs {
         self.account_traits.extend(other.account_traits.iter().cloned());
         self.segments.extend(other.segments.iter().cloned());
         self.tags.extend(other.tags.iter().cloned());
+        self.consents.extend(other.consents.iter().cloned());
         self.accounts |= other.accounts;
         self.given_tags |= other.given_tags;
         self.profile |= other.profile;
@@ -167,6 +179,7 @@ impl Needs {
             }
             Condition::Segment(name) => _ = self.segments.insert(name.clone()),
             Condition::Tag(name) => _ = self.tags.insert(name.clone()),
+            Condition::Consent(purpose) => _ = self.consents.insert(purpose.clone()),
             Condition::Account(part) => {
                 let of_account = part.needs();
                 self.accounts = true;

@@ -11,7 +11,7 @@ use crate::id::Namespace;
 use crate::value::{Object, nfc};
 
 /// The members that say what a condition is.
-const CONDITIONS: [&str; 12] = [
+const CONDITIONS: [&str; 13] = [
     "all",
     "any",
     "not",
@@ -23,10 +23,9 @@ const CONDITIONS: [&str; 12] = [
     "known",
     "account",
     "tag",
+    "consent",
     "sample",
 ];
-/// Parts of the language that are not read yet.
-const LATER: [&str; 1] = ["consent"];
 /// What is asked of a time that is the value of a trait.
 pub(super) const AGES: [&str; 3] = ["within", "older_than", "anniversary_within"];
 
@@ -45,7 +44,7 @@ pub(super) fn condition(value: &Value, at: &At<'_>, depth: usize) -> Result<Cond
     let mut kinds = object.keys().filter(|name| CONDITIONS.contains(&name.as_str()));
     let Some(kind) = kinds.next() else {
         return Err(match object.keys().next() {
-            Some(name) => unknown(object, name, &CONDITIONS, at),
+            Some(name) => unknown(name, &CONDITIONS, at),
             None => at.error(format!("nothing is asked, expected one of {}", CONDITIONS.join(", "))),
         });
     };
@@ -63,7 +62,7 @@ pub(super) fn condition(value: &Value, at: &At<'_>, depth: usize) -> Result<Cond
         _ => {}
     }
     if let Some(name) = object.keys().find(|name| *name != kind) {
-        return Err(unknown(object, name, &[kind], at));
+        return Err(unknown(name, &[kind], at));
     }
     let name = || non_empty(inner, &here).map(|name| nfc(name).into_owned());
     Ok(match kind.as_str() {
@@ -72,6 +71,7 @@ pub(super) fn condition(value: &Value, at: &At<'_>, depth: usize) -> Result<Cond
         "not" => Condition::Not(Box::new(condition(inner, &here, depth + 1)?)),
         "segment" => Condition::Segment(name()?),
         "tag" => Condition::Tag(name()?),
+        "consent" => Condition::Consent(name()?),
         "identifier" => Condition::Identifier(Namespace::new(non_empty(inner, &here)?)),
         "account" => Condition::Account(Box::new(account(inner, &here, depth)?)),
         "sample" => Condition::Sample(sample(inner, &here)?),
@@ -111,7 +111,7 @@ fn sample(value: &Value, at: &At<'_>) -> Result<Sample> {
     const MEMBERS: [&str; 3] = ["salt", "from", "to"];
     let object = object(value, at)?;
     if let Some(name) = object.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-        return Err(unknown(object, name, &MEMBERS, at));
+        return Err(unknown(name, &MEMBERS, at));
     }
     let get = |name| object.get(name).ok_or_else(|| at.error(format!("missing {name:?}")));
     let percent = |name| {
@@ -158,15 +158,8 @@ fn trait_condition(object: &Object, at: &At<'_>) -> Result<TraitCondition> {
     Ok(TraitCondition { path, comparison: comparison(object, &tests, at)?, ages, held_for })
 }
 
-pub(super) fn unknown(object: &Object, name: &str, expected: &[&str], at: &At<'_>) -> DefinitionError {
-    let reason = || format!("unknown member {}, expected one of {}", quoted(name), expected.join(", "));
-    later(object, at).unwrap_or_else(|| at.error(reason()))
-}
-
-/// The error for a member that will be read one day.
-pub(super) fn later(object: &Object, at: &At<'_>) -> Option<DefinitionError> {
-    let name = LATER.iter().find(|name| object.contains_key(**name))?;
-    Some(at.member(name).error("not supported yet"))
+pub(super) fn unknown(name: &str, expected: &[&str], at: &At<'_>) -> DefinitionError {
+    at.error(format!("unknown member {}, expected one of {}", quoted(name), expected.join(", ")))
 }
 
 #[cfg(test)]
@@ -294,7 +287,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_in_the_later_parts_of_the_language_names_its_path() {
         for (definition, expected) in [
-            (json!({"consent": "marketing"}), "consent: not supported yet"),
+            (json!({"consent": ""}), "consent: must not be empty"),
+            (json!({"consent": ["marketing"]}), "consent: expected a string, found an array"),
             (json!({"all": [{"segment": ""}]}), "all[0].segment: must not be empty"),
             (
                 json!({"segment": "a", "tag": "b"}),

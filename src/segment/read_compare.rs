@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::at::{At, Result, bool, each, quoted, string};
 use super::comparison::{Comparison, Operand, Operands, Pattern, Test, operand};
-use super::read::later;
 use crate::value::{Comparable, Object, nfc};
 
 pub(super) const OPERATORS: [&str; 14] = [
@@ -127,17 +126,15 @@ pub(super) fn some_of<'a>(
         if let Some(place) = place(name) {
             found.push((place, name));
         } else if !others.contains(&name) {
-            return Err(later(object, at).unwrap_or_else(|| {
-                let others: Vec<&str> =
-                    others.iter().copied().filter(|name| !object.contains_key(*name)).collect();
-                let and = if others.is_empty() { "" } else { "; other members: " };
-                at.error(format!(
-                    "unknown operator {}, expected one of {}{and}{}",
-                    quoted(name),
-                    operators.join(", "),
-                    others.join(", "),
-                ))
-            }));
+            let others: Vec<&str> =
+                others.iter().copied().filter(|name| !object.contains_key(*name)).collect();
+            let and = if others.is_empty() { "" } else { "; other members: " };
+            return Err(at.error(format!(
+                "unknown operator {}, expected one of {}{and}{}",
+                quoted(name),
+                operators.join(", "),
+                others.join(", "),
+            )));
         }
     }
     if found.is_empty() {

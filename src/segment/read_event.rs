@@ -71,7 +71,7 @@ fn without_aggregate(object: &Object, members: &[&str], at: &At<'_>) -> Result<(
             return Err(at.member(name).error(hint));
         }
         if !members.contains(&name) {
-            return Err(unknown(object, name, members, at));
+            return Err(unknown(name, members, at));
         }
     }
     match object.get("as") {
@@ -82,7 +82,7 @@ fn without_aggregate(object: &Object, members: &[&str], at: &At<'_>) -> Result<(
 
 pub(super) fn sequence(object: &Object, at: &At<'_>, depth: usize) -> Result<SequenceCondition> {
     if let Some(name) = object.keys().find(|name| !SEQUENCE.contains(&name.as_str())) {
-        return Err(unknown(object, name, &SEQUENCE, at));
+        return Err(unknown(name, &SEQUENCE, at));
     }
     let here = at.member("sequence");
     let steps = each(&object["sequence"], "an array of steps", &here, |item, at| step(item, at, depth))?;
@@ -110,7 +110,7 @@ fn step(value: &Value, at: &At<'_>, depth: usize) -> Result<Step> {
     let step = object(value, at)?;
     if let Some(inner) = step.get("not") {
         if let Some(name) = step.keys().find(|name| *name != "not") {
-            return Err(unknown(step, name, &["not"], at));
+            return Err(unknown(name, &["not"], at));
         }
         let here = at.member("not");
         if object(inner, &here)?.contains_key("not") {
@@ -119,7 +119,7 @@ fn step(value: &Value, at: &At<'_>, depth: usize) -> Result<Step> {
         return Ok(Step { forbidden: true, ..self::step(inner, &here, depth + 1)? });
     }
     if let Some(name) = step.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-        return Err(unknown(step, name, &["event", "where", "not"], at));
+        return Err(unknown(name, &["event", "where", "not"], at));
     }
     if !step.contains_key("event") {
         return Err(at.error("missing \"event\""));
@@ -159,7 +159,7 @@ fn property(value: &Value, at: &At<'_>, depth: usize) -> Result<PropertyTest> {
     let object = object(value, at)?;
     let Some(name) = object.get("property") else {
         return Err(match object.keys().find(|name| !OPERATORS.contains(&name.as_str())) {
-            Some(name) => unknown(object, name, &["property"], at),
+            Some(name) => unknown(name, &["property"], at),
             None => at.error("missing \"property\""),
         });
     };

@@ -21,6 +21,7 @@ pub(super) fn condition(condition: &Condition) -> Value {
         Condition::Segment(name) => json!({"segment": name}),
         Condition::Account(condition) => json!({"account": self::condition(condition)}),
         Condition::Tag(name) => json!({"tag": name}),
+        Condition::Consent(purpose) => json!({"consent": purpose}),
         Condition::Sample(Sample { salt, from, to }) => {
             json!({"sample": {"salt": salt, "from": percent(*from), "to": percent(*to)}})
         }

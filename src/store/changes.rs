@@ -39,6 +39,11 @@ pub enum ChangeCause {
     Definition,
     /// Somebody was put on a list or taken off it, or was given a tag by hand.
     Hand,
+    /// Consent was granted, denied or withdrawn.
+    Consent {
+        /// The purpose.
+        purpose: String,
+    },
 }
 
 impl ChangeCause {
@@ -53,6 +58,7 @@ impl ChangeCause {
             Self::Retention => ("retention", None, None),
             Self::Definition => ("definition", None, None),
             Self::Hand => ("hand", None, None),
+            Self::Consent { purpose } => ("consent", None, Some(purpose)),
         }
     }
 
@@ -70,6 +76,7 @@ impl ChangeCause {
             "erasure" => Self::Erasure,
             "retention" => Self::Retention,
             "hand" => Self::Hand,
+            "consent" => Self::Consent { purpose: row.get::<_, Option<String>>(7)?.unwrap_or_default() },
             _ => Self::Definition,
         })
     }
@@ -84,6 +91,17 @@ pub(crate) struct KeptChange {
     pub(crate) entered: bool,
     pub(crate) at: Timestamp,
     pub(crate) cause: ChangeCause,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<KeptChange> {
+    Ok(KeptChange {
+        cursor: row.get(0)?,
+        segment: row.get(1)?,
+        profile: ProfileNo(row.get(2)?),
+        entered: row.get(3)?,
+        at: Timestamp::from_micros(row.get(4)?),
+        cause: ChangeCause::read(row)?,
+    })
 }
 
 impl Db {
@@ -135,18 +153,17 @@ impl Db {
             "SELECT change, segment, profile, entered, at, cause, message_id, trait FROM segment_changes
              WHERE change > ?1 ORDER BY change LIMIT ?2",
         )?;
-        let read = |row: &Row<'_>| {
-            Ok(KeptChange {
-                cursor: row.get(0)?,
-                segment: row.get(1)?,
-                profile: ProfileNo(row.get(2)?),
-                entered: row.get(3)?,
-                at: Timestamp::from_micros(row.get(4)?),
-                cause: ChangeCause::read(row)?,
-            })
-        };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Ok(select.query_map((after, limit), read)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// All rows of the journal of segments about a profile, the earliest first.
+    pub(crate) fn segment_changes_of(&self, profile: ProfileNo) -> Result<Vec<KeptChange>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT change, segment, profile, entered, at, cause, message_id, trait FROM segment_changes
+             WHERE profile = ?1 ORDER BY change",
+        )?;
+        Ok(select.query_map([profile.0], read)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The cursor of the latest row of the journal of segments.

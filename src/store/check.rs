@@ -4,7 +4,8 @@ use rustc_hash::FxHashSet;
 use serde::Serialize;
 
 use super::{Db, Result};
-use crate::identity::{Hand, Identities, ProfileNo};
+use crate::identity::{Hand, Identities, Node, ProfileNo};
+use crate::profile::ANALYTICS;
 
 /// What a file holds, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,6 +29,9 @@ pub struct Stats {
     pub quarantined: u64,
     /// Identifiers of people who were erased: nothing comes in under them.
     pub suppressed: u64,
+    /// Events that were counted and let go, each time that they came, because of whom they are of: somebody who denied
+    /// consent for `analytics`, or withdrew it.
+    pub withheld: u64,
     /// The size of the database file in bytes.
     pub file_bytes: u64,
     /// The size of the write-ahead log in bytes, 0 if there is none.
@@ -56,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 18] = [
+const INVARIANTS: [Invariant; 20] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -78,6 +82,7 @@ const INVARIANTS: [Invariant; 18] = [
         count: "SELECT count(*) FROM identifiers WHERE value = '' AND (profile IS NOT NULL
                 OR node IN (SELECT node FROM refusals) OR node IN (SELECT a FROM decisions)
                 OR node IN (SELECT b FROM decisions) OR node IN (SELECT node FROM list_members)
+                OR node IN (SELECT node FROM consents) OR node IN (SELECT node FROM pins)
                 OR node IN (SELECT node FROM given_tags) OR node IN (SELECT node FROM unborne)
                 OR node IN (SELECT node FROM first_days))",
     },
@@ -152,6 +157,16 @@ const INVARIANTS: [Invariant; 18] = [
         count: "SELECT count(*) FROM given_tags WHERE node >= (SELECT count(*) FROM identifiers)",
     },
     Invariant {
+        table: "consents",
+        broken: "decisions on consent of identifiers that are not there",
+        count: "SELECT count(*) FROM consents WHERE node >= (SELECT count(*) FROM identifiers)",
+    },
+    Invariant {
+        table: "pins",
+        broken: "values set right for identifiers that are not there",
+        count: "SELECT count(*) FROM pins WHERE node >= (SELECT count(*) FROM identifiers)",
+    },
+    Invariant {
         table: "segment_changes",
         broken: "members of live segments of whom the journal says otherwise",
         count: "SELECT (SELECT count(*) FROM (SELECT g.name, s.profile FROM standings s JOIN segments g USING (segment) WHERE s.member = 1
@@ -197,11 +212,17 @@ impl Db {
                 add(invariant.table, format!("{}: {broken}", invariant.broken));
             }
         }
+        problems.extend(self.audit_problems()?);
         Ok(problems)
     }
 
     /// Where rows, their packed copies and what is in memory of them differ.
-    pub(crate) fn differences(&self, held: &Identities, hand: &Hand) -> Result<Vec<Problem>> {
+    pub(crate) fn differences(
+        &self,
+        held: &Identities,
+        hand: &Hand,
+        refusing: &FxHashSet<Node>,
+    ) -> Result<Vec<Problem>> {
         let mut problems = Vec::new();
         let mut add = |table: &str, what: String| problems.push(Problem { table: table.into(), what });
         let (unpacked, faults) = self.identities_and_faults()?;
@@ -222,6 +243,7 @@ impl Db {
             ("unborne", rows.unborne == held.unborne, "identifiers that no event has borne as anonymousId"),
             ("shared_devices", rows.shared == held.shared, "shared devices"),
             ("decisions", self.hand()? == *hand, "decisions"),
+            ("consents", self.refusing(ANALYTICS)? == *refusing, "decisions on consent"),
         ] {
             if !same {
                 add(table, format!("memory and file hold different {what}"));
@@ -251,6 +273,7 @@ impl Db {
             segments: count("SELECT count(*) FROM segments")?,
             quarantined: count("SELECT count(*) FROM quarantine")?,
             suppressed: count("SELECT count(*) FROM suppressed")?,
+            withheld: self.withheld()?,
             file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
             wal_bytes,
             blocks,

@@ -15,11 +15,13 @@ struct About {
 }
 
 /// Every table whose rows are about an identifier. What is new goes here, and is erased.
-const ABOUT: [About; 15] = [
+const ABOUT: [About; 17] = [
     About { table: "decisions", column: "a", keeps: true },
     About { table: "decisions", column: "b", keeps: true },
     About { table: "list_members", column: "node", keeps: true },
     About { table: "given_tags", column: "node", keeps: true },
+    About { table: "consents", column: "node", keeps: true },
+    About { table: "pins", column: "node", keeps: true },
     About { table: "refusals", column: "node", keeps: true },
     About { table: "refusals", column: "owner", keeps: false },
     About { table: "links", column: "a", keeps: false },
@@ -37,6 +39,7 @@ const ABOUT: [About; 15] = [
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Held {
     pub(crate) traits: u64,
+    pub(crate) consents: u64,
     pub(crate) memberships: u64,
 }
 
@@ -44,9 +47,13 @@ impl Db {
     /// What is held of identifiers that are one profile.
     pub(crate) fn held_of(&self, profile: Option<ProfileNo>, nodes: &[Node]) -> Result<Held> {
         let mut held = Held::default();
-        let mut count = self.conn.prepare_cached("SELECT count(*) FROM traits WHERE node = ?1")?;
+        let count = |table: &str, node: &Node| {
+            let sql = format!("SELECT count(*) FROM {table} WHERE node = ?1");
+            self.conn.prepare_cached(&sql)?.query_row([node.0], |row| row.get::<_, u64>(0))
+        };
         for node in nodes {
-            held.traits += count.query_row([node.0], |row| row.get::<_, u64>(0))?;
+            held.traits += count("traits", node)? + count("pins", node)?;
+            held.consents += count("consents", node)?;
         }
         if let Some(profile) = profile {
             held.memberships = self.segments_of(profile)?.len() as u64;
@@ -130,21 +137,6 @@ impl Db {
             self.note(Touched::Holder(node.0));
         }
         Ok(())
-    }
-
-    /// A profile, and all that it had absorbed.
-    pub(crate) fn with_absorbed(&self, profile: ProfileNo) -> Result<FxHashSet<ProfileNo>> {
-        let mut all = FxHashSet::from_iter([profile]);
-        let sql = "SELECT profile, merged_into FROM profiles WHERE merged_into IS NOT NULL ORDER BY profile";
-        let mut select = self.conn.prepare(sql)?;
-        let mut rows = select.query([])?;
-        // Profiles merge into older ones, so one pass finds every chain.
-        while let Some(row) = rows.next()? {
-            if all.contains(&ProfileNo(row.get(1)?)) {
-                all.insert(ProfileNo(row.get(0)?));
-            }
-        }
-        Ok(all)
     }
 
     /// Takes out of the journals what they tell of some profiles, but for that they are gone, and message ids of some

@@ -1,7 +1,9 @@
 //! What is kept, in one SQLite file. This module knows SQL and no rules.
 
+mod audit;
 mod changes;
 mod check;
+mod consents;
 mod decisions;
 mod definitions;
 mod devices;
@@ -14,6 +16,7 @@ mod journal;
 mod log;
 mod packed;
 mod people;
+mod pins;
 mod quarantine;
 mod refusals;
 mod replay;
@@ -22,9 +25,11 @@ mod suppression;
 mod traits;
 mod upkeep;
 
+pub use audit::AuditEntry;
 pub use changes::ChangeCause;
 pub(crate) use changes::KeptChange;
 pub use check::{Problem, Stats};
+pub(crate) use consents::NewConsent;
 pub(crate) use decisions::{Decided, Of};
 pub(crate) use events::StoredEvent;
 pub(crate) use file::{Access, FileLock, Place, create, find};

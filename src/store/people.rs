@@ -164,6 +164,23 @@ impl Db {
         Ok(ProfileId::from_uuid(Uuid::from_bytes(bytes)))
     }
 
+    /// The profiles that a profile has absorbed, directly or not, in order.
+    pub(crate) fn absorbed_by(&self, profile: ProfileNo) -> Result<Vec<ProfileNo>> {
+        // Always to a lower number, so whoever it went to is known when it comes.
+        let mut select = self.conn.prepare_cached(
+            "SELECT profile, merged_into FROM profiles WHERE merged_into >= ?1 ORDER BY profile",
+        )?;
+        let mut absorbed = Vec::new();
+        let mut rows = select.query([profile.0])?;
+        while let Some(row) = rows.next()? {
+            let (gone, by) = (ProfileNo(row.get(0)?), ProfileNo(row.get(1)?));
+            if by == profile || absorbed.binary_search(&by).is_ok() {
+                absorbed.push(gone);
+            }
+        }
+        Ok(absorbed)
+    }
+
     /// An identifier of the profile that an id stands for, redirects followed.
     pub(crate) fn founder(&self, id: ProfileId) -> Result<Option<Node>> {
         let mut select = self.conn.prepare_cached(

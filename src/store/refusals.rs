@@ -89,6 +89,13 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// All refusals in events of an owner.
+    pub(crate) fn refusals_by(&self, identities: &Identities, owner: Node) -> Result<Vec<Kept>> {
+        let mut select = self.conn.prepare_cached(&format!("{SELECT} WHERE owner = ?1 ORDER BY refusal"))?;
+        let rows = select.query_map([owner.0], |row| kept(identities, row))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Up to `limit` refusals of a value that could not be an identifier.
     pub(crate) fn refusals_of_value(
         &self,

@@ -4,17 +4,17 @@ use super::{Db, Result};
 use crate::clock::Timestamp;
 
 /// The names in the settings of the key, and of what is kept of one that the application has.
-const KEY: &str = "suppression_key";
-const MARK: &str = "suppression_mark";
+const KEY: &str = "hash_key";
+const MARK: &str = "hash_key_mark";
 
 impl Db {
     /// The key of the keyed hashes, if it is in the file.
-    pub(crate) fn suppression_key(&self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn hash_key(&self) -> Result<Option<Vec<u8>>> {
         self.bytes(KEY)
     }
 
     /// What the file keeps of a key that is not in it.
-    pub(crate) fn suppression_mark(&self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn hash_key_mark(&self) -> Result<Option<Vec<u8>>> {
         self.bytes(MARK)
     }
 
@@ -32,7 +32,7 @@ impl Db {
 
     /// Whether anything was ever hashed with the key.
     pub(crate) fn has_hashes(&self) -> Result<bool> {
-        Ok(self.has_suppressed()? || self.has_dropped()?)
+        Ok(self.has_suppressed()? || self.has_dropped()? || self.has_audited()?)
     }
 
     /// Puts a hash on the suppression list.

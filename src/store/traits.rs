@@ -21,8 +21,8 @@ pub(crate) struct Assertion<'e> {
     pub(crate) source: u32,
 }
 
-/// A row of a trait: name, value as JSON text, time, message id and source's name.
-fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
+/// A row of a trait: name, value as JSON text, time, message id, source's name, and whether it is pinned.
+pub(super) fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
     let value = serde_json::from_str(row.get_ref(1)?.as_str()?)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, error.into()))?;
     let said = Trait {
@@ -30,6 +30,7 @@ fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
         at: Timestamp::from_micros(row.get(2)?),
         message_id: row.get(3)?,
         source: row.get(4)?,
+        pinned: row.get(5)?,
     };
     Ok((row.get(0)?, said))
 }
@@ -61,11 +62,12 @@ impl Db {
         Ok(())
     }
 
-    /// Everything asserted of a node.
+    /// Everything asserted of a node, and what was set right by hand.
     pub(crate) fn traits_of(&self, node: Node) -> Result<Vec<(String, Trait)>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT t.name, t.value, t.at, t.message_id, s.name FROM traits t JOIN sources s USING (source)
-             WHERE t.node = ?1",
+            "SELECT t.name, t.value, t.at, t.message_id, s.name, 0 FROM traits t JOIN sources s USING (source)
+             WHERE t.node = ?1
+             UNION ALL SELECT name, value, at, 'rectify:' || pin, 'rectification', 1 FROM pins WHERE node = ?1",
         )?;
         Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
     }
@@ -77,13 +79,14 @@ impl Db {
         mut each: impl FnMut(Node, Trait) -> ControlFlow<()>,
     ) -> Result<()> {
         let mut select = self.conn.prepare_cached(
-            "SELECT t.name, t.value, t.at, t.message_id, s.name, t.node FROM traits t JOIN sources s USING (source)
-             WHERE t.name = ?1",
+            "SELECT t.name, t.value, t.at, t.message_id, s.name, 0, t.node FROM traits t JOIN sources s USING (source)
+             WHERE t.name = ?1
+             UNION ALL SELECT name, value, at, 'rectify:' || pin, 'rectification', 1, node FROM pins WHERE name = ?1",
         )?;
         let mut rows = select.query([name])?;
         while let Some(row) = rows.next()? {
             let (_, said) = asserted(row)?;
-            if each(Node(row.get(5)?), said).is_break() {
+            if each(Node(row.get(6)?), said).is_break() {
                 break;
             }
         }
@@ -93,7 +96,7 @@ impl Db {
     /// Everything asserted of an account.
     pub(crate) fn traits_of_account(&self, account: i64) -> Result<Vec<(String, Trait)>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT t.name, t.value, t.at, t.message_id, s.name FROM account_traits t JOIN sources s USING (source)
+            "SELECT t.name, t.value, t.at, t.message_id, s.name, 0 FROM account_traits t JOIN sources s USING (source)
              WHERE t.account = ?1",
         )?;
         Ok(select.query_map([account], asserted)?.collect::<rusqlite::Result<_>>()?)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod analytics;
+mod consent;
 mod graph;
 mod privacy;
 mod segments;
@@ -380,8 +381,19 @@ fn requests_that_are_not_understood_say_which_member_is_wrong_and_end_nothing() 
             "unknown member \"x\"",
         ),
         (r#"{"do":"funnel","steps":[],"within":"1d"}"#, "definition", "steps: "),
-        (r#"{"do":"consent","id":"user_id:u1"}"#, "unsupported", "consent: "),
-        (r#"{"do":"export","id":"user_id:u1"}"#, "unsupported", "export: "),
+        (r#"{"do":"consent","id":"user_id:u1"}"#, "bad_request", "purpose: missing"),
+        (
+            r#"{"do":"consent","id":"user_id:u1","purpose":"x","state":"yes"}"#,
+            "bad_request",
+            "state: not a state of consent: \"yes\", expected granted",
+        ),
+        (
+            r#"{"do":"consent","id":"user_id:u1","purpose":"","state":"denied"}"#,
+            "definition",
+            "purpose: must not be empty",
+        ),
+        (r#"{"do":"define_purpose","purpose":{"name":"x","basis":1}}"#, "definition", "basis: expected"),
+        (r#"{"do":"undefine","purpose":"x"}"#, "bad_request", "no purpose is named"),
     ] {
         let (found, message) = session.error(request);
         assert_eq!(found, kind, "{request}: {message}");

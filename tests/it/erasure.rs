@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use customerdb::{
-    Cause, Cdp, Change, ChangeCause, Durability, Error, Event, ManualClock, Rules, Segment, SegmentMove,
-    Source, days, did, has_account, has_identifier, has_trait,
+    Cause, Cdp, Change, ChangeCause, ConsentDecision, ConsentState, Durability, Error, Event, ManualClock,
+    Purpose, Rules, Segment, SegmentMove, Source, consented_to, days, did, has_account, has_identifier,
+    has_trait,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -17,8 +18,9 @@ use serde_json::json;
 use crate::reference::{NAMES, Told, agree, answer, binds, book, decide, deed, history, ingest, open_book};
 use crate::support::{NOW, builder, cases, define, everybody, ids, memory, partition, place, sound};
 
-fn segments() -> [Segment; 4] {
+fn segments() -> [Segment; 5] {
     [
+        Segment::new("agreed", consented_to("marketing")),
         Segment::new("lookers", did("Look").at_least(2)),
         Segment::new("wuhan", has_trait("city").eq("Wuhan")),
         Segment::new("mail", has_identifier("email")),
@@ -122,16 +124,25 @@ proptest! {
         told in history(28, true),
         later in history(8, true),
         book in prop_oneof![book(), open_book()],
+        said in prop::collection::vec((0..NAMES.len(), any::<bool>()), 0..5),
         whom in prop::collection::vec(0..NAMES.len(), 1..3),
     ) {
         let cdp = fresh(book.rules());
         ingest(&cdp, &in_order(&told));
+        let decision =
+            |agreed| ConsentDecision::new("marketing", if agreed { ConsentState::Granted } else { ConsentState::Denied });
+        for (name, agreed) in &said {
+            cdp.record_consent(NAMES[*name], decision(*agreed)).unwrap();
+        }
         let mut left = told.clone();
         for name in &whom {
             left = erase(&cdp, &left, NAMES[*name]);
         }
         let never = fresh(book.rules());
         ingest(&never, &in_order(&left));
+        for (name, agreed) in said.iter().filter(|(name, _)| !cdp.is_suppressed(NAMES[*name]).unwrap()) {
+            never.record_consent(NAMES[*name], decision(*agreed)).unwrap();
+        }
         if !binds(&cdp) && !binds(&never) {
             prop_assert_eq!(everybody(&cdp), everybody(&never));
         }
@@ -191,6 +202,26 @@ fn found_in(path: &Path, texts: &[String]) -> Vec<String> {
         }
     }
     found
+}
+
+/// What a person says of how they are dealt with.
+fn has_a_say(cdp: &Cdp) {
+    cdp.rectify("user_id:secret-user", "city", "secret-city-three").unwrap();
+    cdp.rectify("user_id:secret-user", "name", "secret-name").unwrap();
+    assert!(cdp.unpin("user_id:secret-user", "name").unwrap());
+    cdp.define_purpose(Purpose::new("advertising").category("Advertising")).unwrap();
+    let agreed = ConsentDecision::granted("marketing").source("secret-source").evidence("secret-evidence");
+    cdp.record_consent("email:secret.mail@example.com", agreed).unwrap();
+    assert!(cdp.export("user_id:secret-user").unwrap().is_some());
+    // Nothing is kept of what they do from now on, but for what they decide.
+    cdp.record_consent("user_id:secret-user", ConsentDecision::denied("analytics")).unwrap();
+    let refused = Event::page()
+        .anonymous_id("secret-device")
+        .context("consent", json!({"categoryPreferences": {"Advertising": false}}))
+        .property("x", "secret-withheld")
+        .message_id("secret-message-8");
+    assert_eq!(cdp.ingest([refused]).unwrap().withheld, 1);
+    assert_eq!(cdp.consents("user_id:secret-user").unwrap().len(), 3);
 }
 
 /// Everything that a person can leave in a database, beside others with whom they had to do. Gives what must not be found
@@ -265,6 +296,7 @@ fn lives(cdp: &Cdp) -> Vec<String> {
         r#"{"type":"track","userId":"other"}"#,
     ])
     .unwrap();
+    has_a_say(cdp);
     let secrets = [
         "secret-user",
         "secret-device",
@@ -273,6 +305,11 @@ fn lives(cdp: &Cdp) -> Vec<String> {
         "138 7777 0002",
         "secret-city-one",
         "secret-city-two",
+        "secret-city-three",
+        "secret-name",
+        "secret-source",
+        "secret-evidence",
+        "secret-withheld",
         "secret-note",
         "secret-deeper",
         "secret-query",
@@ -320,7 +357,7 @@ fn nothing_of_somebody_erased_is_left_in_any_file() {
     assert_eq!(found_in(&path, &secrets), Vec::<String>::new());
     assert_eq!((receipt.identifiers, receipt.events, receipt.quarantined), (6, 8, 3));
     assert_eq!((receipt.memberships, receipt.redacted, receipt.deliveries), (4, 4, 0));
-    assert_eq!((receipt.traits, receipt.definitions), (6, 0));
+    assert_eq!((receipt.traits, receipt.consents, receipt.definitions), (7, 3, 0));
     assert_eq!(cdp.stats().unwrap().wal_bytes, 0);
     sound(&cdp);
 
@@ -336,6 +373,19 @@ fn nothing_of_somebody_erased_is_left_in_any_file() {
     assert!(kept.iter().any(|json| json.contains(r#""n":1.5"#)), "{kept:?}");
     assert_eq!(other.segments, ["cities", "searchers", "testers"]);
     assert_eq!(cdp.quarantine(9).unwrap().len(), 1);
+
+    // What was done is accounted for, and the one by whom they were named is known by a keyed hash.
+    let audited = cdp.audit(0, usize::MAX).unwrap();
+    let told: Vec<&str> = audited.iter().map(|entry| entry.action.as_str()).collect();
+    for action in ["link", "never", "unlink", "rectify", "unpin", "consent", "export"] {
+        assert!(told.contains(&action), "{action}: {told:?}");
+    }
+    assert_eq!(told[told.len() - 2..], ["erase", "complete_erasures"]);
+    let name = cdp.audit_name(&"phone:+86 138 7777 0002".parse().unwrap()).unwrap();
+    assert_eq!(
+        audited[told.len() - 2].details,
+        json!({"about": [name], "identifiers": 6, "events": 8, "quarantined": 3, "redacted": 4})
+    );
 
     // The journals tell that somebody is gone, and not who; and that an account is not what it was.
     let changes = cdp.changes(0, usize::MAX).unwrap();
@@ -706,23 +756,35 @@ fn other_profiles_that_only_theirs_kept_together_fall_apart_again() {
 #[test]
 fn a_key_of_the_application_is_in_no_file() {
     let (_folder, path) = place();
-    let with = |key: &str| builder(&ManualClock::at(NOW)).suppression_key(key).open(&path);
+    let with = |key: &str| builder(&ManualClock::at(NOW)).hash_key(key).open(&path);
     let cdp = with("a key from a safe place").unwrap();
     cdp.ingest([Event::page().user_id("ann")]).unwrap();
     cdp.erase("user_id:ann").unwrap();
     drop(cdp);
     assert_eq!(found_in(&path, &["a key from a safe place".to_owned()]), Vec::<String>::new());
     for wrong in [with("another").unwrap_err(), Cdp::open(&path).unwrap_err()] {
-        assert!(wrong.to_string().starts_with("suppression_key: "), "{wrong}");
+        assert!(wrong.to_string().starts_with("hash_key: "), "{wrong}");
     }
-    assert!(Cdp::open_read_only(&path).unwrap().profiles().unwrap().is_empty());
-    assert!(with("a key from a safe place").unwrap().is_suppressed("user_id:ann").unwrap());
+    let reader = Cdp::open_read_only(&path).unwrap();
+    assert!(reader.profiles().unwrap().is_empty());
+    // What is hashed, it cannot find.
+    let ann = "user_id:ann".parse().unwrap();
+    for missing in [reader.is_suppressed("user_id:ann").unwrap_err(), reader.audit_name(&ann).unwrap_err()] {
+        assert!(missing.to_string().starts_with("hash_key: missing"), "{missing}");
+    }
+    let cdp = with("a key from a safe place").unwrap();
+    assert!(cdp.is_suppressed("user_id:ann").unwrap());
+    let name = cdp.audit_name(&ann).unwrap();
+    drop(cdp);
+    let keyed = |key: &str| builder(&ManualClock::at(NOW)).hash_key(key).open_read_only(&path);
+    assert!(keyed("another").unwrap_err().to_string().starts_with("hash_key: not the key"));
+    assert_eq!(keyed("a key from a safe place").unwrap().audit_name(&ann).unwrap(), name);
 
     let own = path.with_extension("own");
     let cdp = open(&own);
     cdp.erase("user_id:ann").unwrap();
     drop(cdp);
-    let late = builder(&ManualClock::at(NOW)).suppression_key("late").open(&own).unwrap_err();
+    let late = builder(&ManualClock::at(NOW)).hash_key("late").open(&own).unwrap_err();
     assert!(late.to_string().contains("made with a key of its own"), "{late}");
 }
 

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod analytics;
+mod audit;
 mod commands;
+mod consents;
 mod decisions;
 mod durability;
 mod erasure;
+mod gates;
 mod graph;
 mod histories;
 mod identity;
@@ -14,6 +17,7 @@ mod layers;
 mod limits;
 mod live;
 mod model;
+mod person;
 mod real_data;
 mod reference;
 mod retention;

@@ -78,6 +78,7 @@ impl Display for Changes {
             let cause = match &change.cause {
                 ChangeCause::Event { message_id } => format!("by event {message_id}"),
                 ChangeCause::Trait { name, message_id } => format!("by trait {name} of event {message_id}"),
+                ChangeCause::Consent { purpose } => format!("by consent for {purpose}"),
                 cause => format!("by {cause:?}").to_lowercase(),
             };
             let (cursor, at) = (change.cursor.to_string(), change.at.to_string());

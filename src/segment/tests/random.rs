@@ -8,6 +8,7 @@ use proptest::prelude::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ConsentState;
 
 // Random conditions over random histories, in whole seconds and few values, so that boundaries meet.
 
@@ -155,6 +156,7 @@ fn condition() -> BoxedStrategy<Condition> {
         1 => (0..4_u64, 0..4_u64, 1..9_u32).prop_map(|(n, more, every)| did("A").in_periods(n, n + more + 1, seconds(every))),
         1 => prop_oneof![Just("s"), Just("t")].prop_map(in_segment),
         1 => prop_oneof![Just("s"), Just("t")].prop_map(has_tag),
+        1 => prop_oneof![Just("marketing"), Just("own")].prop_map(consented_to),
         1 => (path(), op()).prop_map(|(path, op)| has_account(apply(has_trait(path), op))),
         1 => (0..50_u32, 1..50_u32).prop_map(|(from, more)| in_sample("x", from.into(), (from + more).into())),
     ];
@@ -306,6 +308,8 @@ fn history() -> BoxedStrategy<History> {
             person.tags.insert("t".into(), verdict(tagged));
             let traits = account.as_object().cloned().unwrap_or_default();
             person.accounts = vec![History { traits, ..History::default() }];
+            let state = if email { ConsentState::Granted } else { ConsentState::Denied };
+            person.consents.insert("marketing".into(), state);
             person.profile = Some(crate::ProfileId::from_uuid(uuid::Uuid::from_u128(7)));
             person.namespaces = if email { vec![Namespace::EMAIL] } else { vec![Namespace::DEVICE_ID] };
             person

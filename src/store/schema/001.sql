@@ -8,8 +8,8 @@ CREATE TABLE settings (
 ) STRICT, WITHOUT ROWID;
 
 -- The key of all keyed hashes in this file, unless the application keeps one of its own: then the hash by which that is
--- known again stands here instead, as suppression_mark.
-INSERT INTO settings VALUES ('suppression_key', randomblob(32));
+-- known again stands here instead, as hash_key_mark.
+INSERT INTO settings VALUES ('hash_key', randomblob(32));
 
 CREATE TABLE sources (
     source INTEGER PRIMARY KEY,
@@ -259,10 +259,10 @@ CREATE TABLE assumed_user_ids (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX assumed_user_ids_by_event ON assumed_user_ids (event);
 
--- What is worked out of the log by definitions of the application, as JSON: computed traits, rules for tags, and which
--- of several values of a trait wins. And how long events are kept.
+-- What is worked out of the log by definitions of the application, as JSON: computed traits, rules for tags, which of
+-- several values of a trait wins, and purposes of consent. And how long events are kept.
 CREATE TABLE definitions (
-    kind       TEXT NOT NULL CHECK (kind IN ('trait', 'tag', 'policy', 'retention')),
+    kind       TEXT NOT NULL CHECK (kind IN ('trait', 'tag', 'policy', 'purpose', 'retention')),
     name       TEXT NOT NULL,
     definition TEXT NOT NULL,
     PRIMARY KEY (kind, name)
@@ -295,8 +295,8 @@ CREATE TABLE given_tags (
     PRIMARY KEY (node, tag)
 ) STRICT, WITHOUT ROWID;
 
--- Who entered and left which live segment, when, and why. The latest row of a profile and a segment says whether it is a
--- member; rows outlive the segment, which they therefore name.
+-- Who entered and left which live segment, when, and why (of consent, "trait" names the purpose). The latest row of a
+-- profile and a segment says whether it is a member; rows outlive the segment, which they therefore name.
 CREATE TABLE segment_changes (
     change     INTEGER PRIMARY KEY AUTOINCREMENT,
     segment    TEXT NOT NULL,
@@ -320,6 +320,47 @@ CREATE TABLE standings (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX standings_members ON standings (segment, profile) WHERE member = 1;
 CREATE INDEX standings_wakes ON standings (wake) WHERE wake IS NOT NULL;
+
+-- What was decided about purposes. Rows are added and never changed, and go only with an erasure; each is of one identifier,
+-- so whoever holds that has decided so, through joins and splits. Of decisions that an event bears, "message_id" names it, whether it was kept or not.
+CREATE TABLE consents (
+    consent        INTEGER PRIMARY KEY AUTOINCREMENT,
+    node           INTEGER NOT NULL,
+    purpose        TEXT NOT NULL,
+    state          TEXT NOT NULL CHECK (state IN ('granted', 'denied', 'withdrawn')),
+    at             INTEGER NOT NULL,
+    recorded_at    INTEGER NOT NULL,
+    source         TEXT NOT NULL,
+    policy_version TEXT,
+    evidence       TEXT,
+    separate       INTEGER NOT NULL CHECK (separate IN (0, 1)),
+    message_id     TEXT
+) STRICT;
+CREATE INDEX consents_by_node ON consents (node);
+CREATE INDEX consents_refused ON consents (purpose, node) WHERE state <> 'granted';
+CREATE UNIQUE INDEX consents_by_event ON consents (message_id, purpose) WHERE message_id IS NOT NULL;
+
+-- Values of traits that were set right by hand: the latest of a person's identifiers stands, whatever events assert.
+CREATE TABLE pins (
+    pin   INTEGER PRIMARY KEY AUTOINCREMENT,
+    node  INTEGER NOT NULL,
+    name  TEXT NOT NULL,
+    at    INTEGER NOT NULL,
+    value TEXT NOT NULL
+) STRICT;
+CREATE INDEX pins_by_node ON pins (node, name);
+CREATE INDEX pins_by_name ON pins (name);
+
+-- What was done that one may have to account for. Each row's hash is made of it and of the hash before (docs/format.md says
+-- how), so that none can be changed, removed or put between without a trace. No personal value: people are named by keyed
+-- hashes of their identifiers.
+CREATE TABLE audit (
+    entry   INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    action  TEXT NOT NULL,
+    details TEXT NOT NULL,
+    hash    BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
 
 -- Refused events with their raw text, each once per source, until they are replayed or purged.
 CREATE TABLE quarantine (

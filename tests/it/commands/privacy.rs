@@ -18,7 +18,7 @@ fn erase_leaves_a_receipt_and_nobody() {
     assert_eq!(
         receipt,
         json!({"receipt": {"identifiers": 2, "events": 4, "traits": 3, "memberships": 1, "deliveries": 0,
-            "quarantined": 1, "redacted": 1, "definitions": 0, "complete": true}})
+            "consents": 0, "quarantined": 1, "redacted": 1, "definitions": 0, "complete": true}})
     );
     for id in ["user_id:xm", "anonymous_id:d7"] {
         assert_eq!(session.ok(&json!({"do": "profile", "id": id})), json!({"profile": null}));

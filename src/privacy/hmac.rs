@@ -1,6 +1,6 @@
 //! Keyed hashes: what can be recognised when it comes again, and not be read.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use sha2::{Digest, Sha256};
 
@@ -63,35 +63,44 @@ impl Key {
         self.hash(&[b"message\0", message_id.as_bytes()])
     }
 
+    /// The hash of a text that may hold personal values: of a definition, or of rules.
+    pub(crate) fn text(&self, text: &str) -> Hash {
+        self.hash(&[b"text\0", text.as_bytes()])
+    }
+
     /// What a file keeps of a key that is not in it, to know the key again.
     pub(crate) fn mark(&self) -> Hash {
         self.hash(&[b"key\0"])
     }
 }
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u8> =
-            hex.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-    }
-
-    /// The test vectors of RFC 4231: keys shorter than a block, as long as a digest, and longer than a block.
+    /// Test vectors of RFC 4231, cases 1, 2, 3, 6 and 7: keys shorter than a block, as long as a digest, and longer than a block.
     #[test]
     fn hashes_are_those_of_the_rfc() {
         let long = [0xAA; 131];
         let text = b"This is a test using a larger than block-size key and a larger than block-size data. \
             The key needs to be hashed before being used by the HMAC algorithm.";
-        let cases: [(&[u8], &[u8], &str); 4] = [
+        let cases: [(&[u8], &[u8], &str); 5] = [
             (&[0x0B; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
             (
                 b"Jefe",
                 b"what do ya want for nothing?",
                 "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
             ),
+            (&[0xAA; 20], &[0xDD; 50], "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
             (
                 &long,
                 b"Test Using Larger Than Block-Size Key - Hash Key First",
@@ -100,9 +109,9 @@ mod tests {
             (&long, text, "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"),
         ];
         for (key, data, expected) in cases {
-            assert_eq!(Key::new(key).hash(&[data]), *bytes(expected));
+            assert_eq!(hex(&Key::new(key).hash(&[data])), expected);
             let (a, b) = data.split_at(3);
-            assert_eq!(Key::new(key).hash(&[a, b]), *bytes(expected));
+            assert_eq!(hex(&Key::new(key).hash(&[a, b])), expected);
         }
     }
 
@@ -113,6 +122,7 @@ mod tests {
         assert_eq!(id("email", "a@x.io"), id("email", "a@x.io"));
         assert_ne!(id("user_id", "a"), id("anonymous_id", "a"));
         assert_ne!(id("user_id", "a"), key.message_id("a"));
+        assert_ne!(key.text("a"), key.message_id("a"));
         assert_ne!(id("user_id", "a"), Key::new(b"other").identifier(&Identifier::new("user_id", "a")));
         assert_eq!(format!("{key:?}"), "Key");
     }
