@@ -10,8 +10,8 @@ use crate::event::Event;
 use crate::id::Identifier;
 use crate::identity::{Identities, Node, Person, Rules, by_strength};
 use crate::profile::{
-    Account, Consent, ConsentRules, History, KeptConsent, PastEvent, Policies, Profile, Trait, over_time,
-    standing,
+    Account, Consent, ConsentRules, History, KeptConsent, PastEvent, Policies, Policy, Profile, Trait,
+    over_time, standing,
 };
 use crate::segment::{Catalog, Needs, Segment};
 use crate::store::{Contents, Db, Failure, Result, Seen, Visited};
@@ -37,7 +37,15 @@ pub(crate) fn history(
             })?;
         }
     }
-    assembled(db, person, needs, catalog, until, events)
+    let mut asserted = Vec::new();
+    if needs.traits().next().is_some() {
+        for &node in &person.nodes {
+            let said = db.traits_of(node)?.into_iter();
+            let past = |at: Timestamp| until.is_none_or(|until| at <= until);
+            asserted.extend(said.filter(|(name, said)| needs.wants_trait(name) && past(said.at)));
+        }
+    }
+    assembled(db, person, needs, catalog, until, (events, asserted))
 }
 
 /// An event of a history that has yet to be put in order.
@@ -62,19 +70,11 @@ fn assembled(
     needs: &Needs,
     catalog: &Catalog,
     until: Option<Timestamp>,
-    events: Vec<Loose>,
+    (events, asserted): (Vec<Loose>, Vec<(String, Trait)>),
 ) -> Result<History> {
     let mut history = History { namespaces: person.namespaces.clone(), ..History::default() };
-    let past = |at: Timestamp| until.is_none_or(|until| at <= until);
     if needs.profile() {
         history.profile = Some(db.profile_id(person.profile)?);
-    }
-    let mut asserted = Vec::new();
-    if needs.traits().next().is_some() {
-        for &node in &person.nodes {
-            let said = db.traits_of(node)?.into_iter();
-            asserted.extend(said.filter(|(name, said)| needs.wants_trait(name) && past(said.at)));
-        }
     }
     history.events = in_order(db, events)?;
     let remembered = asserted.iter().filter(|(name, _)| needs.wants_past(name)).cloned();
@@ -119,9 +119,16 @@ pub(crate) fn everybody<E: From<Failure>>(
     until: Option<Timestamp>,
     mut each: impl FnMut(&Person, History) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
+    let partition = &identities.partition;
+    let mut traits = all_traits(db, identities, needs, catalog, until)?;
+    let mut said = |person: &Person| {
+        let root = person.nodes.first().and_then(|node| partition.root(*node));
+        root.and_then(|root| traits.remove(&root)).unwrap_or_default()
+    };
     if !needs.events() {
         return identities.people().try_for_each(|person| {
-            let history = history(db, &person, needs, catalog, until)?;
+            let asserted = said(&person);
+            let history = assembled(db, &person, needs, catalog, until, (Vec::new(), asserted))?;
             each(&person, history)
         });
     }
@@ -147,7 +154,6 @@ pub(crate) fn everybody<E: From<Failure>>(
             },
         )
     };
-    let partition = &identities.partition;
     let mut counts = vec![0_u32; identities.interner.len()];
     look(Contents::Nothing, &mut |visited| {
         if let Some(root) = partition.root(visited.node) {
@@ -181,11 +187,44 @@ pub(crate) fn everybody<E: From<Failure>>(
             })?;
         }
         for (person, events) in portion {
-            let history = assembled(db, &person, needs, catalog, until, events)?;
+            let asserted = said(&person);
+            let history = assembled(db, &person, needs, catalog, until, (events, asserted))?;
             each(&person, history)?;
         }
     }
     Ok(())
+}
+
+/// What was asserted of everybody's traits that are wanted, by the roots of their sets. Where the latest of several values
+/// stands, and nothing is asked of the ones before, only that is kept.
+fn all_traits(
+    db: &Db,
+    identities: &Identities,
+    needs: &Needs,
+    catalog: &Catalog,
+    until: Option<Timestamp>,
+) -> Result<FxHashMap<Node, Vec<(String, Trait)>>> {
+    let mut all: FxHashMap<Node, Vec<(String, Trait)>> = FxHashMap::default();
+    for name in needs.traits() {
+        let is_latest = matches!(catalog.policies.get(name), None | Some(Policy::Latest));
+        let replaces = is_latest && !needs.wants_past(name);
+        db.visit_trait(name, |node, said| {
+            let root = identities.partition.root(node).filter(|_| until.is_none_or(|until| said.at <= until));
+            if let Some(root) = root {
+                let own = all.entry(root).or_default();
+                let same = |(other, kept): &&mut (String, Trait)| other == name && !kept.pinned;
+                match own.iter_mut().find(same).filter(|_| replaces && !said.pinned) {
+                    Some((_, kept)) if (kept.at, &kept.message_id) < (said.at, &said.message_id) => {
+                        *kept = said
+                    }
+                    Some(_) => {}
+                    None => own.push((name.to_owned(), said)),
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(all)
 }
 
 /// The decisions on consent of whoever holds these nodes that stand, by purpose; of those up to `until`.
