@@ -6,6 +6,7 @@
 pub(crate) mod as_of;
 mod audit;
 pub(crate) mod consent;
+mod contents;
 pub(crate) mod define;
 mod devices;
 pub(crate) mod erase;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use rustc_hash::FxHashMap;
 
+use super::contents::{contents, is_paged};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::id::Identifier;
@@ -14,8 +15,8 @@ use crate::profile::{
     over_time, standing,
 };
 use crate::segment::{Catalog, Needs, Segment};
-use crate::store::{Contents, Db, Failure, Result, Seen, Visited};
-use crate::value::{Object, nfc};
+use crate::store::{Asked, Db, Failure, Result, Seen, Visited};
+use crate::value::{Members, Object, nfc};
 
 /// What conditions with these needs have to see of a person, but for what follows from definitions. Events later than
 /// `until` are left out, with what they asserted. Message ids are left out where no order depends on them.
@@ -58,6 +59,10 @@ impl Loose {
     fn of(seen: &Seen<'_>) -> Self {
         let event = if seen.json.is_empty() { None } else { Event::from_json(seen.json).ok() };
         let properties = event.map(|event| event.visible_properties().into_owned()).unwrap_or_default();
+        Self::with(seen, properties)
+    }
+
+    fn with(seen: &Seen<'_>, properties: Object) -> Self {
         let (name, message_id) = (seen.name.to_owned(), seen.message_id.to_owned());
         Self { event: seen.event, past: PastEvent { name, at: seen.at, message_id, properties } }
     }
@@ -119,6 +124,7 @@ pub(crate) fn everybody<E: From<Failure>>(
     until: Option<Timestamp>,
     mut each: impl FnMut(&Person, History) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
+    let members: Vec<String> = needs.property_names().map(|name| format!("properties.{name}")).collect();
     let partition = &identities.partition;
     let mut traits = all_traits(db, identities, needs, catalog, until)?;
     let mut said = |person: &Person| {
@@ -138,14 +144,20 @@ pub(crate) fn everybody<E: From<Failure>>(
     for (number, name) in &names {
         wanted[*number as usize] = needs.wants_event(name).then_some(name.as_str());
     }
+    let read = |json: &str, name: u32| {
+        let paged = wanted.get(name as usize).copied().flatten().is_some_and(is_paged);
+        let (properties, _) = contents(json, paged, false);
+        needs.property_names().map(|name| (&properties).member(name).cloned()).collect()
+    };
+    let asked = Asked { members: &members, read: &read };
     let wanted = |name: u32| wanted.get(name as usize).copied().flatten();
     let after = |until: Timestamp| Timestamp::from_micros(until.as_micros().saturating_add(1));
     let range = (None, until.map(after));
-    let look = |contents: Contents<'_>, each: &mut dyn FnMut(Visited<'_>)| {
+    let look = |asked: Option<Asked<'_>>, each: &mut dyn FnMut(Visited<'_>)| {
         let pause = |_| ControlFlow::Continue(());
         db.visit_events(
             range,
-            contents,
+            asked,
             |name| wanted(name).is_some(),
             pause,
             |visited| {
@@ -155,7 +167,7 @@ pub(crate) fn everybody<E: From<Failure>>(
         )
     };
     let mut counts = vec![0_u32; identities.interner.len()];
-    look(Contents::Nothing, &mut |visited| {
+    look(None, &mut |visited| {
         if let Some(root) = partition.root(visited.node) {
             counts[root.index()] += 1;
         }
@@ -176,13 +188,16 @@ pub(crate) fn everybody<E: From<Failure>>(
             portion.push((person, Vec::with_capacity(count)));
         }
         if !turn.is_empty() {
-            let contents = if needs.properties() { Contents::Text } else { Contents::Nothing };
-            look(contents, &mut |visited| {
+            look((!members.is_empty()).then_some(asked), &mut |visited| {
                 let place = partition.root(visited.node).and_then(|root| turn.get(&root));
                 if let Some(place) = place {
-                    let Visited { at, event, json, .. } = visited;
+                    let Visited { at, event, values, .. } = visited;
                     let name = wanted(visited.name).unwrap_or_default();
-                    portion[*place].1.push(Loose::of(&Seen { event, at, name, message_id: "", json }));
+                    let held = needs.property_names().zip(values);
+                    let properties =
+                        held.filter_map(|(name, value)| Some((name.to_owned(), (*value)?.clone()))).collect();
+                    let seen = Seen { event, at, name, message_id: "", json: "" };
+                    portion[*place].1.push(Loose::with(&seen, properties));
                 }
             })?;
         }
@@ -215,7 +230,7 @@ fn all_traits(
                 let same = |(other, kept): &&mut (String, Trait)| other == name && !kept.pinned;
                 match own.iter_mut().find(same).filter(|_| replaces && !said.pinned) {
                     Some((_, kept)) if (kept.at, &kept.message_id) < (said.at, &said.message_id) => {
-                        *kept = said
+                        *kept = said;
                     }
                     Some(_) => {}
                     None => own.push((name.to_owned(), said)),

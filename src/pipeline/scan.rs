@@ -3,24 +3,21 @@
 //! The log is read once. Whose an event is, is asked of the union-find as it stands, and what a question wants of an
 //! event is taken out of its JSON; an event of which nothing is wanted but that it happened is not parsed at all.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::State;
+use super::contents::{contents, is_paged};
 use super::membership::{self, Live};
 use super::people::{self, everybody};
 use crate::analytics::{Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
-use crate::event::Event;
 use crate::identity::{Node, strongest};
 use crate::profile::{Trait, standing};
 use crate::segment::{EventCondition, evaluate, has_trait, trait_value};
-use crate::store::{Asked, Contents, Db, Visited};
+use crate::store::{Asked, Db, Visited};
 use crate::value::{DottedPath, Members, Object, Value, nfc};
 
 /// The events that a question wants.
@@ -52,10 +49,10 @@ pub(crate) fn timeline(
         own.values(&contents(json, paged, wants_context))
     };
     let asked = Asked { members: &members, read: &read };
-    let contents = if members.is_empty() { Contents::Nothing } else { Contents::Values(asked) };
+    let asked = (!members.is_empty()).then_some(asked);
     db.visit_events(
         range,
-        contents,
+        asked,
         |name| wants.get(name as usize).copied().unwrap_or(false),
         |seen| go_on(watch.tell(seen), &mut stopped),
         |visited| go_on(scan.take(visited), &mut failed),
@@ -139,7 +136,7 @@ impl Names {
     fn of(db: &Db, wanted: &Wanted) -> Result<Self> {
         let (mut known, mut texts): (Vec<Name>, Vec<String>) = (Vec::new(), Vec::new());
         for (number, text) in db.event_names()? {
-            let mut name = Name { paged: text == "$page" || text == "$screen", ..Name::default() };
+            let mut name = Name { paged: is_paged(&text), ..Name::default() };
             for (place, condition) in wanted.conditions.iter().enumerate() {
                 if condition.fits_name(&text) {
                     name.asking.push(place);
@@ -166,7 +163,6 @@ const UNKNOWN: u32 = u32::MAX;
 const NOBODY: u32 = u32::MAX - 1;
 
 /// The work under way.
-#[expect(clippy::struct_excessive_bools, reason = "each is told apart on its own")]
 struct Scan<'s> {
     state: &'s State,
     audience: Option<FxHashSet<Node>>,
@@ -467,47 +463,5 @@ fn label(labels: &mut Labels, value: Option<&Value>, member: &str) -> Result<u32
     number.ok_or_else(|| {
         let reason = format!("more than {} different values", Labels::MOST);
         DefinitionError::new(member, reason).into()
-    })
-}
-
-/// The members of an event that a question may look into; all else is passed over.
-#[derive(Deserialize)]
-struct Outer<'j> {
-    #[serde(borrow, default)]
-    properties: Option<&'j RawValue>,
-    #[serde(borrow, default)]
-    context: Option<&'j RawValue>,
-    #[serde(borrow, default)]
-    name: Option<Cow<'j, str>>,
-    #[serde(borrow, default)]
-    category: Option<Cow<'j, str>>,
-}
-
-/// The properties of an event as conditions see them, and if wanted its context.
-fn contents(json: &str, paged: bool, wants_context: bool) -> (Object, Object) {
-    let object = |raw: Option<&RawValue>| match raw {
-        Some(raw) => serde_json::from_str::<Option<Object>>(raw.get()).map(Option::unwrap_or_default),
-        None => Ok(Object::new()),
-    };
-    let quick = || -> serde_json::Result<(Object, Object)> {
-        let members: Outer<'_> = serde_json::from_str(json)?;
-        let mut properties = object(members.properties)?;
-        if paged {
-            for (name, text) in [("name", members.name), ("category", members.category)] {
-                if let Some(text) = text
-                    && !properties.contains_key(name)
-                {
-                    properties.insert(name.to_owned(), Value::from(text));
-                }
-            }
-        }
-        Ok((properties, if wants_context { object(members.context)? } else { Object::new() }))
-    };
-    // What is written in an unusual way, a name that is a number say, is read as it was when it was taken in.
-    quick().unwrap_or_else(|_| {
-        Event::from_json(json).map_or_else(
-            |_| (Object::new(), Object::new()),
-            |event| (event.visible_properties().into_owned(), event.context_members().clone()),
-        )
     })
 }

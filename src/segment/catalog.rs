@@ -92,7 +92,7 @@ impl Catalog {
                     needs.merge(&rule.condition().needs());
                 }
                 // One that is given by hand may end.
-                needs.add_computed(false, true);
+                needs.add_computed(None, true);
                 done.insert(format!("t{name}"));
             }
         }

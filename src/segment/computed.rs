@@ -281,8 +281,13 @@ impl ComputedTrait {
         if let Ok(event) = &self.of {
             needs.add_event(event);
         }
+        let property = match &self.kind {
+            Kind::Aggregate(test) => Some(&test.path),
+            Kind::MostFrequent(path) | Kind::UniqueList(path) => Some(path),
+            _ => None,
+        };
         needs.add_computed(
-            matches!(self.kind, Kind::Aggregate(_) | Kind::MostFrequent(_) | Kind::UniqueList(_)),
+            property,
             matches!(self.kind, Kind::DaysSinceFirst | Kind::DaysSinceLast | Kind::Lifecycle(_)),
         );
     }

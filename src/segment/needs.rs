@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::condition::{Condition, EventCondition, EventName, Window};
+use crate::value::DottedPath;
 
 /// What a condition, or several, look at: a person in whom nothing of it has changed need not be looked at again.
 ///
@@ -29,7 +30,7 @@ pub struct Needs {
     given_tags: bool,
     profile: bool,
     identifiers: bool,
-    properties: bool,
+    properties: BTreeSet<String>,
     time: bool,
 }
 
@@ -108,7 +109,12 @@ impl Needs {
 
     /// Whether the properties of events are looked at.
     pub fn properties(&self) -> bool {
-        self.properties
+        !self.properties.is_empty()
+    }
+
+    /// The names of the properties of events that are looked at, or inside of which something is, in order.
+    pub fn property_names(&self) -> impl Iterator<Item = &str> {
+        self.properties.iter().map(String::as_str)
     }
 
     /// Whether it matters which identifiers are held.
@@ -137,9 +143,15 @@ impl Needs {
     }
 
     /// Adds what a computed trait, or a tag that may end, looks at besides events.
-    pub(super) fn add_computed(&mut self, properties: bool, time: bool) {
-        self.properties |= properties;
+    pub(super) fn add_computed(&mut self, property: Option<&DottedPath>, time: bool) {
+        if let Some(path) = property {
+            self.add_property(path);
+        }
         self.time |= time;
+    }
+
+    fn add_property(&mut self, path: &DottedPath) {
+        self.properties.extend(path.roots().map(str::to_owned));
     }
 
     /// Adds what another condition looks at.
@@ -156,7 +168,7 @@ impl Needs {
         self.given_tags |= other.given_tags;
         self.profile |= other.profile;
         self.identifiers |= other.identifiers;
-        self.properties |= other.properties;
+        self.properties.extend(other.properties.iter().cloned());
         self.time |= other.time;
     }
 
@@ -174,7 +186,7 @@ impl Needs {
             Condition::Event(event) => self.add_event(event),
             Condition::Sequence(sequence) => {
                 sequence.steps.iter().for_each(|step| self.add_event(&step.event));
-                self.properties |= sequence.same.is_some();
+                sequence.same.iter().for_each(|path| self.add_property(path));
                 self.time |= sequence.steps.last().is_some_and(|step| step.forbidden);
             }
             Condition::Segment(name) => _ = self.segments.insert(name.clone()),
@@ -199,7 +211,8 @@ impl Needs {
             EventName::Prefix(prefix) => (&mut self.prefixes, prefix),
         };
         names.insert(name.clone());
-        self.properties |= !event.filters.is_empty() || event.aggregate.is_some();
+        event.filters.iter().for_each(|test| self.add_property(&test.path));
+        event.aggregate.iter().for_each(|test| self.add_property(&test.path));
         self.time |= matches!(event.window, Window::Within { .. }) || event.periods.is_some();
     }
 }

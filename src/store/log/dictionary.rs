@@ -52,11 +52,11 @@ fn words(text: &str) -> impl Iterator<Item = (&str, bool)> {
     let in_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let mut rest = text;
     std::iter::from_fn(move || {
-        let is_word = in_word(rest.chars().next()?);
-        let end = rest.find(|letter| in_word(letter) != is_word).unwrap_or(rest.len());
+        let of_word = in_word(rest.chars().next()?);
+        let end = rest.find(|letter| in_word(letter) != of_word).unwrap_or(rest.len());
         let (piece, after) = rest.split_at(end);
         rest = after;
-        Some((piece, is_word))
+        Some((piece, of_word))
     })
 }
 

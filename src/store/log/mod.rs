@@ -43,7 +43,7 @@ pub(crate) use self::read::Seen;
 pub(crate) use self::room::Shared;
 use self::tail::Tail;
 pub(crate) use self::values::Asked;
-pub(crate) use self::visit::{Contents, Visited};
+pub(crate) use self::visit::Visited;
 use super::packed::damaged;
 use super::{Db, Result};
 use crate::clock::Timestamp;

@@ -203,6 +203,9 @@ impl Db {
     }
 }
 
+/// Which events of a name there are in a piece, and of each member their values.
+type Rows = (Vec<u16>, Vec<Vec<Option<Value>>>);
+
 /// Reads the members of all events of some names in a piece.
 fn parse(
     piece: u32,
@@ -212,7 +215,7 @@ fn parse(
     dictionary: Option<&Arc<[u8]>>,
 ) -> Result<FxHashMap<u32, Columns>> {
     let mut press = Press::new(dictionary.cloned());
-    let mut found: FxHashMap<u32, (Vec<u16>, Vec<Vec<Option<Value>>>)> = FxHashMap::default();
+    let mut found: FxHashMap<u32, Rows> = FxHashMap::default();
     for (first, span, crc, bytes) in raw {
         let group = read::sound_group(*first, *span, *crc, bytes, &mut press)?;
         for text in group.iter() {
@@ -227,7 +230,7 @@ fn parse(
             }
         }
     }
-    let columns = |(name, (rows, columns)): (u32, (Vec<u16>, Vec<Vec<Option<Value>>>))| {
+    let columns = |(name, (rows, columns)): (u32, Rows)| {
         let rows: Arc<[u16]> = rows.into();
         let columns =
             columns.into_iter().map(|values| Arc::new(Column::new(Arc::clone(&rows), values.into_iter())));

@@ -5,20 +5,10 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::block::{Entry, NOBODY};
-use super::{Asked, Log, Place, read};
+use super::{Asked, Log, Place};
 use crate::clock::Timestamp;
 use crate::identity::Node;
 use crate::store::{Db, Result};
-
-/// What is wanted of events beside who, when and what.
-#[derive(Clone, Copy)]
-pub(crate) enum Contents<'a> {
-    Nothing,
-    /// Their JSON.
-    Text,
-    /// Some members.
-    Values(Asked<'a>),
-}
 
 /// An event of the log that somebody holds, as long as it is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -27,20 +17,18 @@ pub(crate) struct Visited<'r> {
     pub(crate) at: Timestamp,
     pub(crate) name: u32,
     pub(crate) event: u32,
-    /// Empty if it was not asked for.
-    pub(crate) json: &'r str,
     /// The members that were asked for, in that order; none if none were.
     pub(crate) values: &'r [Option<&'r Value>],
 }
 
 impl Db {
     /// Calls `each` with every event in [from, until) that belongs to somebody and whose name `wanted` is true of, in
-    /// any order. `pause` is called now and then with how many were looked at, and
+    /// any order, with the members that are asked for. `pause` is called now and then with how many were looked at, and
     /// may end the visit.
     pub(crate) fn visit_events(
         &self,
         (from, until): (Option<Timestamp>, Option<Timestamp>),
-        contents: Contents<'_>,
+        asked: Option<Asked<'_>>,
         wanted: impl Fn(u32) -> bool,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
         mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
@@ -64,10 +52,10 @@ impl Db {
         let mut pass = |found: &mut Vec<Entry>, looked_at: usize| -> ControlFlow<()> {
             seen += looked_at as u64;
             pause(seen)?;
-            if !matches!(contents, Contents::Nothing) {
+            if asked.is_some() {
                 return ControlFlow::Continue(());
             }
-            found.drain(..).try_for_each(|entry| each(visited(entry, "", &[])))
+            found.drain(..).try_for_each(|entry| each(visited(entry, &[])))
         };
         for place in places {
             let block = self.block(&place)?;
@@ -97,63 +85,9 @@ impl Db {
         if pass(&mut found, looked_at).is_break() {
             return Ok(());
         }
-        match contents {
-            Contents::Nothing => Ok(()),
-            Contents::Text => {
-                found.sort_unstable_by_key(|entry| entry.event);
-                self.with_contents(&found, |looked_at| pause(seen + looked_at), each)
-            }
-            Contents::Values(asked) => {
-                let each = |entry, values: &[Option<&Value>]| each(visited(entry, "", values));
-                self.with_values(found, asked, |looked_at| pause(seen + looked_at), each)
-            }
-        }
-    }
-
-    /// Calls `each` with events, which are sorted by number, and their JSON.
-    fn with_contents(
-        &self,
-        mut events: &[Entry],
-        mut pause: impl FnMut(u64) -> ControlFlow<()>,
-        mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let mut looked_at = 0;
-        let mut select = self.conn.prepare_cached(
-            "SELECT first, span, crc, bytes FROM log
-             WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1), 0) ORDER BY first",
-        )?;
-        let Some(first) = events.first() else { return Ok(()) };
-        let mut rows = select.query([first.event])?;
-        while let (Some(next), Some(row)) = (events.first(), rows.next()?) {
-            let end = row.get::<_, u32>(0)?.saturating_add(row.get(1)?);
-            if next.event >= end {
-                continue;
-            }
-            let group = read::group(row, &mut self.log.borrow_mut().press)?.2;
-            while let Some((entry, rest)) = events.split_first()
-                && entry.event < end
-            {
-                events = rest;
-                let missing =
-                    || crate::store::packed::damaged("an event that the columns have, and the log has not");
-                let text = group.get(entry.event).ok_or_else(missing)?;
-                looked_at += 1;
-                if each(visited(*entry, text.json, &[])).is_break() {
-                    return Ok(());
-                }
-            }
-            if pause(looked_at).is_break() {
-                return Ok(());
-            }
-        }
-        // What is in no group yet.
-        for entry in events {
-            let outcome = self.with_text(entry.event, |text| each(visited(*entry, text.json, &[])))?;
-            if outcome.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let Some(asked) = asked else { return Ok(()) };
+        let each = |entry, values: &[Option<&Value>]| each(visited(entry, values));
+        self.with_values(found, asked, |looked_at| pause(seen + looked_at), each)
     }
 
     /// The message ids of events, one after the other.
@@ -163,7 +97,7 @@ impl Db {
     }
 }
 
-fn visited<'r>(entry: Entry, json: &'r str, values: &'r [Option<&'r Value>]) -> Visited<'r> {
+fn visited<'r>(entry: Entry, values: &'r [Option<&'r Value>]) -> Visited<'r> {
     let at = Timestamp::from_micros(entry.at);
-    Visited { node: Node(entry.node), at, name: entry.name, event: entry.event, json, values }
+    Visited { node: Node(entry.node), at, name: entry.name, event: entry.event, values }
 }
