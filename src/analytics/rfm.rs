@@ -13,6 +13,7 @@ use super::timeline::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
+use crate::id::mask;
 use crate::segment::Condition;
 use crate::value::{Num, Object, Sum, Value};
 
@@ -128,8 +129,10 @@ pub struct RfmReport {
 }
 
 /// How somebody buys.
+///
+/// `Debug` masks the identifier.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct RfmProfile {
     /// The strongest identifier.
     pub name: String,
@@ -147,6 +150,16 @@ pub struct RfmProfile {
     pub m: u8,
     /// The name of the group.
     pub group: &'static str,
+}
+
+impl fmt::Debug for RfmProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.name.split_once(':') {
+            Some((namespace, value)) => format!("{namespace}:{}", mask(value)),
+            None => mask(&self.name),
+        };
+        write!(f, "{name} {}{}{} {}", self.r, self.f, self.m, self.group)
+    }
 }
 
 /// Those of one group of a breakdown.

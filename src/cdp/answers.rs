@@ -136,7 +136,9 @@ pub struct SegmentSize {
 }
 
 /// Why somebody meets a condition, or does not.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+///
+/// `Debug` shows no value.
+#[derive(Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Why {
     /// Whether the condition holds.
@@ -144,6 +146,12 @@ pub struct Why {
     /// The condition as JSON, with `holds` and `seen` at each node: whether that part holds, and the value that it saw
     /// (null where nothing is there to see). A segment or a tag that is named has its own condition under `conditions`.
     pub conditions: crate::value::Value,
+}
+
+impl fmt::Debug for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Why").field("member", &self.member).finish_non_exhaustive()
+    }
 }
 
 /// Whether somebody entered a segment or left it.

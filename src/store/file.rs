@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::Db;
 use super::log::{Log, Shared};
@@ -91,7 +91,7 @@ fn private() -> OpenOptions {
 pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     match path.metadata() {
-        Ok(found) if found.is_dir() || found.len() > 0 => match Db::look(path) {
+        Ok(found) if !found.is_file() || found.len() > 0 => match Db::look(path) {
             // Whoever made it was stopped while doing so: opening it for writing takes that back, and looks again.
             Err(Error::ReadOnly) => {}
             looked => looked?,
@@ -110,7 +110,13 @@ pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
 /// Finds a file to be read, and gives its one name.
 pub(crate) fn find(path: &Path) -> Result<PathBuf> {
     let name = one_name(path)?;
-    Db::look(path)?;
+    Db::look(path).map_err(|error| match error {
+        // What a crash left is to be taken back first, or readers have no memory to share beside the file.
+        Error::ReadOnly => {
+            Error::Io { path: path.to_owned(), source: io::ErrorKind::PermissionDenied.into() }
+        }
+        error => error,
+    })?;
     Ok(name)
 }
 
@@ -121,8 +127,10 @@ fn one_name(path: &Path) -> Result<PathBuf> {
 impl Db {
     /// Looks at a file without changing it: an error if it is not ours, or too new.
     fn look(path: &Path) -> Result<()> {
-        if path.is_dir() {
-            return Err(not_ours(path, "it is a directory"));
+        match path.metadata() {
+            Ok(found) if found.is_dir() => return Err(not_ours(path, "it is a directory")),
+            Ok(found) if !found.is_file() => return Err(not_ours(path, "it is no regular file")),
+            _ => {}
         }
         recognise(&connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)
     }
@@ -132,6 +140,13 @@ impl Db {
         let conn = match (place, access) {
             (Place::File(path), Access::Write { .. }) => {
                 let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                // SQLite opens what may not be written to all the same, for reading.
+                if conn.is_readonly(MAIN_DB).map_err(Error::from_sqlite)? {
+                    return Err(Error::Io {
+                        path: path.clone(),
+                        source: io::ErrorKind::PermissionDenied.into(),
+                    });
+                }
                 let pages: i64 = conn
                     .pragma_query_value(None, "page_count", |row| row.get(0))
                     .map_err(Error::from_sqlite)?;

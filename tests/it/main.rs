@@ -11,6 +11,7 @@ mod erasure;
 mod gates;
 mod graph;
 mod histories;
+mod hostile;
 mod identity;
 mod ingest;
 mod layers;

@@ -92,6 +92,20 @@ impl Db {
         if found != own {
             faults.push(("blocks", format!("the seal {number} has {found} of {own} events")));
         }
+        match self.bloom(number) {
+            Err(_) => {
+                faults.push(("seals", format!("the filter of the seal {number} contradicts its checksum")))
+            }
+            Ok(bloom) => {
+                let own = hashes.iter().filter(|(event, _)| (first..until).contains(*event));
+                let missed = own.filter(|(_, hash)| !bloom.may_have(ids::kept(**hash))).count();
+                if missed > 0 {
+                    let what =
+                        format!("the filter of the seal {number} does not know the ids of {missed} events");
+                    faults.push(("seals", what));
+                }
+            }
+        }
         let mut found = 0;
         for bucket in 0..seal.buckets {
             let key = bucket_key(number, bucket);

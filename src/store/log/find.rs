@@ -41,15 +41,17 @@ impl Db {
     fn load_blooms(&self) -> Result<()> {
         let mut log = self.log.borrow_mut();
         for seal in log.seals.iter_mut().filter(|seal| seal.bloom.is_none()) {
-            let mut select = self.conn.prepare_cached("SELECT crc, bloom FROM seals WHERE seal = ?1")?;
-            let (crc, bytes): (u32, Vec<u8>) =
-                select.query_row([seal.number], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let bloom = if crc == checksum(&[&bytes]) { Bloom::read(&bytes) } else { None };
-            let wrong =
-                || damaged(format!("the filter of the seal {} contradicts its checksum", seal.number));
-            seal.bloom = Some(bloom.ok_or_else(wrong)?);
+            seal.bloom = Some(self.bloom(seal.number)?);
         }
         Ok(())
+    }
+
+    /// The filter of a seal, as the file has it.
+    pub(super) fn bloom(&self, seal: i64) -> Result<Bloom> {
+        let mut select = self.conn.prepare_cached("SELECT crc, bloom FROM seals WHERE seal = ?1")?;
+        let (crc, bytes): (u32, Vec<u8>) = select.query_row([seal], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let bloom = if crc == checksum(&[&bytes]) { Bloom::read(&bytes) } else { None };
+        bloom.ok_or_else(|| damaged(format!("the filter of the seal {seal} contradicts its checksum")))
     }
 
     /// The ids of a bucket, none if there is no such bucket.
