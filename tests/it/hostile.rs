@@ -12,8 +12,14 @@ use customerdb::{
 
 use crate::support::{NOW, builder, place};
 
-/// With this set, every byte is flipped, and the tables whose flips nobody notices are told.
-const EVERY_BYTE: &str = "CUSTOMERDB_EVERY_BYTE";
+/// How many bytes to flip; all with a number larger than the file. The tables whose flips nobody notices are told then.
+const FLIPS: &str = "CUSTOMERDB_FLIPS";
+
+/// After how many bytes the next is flipped: so that there are so many, unless another number is asked for.
+fn step(bytes: usize, flips: usize) -> usize {
+    let asked = std::env::var(FLIPS).ok().map(|text| text.parse().unwrap());
+    bytes.div_ceil(asked.unwrap_or(flips)).max(1)
+}
 
 fn open(path: &Path) -> Result<Cdp, Error> {
     builder(&ManualClock::at(NOW)).seal_every(5).open(path)
@@ -167,8 +173,7 @@ fn a_flipped_byte_is_an_answer_or_an_error_and_no_panic() {
     let owners = owners(&path);
     let sound = Told::of(&path, &whole);
     assert_eq!(sound.faults, [""; 0]);
-    let every = std::env::var_os(EVERY_BYTE).is_some();
-    let step = if every { 1 } else { 397 };
+    let step = step(whole.len(), 250);
     let (mut panics, mut flips, mut noticed) = (Vec::new(), 0, 0);
     let mut unnoticed: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for from in (0..whole.len()).step_by(step) {
@@ -188,7 +193,7 @@ fn a_flipped_byte_is_an_answer_or_an_error_and_no_panic() {
             Ok(_) => noticed += 1,
         }
     }
-    if every {
+    if std::env::var_os(FLIPS).is_some() {
         for (table, [flips, unnoticed, other]) in unnoticed {
             println!("{table}: {flips} flips, {unnoticed} not noticed, {other} of them with other answers");
         }
@@ -229,7 +234,6 @@ fn a_flip_in_bytes_under_a_checksum_is_found() {
     .unwrap();
     drop(cdp);
     let whole = std::fs::read(&path).unwrap();
-    let every = std::env::var_os(EVERY_BYTE).is_some();
     for (table, column) in [
         ("log", "bytes"),
         ("seals", "bloom"),
@@ -249,7 +253,7 @@ fn a_flip_in_bytes_under_a_checksum_is_found() {
         drop(conn);
         assert!(!rows.is_empty(), "{table} has no row");
         let length: usize = rows.iter().map(|(_, bytes)| bytes.len()).sum();
-        let step = if every { 1 } else { length.div_ceil(7) };
+        let step = step(length, 7);
         let places = rows.iter().flat_map(|(row, bytes)| (0..bytes.len()).map(move |at| (*row, bytes, at)));
         for (row, bytes, at) in places.step_by(step) {
             let mut flipped = bytes.clone();
