@@ -311,9 +311,9 @@ fn what_is_no_file_of_ours_is_named_and_left_alone() {
     for path in paths.iter().chain([&folders]) {
         for result in [open(path), open_read_only(path)] {
             let error = result.unwrap_err();
-            let named = match &error {
-                Error::NotACdpFile { path, .. } | Error::NewerFormat { path, .. } => path,
-                _ => panic!("{}: {error:?}", path.display()),
+            let (Error::NotACdpFile { path: named, .. } | Error::NewerFormat { path: named, .. }) = &error
+            else {
+                panic!("{}: {error:?}", path.display());
             };
             assert_eq!(named, path);
             assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");

@@ -169,7 +169,7 @@ fn no_error_shows_a_personal_value() {
     assert_eq!((report.accepted, report.rejected.len()), (0, bad.len()));
     log.debug("Rejected", &report.rejected);
     for rejected in &report.rejected {
-        log.0.push(("Rejected", rejected.reason.to_string()));
+        log.0.push(("Rejected", rejected.reason.clone()));
     }
     log.shows_nothing();
 }

@@ -94,7 +94,7 @@ impl Db {
         }
         match self.bloom(number) {
             Err(_) => {
-                faults.push(("seals", format!("the filter of the seal {number} contradicts its checksum")))
+                faults.push(("seals", format!("the filter of the seal {number} contradicts its checksum")));
             }
             Ok(bloom) => {
                 let own = hashes.iter().filter(|(event, _)| (first..until).contains(*event));
