@@ -95,8 +95,9 @@ impl CdpBuilder {
         self
     }
 
-    /// How many bytes of sealed columns are kept in memory once they were read; what does not fit is read again. A column
-    /// takes about 10 bytes an event. Default: 256 MiB.
+    /// How many bytes of columns are kept in memory once they were read; what does not fit is read again. The sealed ones
+    /// take about 10 bytes an event, a property that a question has asked for about 6, and its different values. Default:
+    /// 256 MiB.
     pub fn column_memory(mut self, bytes: usize) -> Self {
         self.settings.column_bytes = bytes;
         self

@@ -111,7 +111,8 @@ fn in_order(db: &Db, mut events: Vec<Loose>) -> Result<Vec<PastEvent>> {
     Ok(events.into_iter().map(|loose| loose.past).collect())
 }
 
-/// As many events of people are held at once while everybody is looked at.
+/// As many events of people are held at once while everybody is looked at: in debug builds so few that tests have several
+/// portions.
 const PORTION: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 19 };
 
 /// Calls `each` with everybody and what [`history`] gives of them. The log is gone through from end to end, instead of

@@ -15,7 +15,8 @@ use super::press::Press;
 use super::{Shared, read};
 use crate::store::{Db, Result};
 
-/// How many numbers a piece covers, as a power of two: so few that reading one can be interrupted soon.
+/// How many numbers a piece covers, as a power of two: so few that reading one can be interrupted soon, and in debug builds
+/// so few that tests have several pieces.
 const PIECE: u32 = if cfg!(debug_assertions) { 3 } else { 14 };
 
 /// The members of events that a question asks for.
