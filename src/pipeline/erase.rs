@@ -148,13 +148,16 @@ fn fate(
 }
 
 /// Whether an event that was theirs has a strongest identifier that is not: a device of somebody else's on which they were
-/// seen last. The suppression list would not know it again, so its message id stays known.
+/// seen last, or what an alias names, which is read otherwise once no event bears it. The suppression list would not know
+/// it again, so its message id stays known.
 fn is_stray(state: &State, names: &FxHashSet<&Identifier>, event: &Event) -> bool {
-    let is_anonymous = |value: &str| Draft::on(&state.identities).is_anonymous_id(&state.identities, value);
-    let borne = identifiers(event, &state.rules, is_anonymous);
-    let strongest = borne.identifiers.first();
-    strongest
-        .is_some_and(|found| !names.contains(&Identifier::new(found.namespace.clone(), found.value.clone())))
+    [false, true].into_iter().any(|is_anonymous| {
+        let borne = identifiers(event, &state.rules, |_| is_anonymous);
+        let strongest = borne.identifiers.first();
+        strongest.is_some_and(|found| {
+            !names.contains(&Identifier::new(found.namespace.clone(), found.value.clone()))
+        })
+    })
 }
 
 /// Adds the events of all that bear any of some identifiers.

@@ -675,6 +675,27 @@ fn what_is_theirs_is_refused_and_what_is_anothers_is_taken_without_theirs() {
     sound(&cdp);
 }
 
+/// What an alias names was a device as long as an event bore it as one. With the device erased, the same alias spoke of a
+/// user nobody had heard of when it was imported again: its own name was taken out of it, and it came in under an address
+/// that a limit had kept from them.
+#[test]
+fn an_alias_that_speaks_of_an_erased_device_does_not_come_back() {
+    let cdp = memory(Rules::default().limit("email", Some(1)));
+    let alias = r#"{"type":"alias","messageId":"1","previousId":"x1","traits":{"email":"e1@x.io"},
+        "context":{"traits":{"email":"e4@x.io"}}}"#;
+    let login = r#"{"type":"identify","messageId":"2","anonymousId":"x1","traits":{"email":"e1@x.io"}}"#;
+    cdp.ingest([alias, login]).unwrap();
+    assert_eq!(
+        partition(&cdp),
+        vec![vec!["anonymous_id:x1".to_owned(), "email:e1@x.io".to_owned()]],
+        "the alias means the device"
+    );
+    assert_eq!(cdp.erase("anonymous_id:x1").unwrap().events, 2);
+    assert_eq!(cdp.ingest([alias, login]).unwrap().accepted, 0);
+    assert_eq!(cdp.profiles().unwrap(), []);
+    sound(&cdp);
+}
+
 #[test]
 fn somebody_unknown_can_be_kept_from_coming_in() {
     let cdp = memory(Rules::default());
