@@ -69,10 +69,7 @@ impl Lifecycle {
         let mut members = Members::of(value)?;
         let mut new = Self::of(members.required("event", event)?);
         new.interval = members.optional("interval", Interval::read)?.unwrap_or(Interval::Day);
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The question as JSON, from which it can be read again.
@@ -86,14 +83,6 @@ impl Lifecycle {
 }
 
 impl Ask for Lifecycle {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
         Ok(Wanted { conditions, history: true, ..Wanted::default() })

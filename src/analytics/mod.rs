@@ -65,11 +65,14 @@ pub trait Question: Ask {
 }
 
 /// What a question says of itself before it is answered. Kept to this crate: what a timeline is may change.
-pub trait Ask {
+pub trait Ask: Scoped {
     /// Which events, and what of them.
     #[doc(hidden)]
     fn wanted(&self) -> Result<Wanted, DefinitionError>;
+}
 
+/// What every question has.
+pub trait Scoped {
     /// Whose events, and when.
     #[doc(hidden)]
     fn scope(&self) -> &Scope;

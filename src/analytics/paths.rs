@@ -102,10 +102,7 @@ impl Paths {
         new.depth = members.optional("depth", number)?.unwrap_or(new.depth);
         new.top = members.optional("top", number)?.unwrap_or(new.top);
         new.gap = members.optional("gap", span)?;
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The question as JSON, from which it can be read again.
@@ -123,14 +120,6 @@ impl Paths {
 }
 
 impl Ask for Paths {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         for (name, number, most) in [("depth", self.depth, Self::DEEPEST), ("top", self.top, Self::MOST)] {
             if !(1..=most).contains(&number) {

@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::Ask;
 use super::breakdown::By;
-use super::scope::{Audience, Scope};
+use super::scope::Audience;
 use crate::clock::{Span, Timestamp};
 use crate::error::DefinitionError;
 use crate::segment::Condition;
@@ -44,13 +45,17 @@ impl<'v> Members<'v> {
         self.optional(name, read)?.ok_or_else(|| DefinitionError::new(name, "missing"))
     }
 
-    /// The range, the segment and the breakdown, and nothing else.
-    pub(super) fn finish(mut self, scope: &mut Scope) -> Result<()> {
+    /// The question with its range, segment and breakdown, if there is nothing else and all of it makes sense.
+    pub(super) fn finish<Q: Ask>(mut self, mut question: Q) -> Result<Q> {
+        let scope = question.scope_mut();
         scope.from = self.optional("from", parsed)?;
         scope.until = self.optional("until", parsed)?;
         scope.audience = self.optional("segment", audience)?;
         scope.by = self.optional("by", By::read)?;
-        self.end()
+        self.end()?;
+        question.wanted()?;
+        question.scope().check()?;
+        Ok(question)
     }
 
     /// Refuses what nobody asked for.
@@ -257,6 +262,16 @@ macro_rules! question {
             pub fn by(mut self, by: $crate::analytics::By) -> Self {
                 self.scope.by = Some(by);
                 self
+            }
+        }
+
+        impl $crate::analytics::Scoped for $name {
+            fn scope(&self) -> &$crate::analytics::Scope {
+                &self.scope
+            }
+
+            fn scope_mut(&mut self) -> &mut $crate::analytics::Scope {
+                &mut self.scope
             }
         }
 

@@ -130,10 +130,7 @@ impl Retention {
         new.mode = members.optional("mode", |value, at| word(value, at, &MODES))?.unwrap_or_default();
         new.first_time = members.optional("first_time", flag)?.unwrap_or(false);
         new.value = members.optional("value", text)?.map(str::to_owned);
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The question as JSON, from which it can be read again.
@@ -164,14 +161,6 @@ const START: u64 = 1;
 const BACK: u64 = 2;
 
 impl Ask for Retention {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         if self.periods == Some(0) {
             return Err(DefinitionError::new("periods", "must be at least 1"));

@@ -82,10 +82,7 @@ impl Rfm {
         let event = members.required("event", event)?;
         let mut new = Self::new(event, members.required("value", path)?.to_string());
         new.at = members.optional("at", parsed)?;
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The question as JSON, from which it can be read again.
@@ -102,14 +99,6 @@ impl Rfm {
 }
 
 impl Ask for Rfm {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
         let amount = Some(Place::checked(&self.value, "value")?);

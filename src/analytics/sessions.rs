@@ -72,10 +72,7 @@ impl Sessions {
         let mut new = Self::default();
         new.gap = members.optional("gap", span)?.unwrap_or(new.gap);
         new.event = members.optional("event", event)?.unwrap_or(new.event);
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The question as JSON, from which it can be read again.
@@ -89,14 +86,6 @@ impl Sessions {
 }
 
 impl Ask for Sessions {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         longer_than_zero(self.gap, "gap")?;
         let conditions = vec![plain_event(&self.event, "event")?.clone()];

@@ -94,10 +94,7 @@ impl Trend {
         let mut new = Self::of(members.required("event", event)?);
         new.interval = members.optional("interval", Interval::read)?.unwrap_or(Interval::Day);
         new.measure = members.optional("measure", measure)?.unwrap_or_default();
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The trend as JSON, from which it can be read again.
@@ -128,14 +125,6 @@ fn measure(value: &Value, at: &str) -> Result<Measure, DefinitionError> {
 }
 
 impl Ask for Trend {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let amount = match &self.measure {
             Measure::Sum(path) => Some(Place::checked(path, "measure.sum")?),

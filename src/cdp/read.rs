@@ -84,14 +84,9 @@ impl Cdp {
     pub fn events(&self, id: impl ToString, limit: usize) -> Result<Vec<EventRecord>> {
         let named = Named::read(&id.to_string())?;
         self.read(|db, state| {
-            let mut events = Vec::new();
-            if let Some(node) = named.node(db, state)? {
-                for member in state.identities.partition.members(node) {
-                    events.append(&mut db.latest_events_of(member, limit)?);
-                }
-            }
-            events.sort_by(|a, b| (b.at, &b.message_id).cmp(&(a.at, &a.message_id)));
-            events.truncate(limit);
+            let Some(node) = named.node(db, state)? else { return Ok(Vec::new()) };
+            let nodes: Vec<Node> = state.identities.partition.members(node).collect();
+            let events = db.latest_events_of(&nodes, limit)?;
             let record = |event: crate::store::StoredEvent| EventRecord {
                 message_id: event.message_id,
                 at: event.at,

@@ -269,11 +269,7 @@ impl Exporter<'_> {
 
     fn events(&self, nodes: &[Node]) -> Result<Vec<Happened>> {
         let sources = self.db.sources()?;
-        let mut stored: Vec<StoredEvent> = Vec::new();
-        for &node in nodes {
-            stored.append(&mut self.db.latest_events_of(node, usize::MAX)?);
-        }
-        stored.sort_by(|a, b| (a.at, &a.message_id).cmp(&(b.at, &b.message_id)));
+        let stored = self.db.latest_events_of(nodes, usize::MAX)?;
         let happened = |stored: StoredEvent| {
             let source = sources.get(&stored.source).cloned().unwrap_or_default();
             let damaged = |error| Error::Damaged(format!("event {}: {error}", stored.message_id));
@@ -286,7 +282,7 @@ impl Exporter<'_> {
                 party: source.party,
             })
         };
-        stored.into_iter().map(happened).collect()
+        stored.into_iter().rev().map(happened).collect()
     }
 
     fn refusals(&self, nodes: &[Node], own: &FxHashSet<Node>) -> Result<Vec<Refusal>> {

@@ -157,10 +157,7 @@ impl Attribution {
         new.touch = members.optional("touch", event)?;
         new.model = members.optional("model", |value, at| word(value, at, &MODELS))?.unwrap_or_default();
         new.lookback = members.optional("lookback", span)?;
-        members.finish(&mut new.scope)?;
-        new.wanted()?;
-        new.scope.check()?;
-        Ok(new)
+        members.finish(new)
     }
 
     /// The question as JSON, from which it can be read again.
@@ -185,14 +182,6 @@ const CONVERTS: u64 = 1;
 const TOUCHES: u64 = 2;
 
 impl Ask for Attribution {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let channel = Place::checked(&self.channel, "channel")?;
         if let Some(lookback) = self.lookback {

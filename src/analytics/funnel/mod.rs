@@ -142,10 +142,7 @@ impl Funnel {
         funnel.mode = members.optional("mode", |value, at| word(value, at, &MODES))?.unwrap_or_default();
         funnel.strictly_increasing = members.optional("strictly_increasing", flag)?.unwrap_or(true);
         funnel.exclude = members.optional("exclude", exclusions)?.unwrap_or_default();
-        members.finish(&mut funnel.scope)?;
-        funnel.wanted()?;
-        funnel.scope.check()?;
-        Ok(funnel)
+        members.finish(funnel)
     }
 
     /// The funnel as JSON, from which it can be read again.
@@ -214,14 +211,6 @@ impl Exclusion {
 }
 
 impl Ask for Funnel {
-    fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    fn scope_mut(&mut self) -> &mut Scope {
-        &mut self.scope
-    }
-
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let steps = self.steps.len();
         if steps < 2 {

@@ -183,9 +183,12 @@ impl Db {
         Ok(())
     }
 
-    /// Up to `limit` of a node's events, the newest first: by time, then by message id.
-    pub(crate) fn latest_events_of(&self, node: Node, limit: usize) -> Result<Vec<StoredEvent>> {
-        let mut entries = self.entries_of(node.0)?;
+    /// Up to `limit` of the events of some nodes, the newest first: by time, then by message id.
+    pub(crate) fn latest_events_of(&self, nodes: &[Node], limit: usize) -> Result<Vec<StoredEvent>> {
+        let mut entries = Vec::new();
+        for node in nodes {
+            entries.append(&mut self.entries_of(node.0)?);
+        }
         entries.sort_unstable_by_key(|entry| Reverse((entry.at, entry.event)));
         // Of the last instant, all: their message ids say which of them are in.
         if let Some(last) = limit.checked_sub(1).and_then(|last| entries.get(last)).map(|entry| entry.at) {

@@ -136,8 +136,12 @@ fn compare(db: &Db, model: &Model) {
         let times = || own.iter().map(|event| Timestamp::from_micros(event.at));
         let span = times().min().zip(times().max()).map(|(first, last)| (first, last, own.len() as u64));
         assert_eq!(db.span_of(Node(node)).unwrap(), span);
-        let latest: Vec<String> =
-            db.latest_events_of(Node(node), 3).unwrap().into_iter().map(|event| event.message_id).collect();
+        let latest: Vec<String> = db
+            .latest_events_of(&[Node(node)], 3)
+            .unwrap()
+            .into_iter()
+            .map(|event| event.message_id)
+            .collect();
         let newest: Vec<String> = own.iter().rev().take(3).map(|event| event.id.clone()).collect();
         assert_eq!(latest, newest);
     }
