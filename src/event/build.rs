@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::contents::Contents;
 use super::write::Member;
 use super::{Event, EventKind, EventTimes};
 use crate::clock::Timestamp;
@@ -68,9 +69,9 @@ impl Event {
             previous_id: None,
             group_id: None,
             times: EventTimes::default(),
-            properties: Object::new(),
+            properties: Contents::default(),
             traits: Object::new(),
-            context: Object::new(),
+            context: Contents::default(),
             other: Object::new(),
         }
     }
@@ -147,7 +148,7 @@ impl Event {
 
     /// Sets one of `properties`.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.properties.insert(name.into(), value.into());
+        self.properties.change(|properties| properties.insert(name.into(), value.into()));
         self
     }
 
@@ -159,19 +160,16 @@ impl Event {
 
     /// Sets a member of `context`.
     pub fn context(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.context.insert(name.into(), value.into());
+        self.context.change(|context| context.insert(name.into(), value.into()));
         self
     }
 
     /// Sets one of `context.traits`: the person's, whatever kind of event it is.
     pub fn context_trait(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        let traits = self.context.entry("traits").or_insert(Value::Null);
-        match traits {
-            Value::Object(traits) => {
-                traits.insert(name.into(), value.into());
-            }
-            _ => *traits = Value::Object(Object::from_iter([(name.into(), value.into())])),
-        }
+        self.context.change(|context| match context.entry("traits").or_insert(Value::Null) {
+            Value::Object(traits) => drop(traits.insert(name.into(), value.into())),
+            other => *other = Value::Object(Object::from_iter([(name.into(), value.into())])),
+        });
         self
     }
 
@@ -185,11 +183,10 @@ impl Event {
     /// ```
     pub fn external_id(mut self, kind: impl Into<String>, id: impl Into<String>) -> Self {
         let entry = json!({"id": id.into(), "type": kind.into(), "collection": "users", "encoding": "none"});
-        let entries = self.context.entry("externalIds").or_insert(Value::Null);
-        match entries {
+        self.context.change(|context| match context.entry("externalIds").or_insert(Value::Null) {
             Value::Array(entries) => entries.push(entry),
-            _ => *entries = Value::Array(vec![entry]),
-        }
+            other => *other = Value::Array(vec![entry]),
+        });
         self
     }
 

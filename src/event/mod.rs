@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod contents;
 mod read;
 mod salvage;
 mod source;
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::check::EventLimits;
 pub use self::check::Refusal;
+use self::contents::Contents;
 pub(crate) use self::read::as_id;
 pub use self::source::{NotAParty, Party, Source};
 use crate::clock::Timestamp;
@@ -53,9 +55,9 @@ pub struct Event {
     previous_id: Option<String>,
     group_id: Option<String>,
     times: EventTimes,
-    properties: Object,
+    properties: Contents,
     traits: Object,
-    context: Object,
+    context: Contents,
     other: Object,
 }
 
@@ -237,17 +239,17 @@ impl Event {
 
     /// The `properties` as given; [`visible_properties`](Self::visible_properties) are those that conditions see.
     pub fn properties(&self) -> &Object {
-        &self.properties
+        self.properties.object()
     }
 
     /// The properties as conditions see them: for a page or a screen with its `name` and `category`, unless
     /// `properties` has its own.
     pub fn visible_properties(&self) -> Cow<'_, Object> {
-        let mut visible = Cow::Borrowed(&self.properties);
+        let mut visible = Cow::Borrowed(self.properties());
         if let EventKind::Page | EventKind::Screen = self.kind {
             for (name, text) in [("name", &self.name), ("category", &self.category)] {
                 if let Some(text) = text
-                    && !self.properties.contains_key(name)
+                    && !self.properties().contains_key(name)
                 {
                     visible.to_mut().insert(name.into(), Value::from(text.as_str()));
                 }
@@ -259,11 +261,6 @@ impl Event {
     /// The `traits` as given; whose they are depends on the kind.
     pub fn traits(&self) -> &Object {
         &self.traits
-    }
-
-    /// The `context` as given.
-    pub(crate) fn context_members(&self) -> &Object {
-        &self.context
     }
 
     /// The `context.traits` as given, none if there are none.
@@ -301,7 +298,7 @@ impl Event {
 
     /// The whole `context`.
     pub fn whole_context(&self) -> &Object {
-        &self.context
+        self.context.object()
     }
 
     /// The members that are not of the spec, or that mean nothing here (`integrations`).
@@ -345,9 +342,9 @@ impl Event {
     /// ```
     pub fn lookup(&self, path: &str) -> Option<Cow<'_, Value>> {
         let within = match path.split_once('.') {
-            Some(("properties", rest)) => descend(&self.properties, rest),
+            Some(("properties", rest)) => descend(self.properties(), rest),
             Some(("traits", rest)) => descend(&self.traits, rest),
-            Some(("context", rest)) => descend(&self.context, rest),
+            Some(("context", rest)) => descend(self.whole_context(), rest),
             _ => descend(&self.other, path),
         };
         within.map(Cow::Borrowed).or_else(|| Some(Cow::Owned(self.part(path)?.to_value())))
@@ -420,9 +417,9 @@ impl fmt::Debug for Event {
             }
         }
         for (name, object) in [
-            ("properties", &self.properties),
+            ("properties", self.properties()),
             ("traits", &self.traits),
-            ("context", &self.context),
+            ("context", self.whole_context()),
             ("other", &self.other),
         ] {
             if !object.is_empty() {

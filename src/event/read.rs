@@ -6,8 +6,10 @@ use std::{fmt, mem};
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::check::{check_depth, outside};
+use super::contents::Contents;
 use super::write::{MEMBERS, Member};
 use super::{Event, EventKind, Refusal};
 use crate::clock::{NotATime, Timestamp};
@@ -16,19 +18,16 @@ use crate::value::{Object, Value, kind_of, write_canonical};
 /// The members of an event, sorted into those of the spec (null where absent) and others, but not yet checked.
 struct Members {
     known: [Value; MEMBERS],
+    /// In place of known values: objects that need not be read yet.
+    properties: Option<Contents>,
+    context: Option<Contents>,
     other: Object,
 }
 
 impl Members {
     fn new() -> Self {
-        Self { known: [const { Value::Null }; MEMBERS], other: Object::new() }
-    }
-
-    fn put(&mut self, name: Cow<'_, str>, value: Value) {
-        match Member::of(&name) {
-            Some(member) => self.known[member as usize] = value,
-            None => drop(self.other.insert(name.into_owned(), value)),
-        }
+        let known = [const { Value::Null }; MEMBERS];
+        Self { known, properties: None, context: None, other: Object::new() }
     }
 
     fn take(&mut self, member: Member) -> Value {
@@ -36,32 +35,54 @@ impl Members {
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
+/// How the members of an event are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Objects that can wait are not read yet. Something that is wrong may be told in other words than the parser's.
+    Quick,
+    /// Everything is read in the order in which it comes.
+    Whole,
+}
 
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members;
+impl<'de> Visitor<'de> for Reading {
+    type Value = Members;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an event")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Members::new();
-                while let Some(Name(name)) = map.next_key()? {
-                    members.put(name, map.next_value()?);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Members::new();
+        while let Some(Name(name)) = map.next_key()? {
+            let member = Member::of(&name);
+            let contents = match member {
+                Some(Member::Properties) => Some(&mut members.properties),
+                Some(Member::Context) => Some(&mut members.context),
+                _ => None,
+            };
+            let value = match contents {
+                Some(contents) if self == Self::Quick => {
+                    let text = map.next_value::<&RawValue>()?.get();
+                    *contents = Contents::sound(text);
+                    if contents.is_some() {
+                        Value::Null
+                    } else {
+                        serde_json::from_str(text).map_err(A::Error::custom)?
+                    }
                 }
-                Ok(members)
+                _ => map.next_value()?,
+            };
+            match member {
+                Some(member) => members.known[member as usize] = value,
+                None => drop(members.other.insert(name.into_owned(), value)),
             }
         }
-
-        deserializer.deserialize_map(MembersVisitor)
+        Ok(members)
     }
 }
 
 /// A member's name, borrowed from the text where it has no escapes.
-struct Name<'de>(Cow<'de, str>);
+pub(super) struct Name<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -126,7 +147,12 @@ impl Event {
             let other: Value = serde_json::from_str(text).map_err(|error| not_json(&error))?;
             return Err(not_an_object(&other));
         }
-        serde_json::from_str::<Members>(text).map_err(|error| not_json(&error))?.try_into()
+        let read = |how: Reading| {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let members = deserializer.deserialize_map(how)?;
+            deserializer.end().map(|()| members)
+        };
+        read(Reading::Quick).or_else(|_| read(Reading::Whole)).map_err(|error| not_json(&error))?.try_into()
     }
 
     /// Takes `value` as that member, with the check that belongs to it.
@@ -147,9 +173,9 @@ impl Event {
             Member::AnonymousId => self.anonymous_id = id(member, value)?,
             Member::PreviousId => self.previous_id = id(member, value)?,
             Member::GroupId => self.group_id = id(member, value)?,
-            Member::Properties => self.properties = object(member, value)?,
+            Member::Properties => self.properties = object(member, value)?.into(),
             Member::Traits => self.traits = object(member, value)?,
-            Member::Context => self.context = object(member, value)?,
+            Member::Context => self.context = object(member, value)?.into(),
         }
         Ok(())
     }
@@ -177,6 +203,8 @@ impl TryFrom<Members> for Event {
     fn try_from(mut members: Members) -> Result<Self, Refusal> {
         let mut event = Self::blank(kind(&members.take(Member::Type))?);
         event.other = mem::take(&mut members.other);
+        event.properties = members.properties.take().unwrap_or_default();
+        event.context = members.context.take().unwrap_or_default();
         for member in &Member::ALL[1..] {
             match members.take(*member) {
                 Value::Null => {}

@@ -150,9 +150,9 @@ impl Event {
             Member::AnonymousId => Part::text(self.anonymous_id.as_ref()),
             Member::PreviousId => Part::text(self.previous_id.as_ref()),
             Member::GroupId => Part::text(self.group_id.as_ref()),
-            Member::Properties => Part::object(&self.properties),
+            Member::Properties => Part::object(self.properties()),
             Member::Traits => Part::object(&self.traits),
-            Member::Context => Part::object(&self.context),
+            Member::Context => Part::object(self.whole_context()),
         }
     }
 
@@ -277,14 +277,16 @@ mod tests {
             let [properties, traits, context, other] = objects;
             let track_name = if kind == EventKind::Track { Some(format!("E{}", event.unwrap_or_default())) } else { event };
             let mut made = Event {
-                name, category, user_id, anonymous_id, properties, traits, context, track_name,
+                name, category, user_id, anonymous_id, traits, track_name,
+                properties: properties.into(),
+                context: context.into(),
                 message_id: message_id.filter(|id| !id.is_empty()),
                 previous_id: previous_id.or_else(|| Some(String::new())),
                 group_id: group_id.or_else(|| Some(String::new())),
                 other: other.into_iter().filter(|(name, _)| Member::of(name).is_none()).collect(),
                 ..Event::blank(kind)
             };
-            made.context.remove("traits");
+            made.context.change(|context| context.remove("traits"));
             made.times.timestamp = times[0];
             made.times.original_timestamp = times[1];
             made.times.sent_at = times[2];

@@ -50,7 +50,7 @@ pub(crate) fn contents(json: &str, paged: bool, wants_context: bool) -> (Object,
     quick().unwrap_or_else(|_| {
         Event::from_json(json).map_or_else(
             |_| (Object::new(), Object::new()),
-            |event| (event.visible_properties().into_owned(), event.context_members().clone()),
+            |event| (event.visible_properties().into_owned(), event.whole_context().clone()),
         )
     })
 }
