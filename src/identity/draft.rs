@@ -249,6 +249,11 @@ impl Draft {
         new.map(|node| (self.numbered(node), self.fresh.kind(node), self.fresh.value(node)))
     }
 
+    /// Whether a node is new and has yet to be written.
+    pub(crate) fn is_unwritten(&self, node: Node) -> bool {
+        node.index() >= self.first_node + self.pending.written.1
+    }
+
     /// A number for a new profile.
     pub(super) fn next_number(&mut self) -> ProfileNo {
         self.next_profile += 1;

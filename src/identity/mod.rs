@@ -23,7 +23,7 @@ pub(crate) mod rules;
 pub(crate) mod suggest;
 
 pub use counts::Rule;
-pub(crate) use draft::{Basis, Draft, NAMESPACES};
+pub(crate) use draft::{Basis, Draft, Evidence, LinkKey, NAMESPACES};
 pub(crate) use extract::{Borne, identifiers};
 pub use graph::{Bridge, Dot, Hub, IdentityGraph, Link};
 pub use hand::DecisionKind;

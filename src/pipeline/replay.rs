@@ -185,7 +185,7 @@ impl Replay<'_> {
         draft: &mut Draft,
         scope: &Scope,
         mut past: Past,
-        mut id: impl FnMut() -> ProfileId,
+        id: impl FnMut() -> ProfileId,
     ) -> Result<Succession> {
         let Self { db, basis, segments, now, .. } = *self;
         let base = basis.identities;
@@ -194,9 +194,7 @@ impl Replay<'_> {
         let mut writer = Writer { db, rules: basis.rules, moved: &mut past.moved };
         resolve(db, basis, draft, scope, None, hand_source, &mut writer)?;
         let succession = draft.succeed(base, basis.rules, scope.each(draft), &past);
-        for (profile, founder) in succession.founded.iter().chain(&succession.unused) {
-            db.add_profile(*profile, id(), *founder, now)?;
-        }
+        db.add_profiles(succession.founded.iter().chain(&succession.unused).copied(), now, id)?;
         db.write_interned(base, draft)?;
         self.give(draft, &past, &succession)?;
         for (node, shared) in draft.shared_changes() {

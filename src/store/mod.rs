@@ -20,6 +20,7 @@ mod pins;
 mod quarantine;
 mod refusals;
 mod replay;
+mod rows;
 mod segments;
 mod suppression;
 mod traits;

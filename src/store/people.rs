@@ -1,14 +1,28 @@
 //! Identifiers, the links between them, and the profiles they belong to.
 
 use rusqlite::params;
+use rusqlite::types::ValueRef;
 use uuid::Uuid;
 
 use super::journal::{Cause, Change};
 use super::packed::Touched;
+use super::rows::{insert_rows, run};
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::id::ProfileId;
-use crate::identity::{Draft, Identities, Node, ProfileNo};
+use crate::identity::{Draft, Evidence, Identities, LinkKey, Node, ProfileNo};
+
+fn number(number: u32) -> ValueRef<'static> {
+    ValueRef::Integer(number.into())
+}
+
+/// The row of a link: its two nodes, the source, the times of the first and the last event, how many, and the first one's
+/// message id.
+fn link_row<'e>(((a, b, source), seen): (&LinkKey, &'e Evidence)) -> [ValueRef<'e>; 7] {
+    let [first, last] = [seen.first_seen, seen.last_seen].map(|at| ValueRef::Integer(at.as_micros()));
+    let count = ValueRef::Integer(seen.count.cast_signed());
+    [number(a.0), number(b.0), number(*source), first, last, count, seen.message_id.as_str().into()]
+}
 
 impl Db {
     /// Writes what a draft changes in identifiers, profiles and links since it was last written, for a cause other than
@@ -19,18 +33,16 @@ impl Db {
         draft: &mut Draft,
         now: Timestamp,
         cause: Option<&Cause>,
-        mut id: impl FnMut() -> ProfileId,
+        id: impl FnMut() -> ProfileId,
     ) -> Result<()> {
-        for founded in &draft.pending.founded {
-            self.add_profile(founded.profile, id(), founded.founder, now)?;
-        }
+        let founded = draft.pending.founded.iter().map(|founded| (founded.profile, founded.founder));
+        self.add_profiles(founded, now, id)?;
         let profile = |node: Node| draft.pending.held.get(&node).copied();
         self.write_held(base, draft, profile)?;
         // In the order of the rows: neighbours share pages.
-        let known = base.interner.len() + draft.pending.written.1;
         let mut held: Vec<(Node, ProfileNo)> =
             draft.pending.held.iter().map(|(node, profile)| (*node, *profile)).collect();
-        held.retain(|(node, _)| node.index() < known);
+        held.retain(|(node, _)| !draft.is_unwritten(*node));
         held.sort_unstable_by_key(|(node, _)| node.0);
         for (node, profile) in held {
             self.give_identifier(node, Some(profile))?;
@@ -66,12 +78,12 @@ impl Db {
         for (number, namespace) in draft.new_namespaces(base) {
             insert.execute(params![number, namespace.as_str()])?;
         }
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO identifiers (node, namespace, value, profile) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        for (node, kind, value) in draft.new_identifiers() {
-            let profile = profile(node).map(|profile| profile.0);
-            insert.execute(params![node.0, kind, value, profile])?;
+        let identifiers = draft.new_identifiers().map(|(node, kind, value)| {
+            let profile = profile(node).map_or(ValueRef::Null, |profile| number(profile.0));
+            [number(node.0), number(kind.into()), value.into(), profile]
+        });
+        insert_rows(&self.conn, "identifiers (node, namespace, value, profile)", identifiers)?;
+        if draft.new_identifiers().next().is_some() {
             self.note(Touched::NewIdentifiers);
         }
         for (node, unborne) in draft.unborne_changes() {
@@ -89,18 +101,24 @@ impl Db {
         Ok(())
     }
 
-    /// Adds a profile.
-    pub(crate) fn add_profile(
+    /// Adds profiles, with ids that `id` makes.
+    pub(crate) fn add_profiles(
         &self,
-        profile: ProfileNo,
-        id: ProfileId,
-        founder: Node,
+        founded: impl Iterator<Item = (ProfileNo, Node)> + Clone,
         now: Timestamp,
+        mut id: impl FnMut() -> ProfileId,
     ) -> Result<()> {
-        let sql = "INSERT INTO profiles (profile, id, founder, created_at) VALUES (?1, ?2, ?3, ?4)";
-        let mut insert = self.conn.prepare_cached(sql)?;
-        insert.execute(params![profile.0, id.as_uuid().as_bytes(), founder.0, now.as_micros()])?;
-        self.note(Touched::NewProfile);
+        // Ids of one moment are in no order. In order they go to the end of their index, which makes for fuller pages.
+        let mut ids: Vec<Uuid> = founded.clone().map(|_| id().as_uuid()).collect();
+        ids.sort_unstable();
+        let profiles = founded.zip(&ids).map(|((profile, founder), id)| {
+            let id = ValueRef::Blob(id.as_bytes());
+            [number(profile.0), id, number(founder.0), ValueRef::Integer(now.as_micros())]
+        });
+        insert_rows(&self.conn, "profiles (profile, id, founder, created_at)", profiles)?;
+        if !ids.is_empty() {
+            self.note(Touched::NewProfile);
+        }
         Ok(())
     }
 
@@ -143,18 +161,11 @@ impl Db {
         )?;
         let mut links: Vec<_> = draft.pending.links.iter().collect();
         links.sort_unstable_by_key(|(link, _)| **link);
-        for ((a, b, source), seen) in links {
-            upsert.execute(params![
-                a.0,
-                b.0,
-                source,
-                seen.first_seen.as_micros(),
-                seen.last_seen.as_micros(),
-                seen.count,
-                seen.message_id,
-            ])?;
-        }
-        Ok(())
+        // Of an identifier that the file has not had until now it has no links either.
+        let (new, known): (Vec<_>, Vec<_>) =
+            links.into_iter().partition(|((_, b, _), _)| draft.is_unwritten(*b));
+        insert_rows(&self.conn, "links", new.into_iter().map(link_row))?;
+        known.into_iter().try_for_each(|link| run(&mut upsert, &[link_row(link)]))
     }
 
     /// The id of a profile.
