@@ -62,12 +62,12 @@ impl<'de> Visitor<'de> for Reading {
             };
             let value = match contents {
                 Some(contents) if self == Self::Quick => {
-                    let text = map.next_value::<&RawValue>()?.get();
-                    *contents = Contents::sound(text);
+                    let raw = map.next_value::<&RawValue>()?;
+                    *contents = Contents::sound(raw);
                     if contents.is_some() {
                         Value::Null
                     } else {
-                        serde_json::from_str(text).map_err(A::Error::custom)?
+                        serde_json::from_str(raw.get()).map_err(A::Error::custom)?
                     }
                 }
                 _ => map.next_value()?,
