@@ -60,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 20] = [
+const INVARIANTS: [Invariant; 23] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -70,6 +70,22 @@ const INVARIANTS: [Invariant; 20] = [
         table: "identifiers",
         broken: "identifiers are not numbered without gaps",
         count: "SELECT count(*) FROM identifiers HAVING count(*) <> coalesce(max(node) + 1, 0)",
+    },
+    Invariant {
+        table: "identifiers",
+        broken: "identifiers of namespaces or profiles that are not there",
+        count: "SELECT count(*) FROM identifiers WHERE namespace NOT IN (SELECT namespace FROM namespaces)
+                OR profile IS NOT NULL AND profile NOT IN (SELECT profile FROM profiles)",
+    },
+    Invariant {
+        table: "links",
+        broken: "links from sources that are not there",
+        count: "SELECT count(*) FROM links WHERE source NOT IN (SELECT source FROM sources)",
+    },
+    Invariant {
+        table: "traits",
+        broken: "trait values from sources that are not there",
+        count: "SELECT count(*) FROM traits WHERE source NOT IN (SELECT source FROM sources)",
     },
     Invariant {
         table: "identifiers",

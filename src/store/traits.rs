@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::Type;
-use rusqlite::{Row, params};
+use rusqlite::{ErrorCode, Row, params};
 
 use super::{Db, Result};
 use crate::clock::Timestamp;
@@ -38,27 +38,35 @@ pub(super) fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
 impl Db {
     /// Records a value of a person's trait.
     pub(crate) fn assert_trait(&self, node: Node, said: Assertion<'_>) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO traits (node, name, at, message_id, source, value)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.assert(sql, i64::from(node.0), said)
+        self.assert("traits (node, name, at, message_id, source, value)", i64::from(node.0), said)
     }
 
     /// Records a value of an account's trait.
     pub(crate) fn assert_account_trait(&self, account: i64, said: Assertion<'_>) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO account_traits (account, name, at, message_id, source, value)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.assert(sql, account, said)
+        self.assert("account_traits (account, name, at, message_id, source, value)", account, said)
     }
 
-    fn assert(&self, sql: &str, of: i64, said: Assertion<'_>) -> Result<()> {
-        self.conn.prepare_cached(sql)?.execute(params![
-            of,
-            said.name,
-            said.at.as_micros(),
-            said.message_id,
-            said.source,
-            said.value
-        ])?;
+    fn assert(&self, into: &str, of: i64, said: Assertion<'_>) -> Result<()> {
+        let Assertion { name, value, at, message_id, source } = said;
+        let insert = |verb: &str| {
+            let sql = format!("{verb} INTO {into} VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+            self.conn.prepare_cached(&sql)?.execute(params![
+                of,
+                name,
+                at.as_micros(),
+                message_id,
+                source,
+                value
+            ])
+        };
+        match insert("INSERT") {
+            // Only an event that has two names which are one in normal form says a thing twice. To be ready to replace a row
+            // costs as much again as to insert one.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                insert("INSERT OR REPLACE")?
+            }
+            inserted => inserted?,
+        };
         Ok(())
     }
 

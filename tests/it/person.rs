@@ -101,6 +101,18 @@ fn what_was_set_right_goes_with_its_identifier_through_joins_splits_and_replays(
 }
 
 #[test]
+fn a_trait_that_one_event_says_twice_under_one_name_stands_once() {
+    let cdp = memory(Rules::default());
+    let event =
+        Event::identify().user_id("u1").with_trait("e\u{301}t\u{e9}", 1).with_trait("\u{e9}t\u{e9}", 2);
+    cdp.ingest([event.at(NOW)]).unwrap();
+    let profile = cdp.profile("user_id:u1").unwrap().unwrap();
+    assert_eq!(profile.value("\u{e9}t\u{e9}"), Some(&json!(2)), "the last of its members");
+    assert_eq!(cdp.trait_history("user_id:u1", "\u{e9}t\u{e9}").unwrap().len(), 1);
+    sound(&cdp);
+}
+
+#[test]
 fn what_cannot_be_set_right_is_told() {
     let cdp = memory(Rules::default());
     cdp.ingest([Event::page().user_id("u1")]).unwrap();
