@@ -103,7 +103,7 @@ impl Default for Interner {
             blocks: Vec::new(),
             ends: Vec::new(),
             kinds: Vec::new(),
-            tables: vec![HashTable::new(); TABLES],
+            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
             indexed: 0,
             hasher: RandomState::new(),
         }

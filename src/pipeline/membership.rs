@@ -260,6 +260,9 @@ pub(crate) fn settle_time(
     definitions: &Definitions,
     now: Timestamp,
 ) -> Result<()> {
+    if definitions.timed().is_empty() {
+        return Ok(());
+    }
     if now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
         let timed = |live: &Live| live.needs.time();
         settle_everyone(db, identities, definitions, timed, now, &ChangeCause::Time)?;

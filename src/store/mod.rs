@@ -79,7 +79,6 @@ pub(crate) struct Db {
 impl Db {
     /// Begins the writer's transaction.
     pub(crate) fn begin_write(&self) -> Result<()> {
-        self.log.borrow_mut().look_again();
         self.run("BEGIN IMMEDIATE")
     }
 

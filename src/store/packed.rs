@@ -88,15 +88,31 @@ pub(super) struct Changes {
     forgotten: Vec<u32>,
     /// Profiles that were absorbed.
     profiles: Vec<u32>,
-    /// Whether there are new ones.
-    more_nodes: bool,
-    more_profiles: bool,
+    /// The new ones.
+    new_nodes: New,
+    new_profiles: New,
+}
+
+/// Rows that were added: the first number and the last.
+#[derive(Debug, Default, Clone, Copy)]
+struct New(Option<(u32, u32)>);
+
+impl New {
+    fn add(&mut self, number: u32) {
+        let (first, last) = self.0.unwrap_or((number, number));
+        self.0 = Some((first.min(number), last.max(number)));
+    }
+
+    /// Whether they have filled a chunk. Those before are packed: by the transaction that filled them.
+    fn fill_a_chunk(self) -> bool {
+        self.0.is_some_and(|(first, last)| first / CHUNK != last.saturating_add(1) / CHUNK)
+    }
 }
 
 /// Notes a change for the packed copies, which [`Db::pack`] brings up to date.
 pub(super) enum Touched {
-    NewIdentifiers,
-    NewProfile,
+    NewIdentifier(u32),
+    NewProfile(u32),
     Holder(u32),
     Forgotten(u32),
     Redirect(u32),
@@ -145,8 +161,8 @@ impl Db {
     pub(super) fn note(&self, change: Touched) {
         let mut changes = self.changes.borrow_mut();
         match change {
-            Touched::NewIdentifiers => changes.more_nodes = true,
-            Touched::NewProfile => changes.more_profiles = true,
+            Touched::NewIdentifier(node) => changes.new_nodes.add(node),
+            Touched::NewProfile(profile) => changes.new_profiles.add(profile),
             Touched::Holder(node) => changes.nodes.push(node),
             Touched::Forgotten(node) => changes.forgotten.push(node),
             Touched::Redirect(profile) => changes.profiles.push(profile),
@@ -160,7 +176,7 @@ impl Db {
 
     /// Brings the packed copies up to date with the rows.
     pub(super) fn pack(&self) -> Result<()> {
-        let Changes { nodes, forgotten, profiles, more_nodes, more_profiles } = self.changes.take();
+        let Changes { nodes, forgotten, profiles, new_nodes, new_profiles } = self.changes.take();
         let mut chunks: Vec<u32> = forgotten.into_iter().map(|node| node / CHUNK).collect();
         chunks.sort_unstable();
         chunks.dedup();
@@ -171,11 +187,11 @@ impl Db {
         }
         self.repack(&HOLDERS, nodes)?;
         self.repack(&REDIRECTS, profiles)?;
-        if more_nodes {
+        if new_nodes.fill_a_chunk() {
             self.pack_full(&IDENTIFIERS)?;
             self.pack_full(&HOLDERS)?;
         }
-        if more_profiles {
+        if new_profiles.fill_a_chunk() {
             self.pack_full(&REDIRECTS)?;
         }
         Ok(())

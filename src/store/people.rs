@@ -74,18 +74,17 @@ impl Db {
         draft: &Draft,
         profile: impl Fn(Node) -> Option<ProfileNo>,
     ) -> Result<()> {
-        let mut insert = self.conn.prepare_cached("INSERT INTO namespaces VALUES (?1, ?2)")?;
         for (number, namespace) in draft.new_namespaces(base) {
+            let mut insert = self.conn.prepare_cached("INSERT INTO namespaces VALUES (?1, ?2)")?;
             insert.execute(params![number, namespace.as_str()])?;
         }
         let identifiers = draft.new_identifiers().map(|(node, kind, value)| {
             let profile = profile(node).map_or(ValueRef::Null, |profile| number(profile.0));
             [number(node.0), number(kind.into()), value.into(), profile]
         });
-        insert_rows(&self.conn, "identifiers (node, namespace, value, profile)", identifiers)?;
-        if draft.new_identifiers().next().is_some() {
-            self.note(Touched::NewIdentifiers);
-        }
+        let sql = "INSERT INTO identifiers (node, namespace, value, profile) VALUES (?1, ?2, ?3, ?4)";
+        insert_rows(&self.conn, sql, identifiers)?;
+        draft.new_identifiers().for_each(|(node, ..)| self.note(Touched::NewIdentifier(node.0)));
         for (node, unborne) in draft.unborne_changes() {
             let sql = if unborne {
                 "INSERT OR IGNORE INTO unborne VALUES (?1)"
@@ -94,8 +93,8 @@ impl Db {
             };
             self.conn.prepare_cached(sql)?.execute([node.0])?;
         }
-        let mut upsert = self.conn.prepare_cached("INSERT OR REPLACE INTO first_days VALUES (?1, ?2)")?;
         for (node, day) in &draft.pending.days {
+            let mut upsert = self.conn.prepare_cached("INSERT OR REPLACE INTO first_days VALUES (?1, ?2)")?;
             upsert.execute((node.0, day.0))?;
         }
         Ok(())
@@ -111,14 +110,13 @@ impl Db {
         // Ids of one moment are in no order. In order they go to the end of their index, which makes for fuller pages.
         let mut ids: Vec<Uuid> = founded.clone().map(|_| id().as_uuid()).collect();
         ids.sort_unstable();
-        let profiles = founded.zip(&ids).map(|((profile, founder), id)| {
+        let profiles = founded.clone().zip(&ids).map(|((profile, founder), id)| {
             let id = ValueRef::Blob(id.as_bytes());
             [number(profile.0), id, number(founder.0), ValueRef::Integer(now.as_micros())]
         });
-        insert_rows(&self.conn, "profiles (profile, id, founder, created_at)", profiles)?;
-        if !ids.is_empty() {
-            self.note(Touched::NewProfile);
-        }
+        let sql = "INSERT INTO profiles (profile, id, founder, created_at) VALUES (?1, ?2, ?3, ?4)";
+        insert_rows(&self.conn, sql, profiles)?;
+        founded.for_each(|(profile, _)| self.note(Touched::NewProfile(profile.0)));
         Ok(())
     }
 
@@ -150,6 +148,16 @@ impl Db {
 
     /// Writes the evidence of a draft, beside what is there.
     pub(crate) fn write_links(&self, draft: &Draft) -> Result<()> {
+        let mut links: Vec<_> = draft.pending.links.iter().collect();
+        links.sort_unstable_by_key(|(link, _)| **link);
+        // Of an identifier that the file has not had until now it has no links either.
+        let (new, known): (Vec<_>, Vec<_>) =
+            links.into_iter().partition(|((_, b, _), _)| draft.is_unwritten(*b));
+        let sql = "INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        insert_rows(&self.conn, sql, new.into_iter().map(link_row))?;
+        if known.is_empty() {
+            return Ok(());
+        }
         let mut upsert = self.conn.prepare_cached(
             "INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT DO UPDATE SET
@@ -159,12 +167,6 @@ impl Db {
                  last_seen = max(last_seen, excluded.last_seen),
                  count = count + excluded.count",
         )?;
-        let mut links: Vec<_> = draft.pending.links.iter().collect();
-        links.sort_unstable_by_key(|(link, _)| **link);
-        // Of an identifier that the file has not had until now it has no links either.
-        let (new, known): (Vec<_>, Vec<_>) =
-            links.into_iter().partition(|((_, b, _), _)| draft.is_unwritten(*b));
-        insert_rows(&self.conn, "links", new.into_iter().map(link_row))?;
         known.into_iter().try_for_each(|link| run(&mut upsert, &[link_row(link)]))
     }
 

@@ -1,7 +1,5 @@
 //! Inserting many rows with few statements: most of what a short row costs is that a statement begins and ends.
 
-use std::fmt::Write as _;
-
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
 
@@ -10,25 +8,28 @@ use super::Result;
 /// How many rows a statement inserts. With more of them a row becomes hardly cheaper, and the statement longer to make.
 const AT_ONCE: usize = 32;
 
-/// Inserts rows into a table, of all its columns or of those that `into` names.
+/// Inserts rows, with `insert` as the statement that inserts one.
 pub(super) fn insert_rows<'v, const N: usize>(
     conn: &Connection,
-    into: &str,
+    insert: &str,
     rows: impl IntoIterator<Item = [ValueRef<'v>; N]>,
 ) -> Result<()> {
     let mut rows = rows.into_iter();
     let mut batch: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
     if batch.len() == AT_ONCE {
-        let mut insert = conn.prepare_cached(&statement(into, N, AT_ONCE))?;
+        let mut many = conn.prepare_cached(&of_many(insert, N))?;
         while batch.len() == AT_ONCE {
-            run(&mut insert, &batch)?;
+            run(&mut many, &batch)?;
             batch.clear();
             batch.extend(rows.by_ref().take(AT_ONCE));
         }
     }
+    if batch.is_empty() {
+        return Ok(());
+    }
     // Every number of rows would have a statement of its own: what is left over goes row by row.
-    let mut insert = conn.prepare_cached(&statement(into, N, 1))?;
-    batch.chunks(1).try_for_each(|row| run(&mut insert, row))
+    let mut one = conn.prepare_cached(insert)?;
+    batch.chunks(1).try_for_each(|row| run(&mut one, row))
 }
 
 /// Runs a statement with the values of as many rows as it has.
@@ -40,30 +41,15 @@ pub(super) fn run<const N: usize>(insert: &mut Statement<'_>, rows: &[[ValueRef<
     Ok(())
 }
 
-/// The statement that inserts so many rows.
-fn statement(into: &str, columns: usize, rows: usize) -> String {
-    let mut sql = format!("INSERT INTO {into} VALUES ");
-    let mut parameters = 1..;
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for (column, parameter) in (0..columns).zip(parameters.by_ref()) {
-            let comma = if column == 0 { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(sql, "{comma}?{parameter}");
-        }
-        sql.push(')');
-    }
-    sql
+/// The statement that inserts as many rows as go at once.
+fn of_many(insert: &str, columns: usize) -> String {
+    let row = format!(", ({})", vec!["?"; columns].join(", "));
+    insert.to_owned() + &row.repeat(AT_ONCE - 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_statement_has_a_parameter_for_each_value() {
-        assert_eq!(statement("t (a, b)", 2, 2), "INSERT INTO t (a, b) VALUES (?1, ?2), (?3, ?4)");
-    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any table will do")]
@@ -78,7 +64,7 @@ mod tests {
                     if number % 3 == 0 { ValueRef::Null } else { text.as_str().into() },
                 ]
             });
-            insert_rows(&conn, "t", rows).unwrap();
+            insert_rows(&conn, "INSERT INTO t VALUES (?1, ?2)", rows).unwrap();
             let sql = "SELECT count(*), count(text), count(DISTINCT number) FROM t WHERE text IS NULL OR text = 'row ' || number";
             let found: (i64, i64, i64) =
                 conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
