@@ -79,14 +79,14 @@ impl Num {
         match self {
             Self::Int(whole) => whole as f64,
             Self::Float(float) => float,
-            Self::Mean { mut millionths, over } => {
-                // Fewer places first, so that the division is of two exact floats wherever that can be.
-                let mut scale = 1_000_000.0;
-                while scale > 1.0 && millionths % 10 == 0 {
-                    millionths /= 10;
-                    scale /= 10.0;
-                }
-                millionths as f64 / (scale * over as f64)
+            Self::Mean { millionths, over } => {
+                // Divided as whole numbers with all the digits that there is room for, and rounded once, at the end.
+                let whole = millionths.unsigned_abs();
+                let over = MILLION.unsigned_abs() * u128::from(over);
+                let shift = whole.leading_zeros().min(127);
+                let (quotient, rest) = ((whole << shift) / over, (whole << shift) % over);
+                let float = (quotient | u128::from(rest > 0)) as f64 / (1_u128 << shift) as f64;
+                if millionths < 0 { -float } else { float }
             }
         }
     }
@@ -236,6 +236,12 @@ mod tests {
         assert_eq!(mean(300_000, 1).to_value().to_string(), "0.3");
         assert_eq!(mean(10_000_000_000_100_000, 1).to_value().to_string(), "10000000000.1");
         assert_eq!(mean(5_000_000, 1).to_value().to_string(), "5");
+        // Beyond 2^53 millionths, too, it is the nearest float: rounded once, ties to even.
+        assert_eq!(mean(1_000_000_000_000_000_100_000, 1).to_value().to_string(), "1000000000000000.1");
+        assert_eq!(mean(-1_000_000_000_000_002_300_000, 1).to_value().to_string(), "-1000000000000002.2");
+        assert_eq!(mean(9_007_199_254_741_993 * MILLION, 2).as_f64().to_string(), "4503599627370996");
+        assert_eq!(mean(1, 3).as_f64().to_string(), (1.0_f64 / 3e6).to_string());
+        assert_eq!(mean(0, 3).as_f64().to_string(), "0");
     }
 
     #[test]
