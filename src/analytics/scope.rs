@@ -32,6 +32,11 @@ impl Scope {
             && self.until.is_none_or(|until| at < until.as_micros())
     }
 
+    /// Whether a question is about some of the events or people only.
+    pub(crate) fn is_narrowed(&self) -> bool {
+        self.from.is_some() || self.until.is_some() || self.audience.is_some()
+    }
+
     pub(crate) fn check(&self) -> Result<(), DefinitionError> {
         range(self.from, self.until)?;
         if let Some(by) = &self.by {

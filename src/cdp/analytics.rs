@@ -122,7 +122,7 @@ impl Cdp {
     /// # Errors
     ///
     /// [`Error::Definition`](crate::Error::Definition) if the question makes no sense, asks for a property or a trait
-    /// that none of the events or people has, or for too many numbers;
+    /// that none of the events or people has, while it is about all of them, or for too many numbers;
     /// [`Error::UnknownSegment`](crate::Error::UnknownSegment);
     /// [`Error::Cancelled`](crate::Error::Cancelled) if `progress` breaks; or what the storage says.
     pub fn analyse<Q: Question>(

@@ -286,7 +286,7 @@ impl<'s> Scan<'s> {
     /// The timeline of what was noted.
     fn finish(mut self, db: &Db, watch: &Watch<'_>) -> Result<Timeline> {
         let noted = self.reading.at.len();
-        if noted > 0 {
+        if noted > 0 && !self.scope.is_narrowed() {
             self.check_properties()?;
         }
         let by_people = match self.scope.by.as_ref().map(|by| &by.source) {
@@ -308,7 +308,7 @@ impl<'s> Scan<'s> {
         Timeline::new(self.reading, legend, self.wanted, self.scope, self.now, ids, pause)
     }
 
-    /// Refuses what no event has.
+    /// Refuses what no event has: a slip of the pen. In a range or a segment it may well be that none has it.
     fn check_properties(&self) -> Result<()> {
         let missing = |member: &str, place: &dyn std::fmt::Display| {
             let reason = format!("none of the events that this is about has {:?}", place.to_string());
@@ -373,7 +373,7 @@ impl<'s> Scan<'s> {
             });
             numbers[person as usize] = label(&mut self.by, found, "by.trait")?;
         }
-        if self.by.is_empty() && !self.roots.is_empty() {
+        if self.by.is_empty() && !self.roots.is_empty() && !self.scope.is_narrowed() {
             let reason = format!("none of the people that this is about has {:?}", path.to_string());
             return Err(DefinitionError::new("by.trait", reason).into());
         }

@@ -209,6 +209,28 @@ fn a_breakdown_shows_the_largest_groups_and_the_rest_as_other() {
 }
 
 #[test]
+fn what_nobody_has_in_a_range_or_a_segment_is_no_mistake() {
+    let cdp = with([
+        event("ann", "Order", day(1)),
+        event("ann", "Order", day(2)).property("revenue", 5).property("channel", "ads"),
+        event("bob", "Order", day(1)),
+        event("bob", "Order", day(1).after(hours(1))),
+        Event::identify().user_id("ann").with_trait("city", "Lima").at(day(2)),
+    ]);
+    cdp.define(Segment::new("homeless", has_trait("city").is_missing())).unwrap();
+    let trend = || Trend::of(did("Order")).measure(Measure::Sum("revenue".into()));
+    let early = cdp.trend(&trend().until(day(2)).by(By::property("channel"))).unwrap();
+    assert!(early.series.iter().all(|period| period.value == json!(0)), "{early:?}");
+    assert_eq!(early.groups.unwrap()[0].value, Value::Null);
+    let bobs = cdp.trend(&trend().of_segment("homeless").by(By::with_trait("city"))).unwrap();
+    assert_eq!(bobs.groups.unwrap()[0].value, Value::Null);
+    let first = cdp.rfm(&Rfm::new(did("Order"), "revenue").until(day(2))).unwrap();
+    assert_eq!(first.profiles[0].monetary, json!(0));
+    let direct = Attribution::of(did("Order")).touches(did("Order"), "channel").until(day(2));
+    assert_credits(&credits(&cdp, &direct), &[("direct", 3.0)]);
+}
+
+#[test]
 fn too_many_groups_are_an_error_and_not_a_memory_of_all() {
     let events =
         (0..=100_000).map(|n| event("ann", "View", day(1)).property("id", n).message_id(format!("m{n}")));
