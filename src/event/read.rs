@@ -13,6 +13,7 @@ use super::contents::Contents;
 use super::write::{MEMBERS, Member};
 use super::{Event, EventKind, Refusal};
 use crate::clock::{NotATime, Timestamp};
+use crate::id::mask;
 use crate::value::{Object, Value, kind_of, write_canonical};
 
 /// The members of an event, sorted into those of the spec (null where absent) and others, but not yet checked.
@@ -258,9 +259,16 @@ fn wrong_type(member: Member, expected: &str, found: &Value) -> Refusal {
     Refusal::new(member.name(), format!("expected {expected}, found {}", kind_of(found)))
 }
 
-/// The beginning of a text that may be shown, in quotes.
+/// The beginning of a text, in quotes; masked if it has the shape of an e-mail address or a phone number, which a file
+/// whose columns have shifted brings anywhere.
 fn quoted(text: &str) -> String {
-    format!("{:?}", text.chars().take(64).collect::<String>())
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let dialled = |byte: u8| byte.is_ascii_digit() || b" +-.()".contains(&byte);
+    // Without a country code only by the length of mobile numbers that neither a date nor seconds or milliseconds have.
+    let phone =
+        text.bytes().all(dialled) && (digits == 11 || digits >= 7 && text.trim_start().starts_with('+'));
+    let shown = if phone || text.contains('@') { mask(text) } else { text.chars().take(64).collect() };
+    format!("{shown:?}")
 }
 
 fn kind(value: &Value) -> Result<EventKind, Refusal> {
@@ -312,7 +320,8 @@ fn time(member: Member, value: &Value) -> Result<Option<Timestamp>, Refusal> {
     let time = match value {
         Value::Null => return Ok(None),
         Value::String(text) => {
-            text.parse().map_err(|error: NotATime| Refusal::new(member.name(), error.to_string()))?
+            let refusal = |_: NotATime| Refusal::new(member.name(), format!("not a time: {}", quoted(text)));
+            text.parse().map_err(refusal)?
         }
         Value::Number(number) => {
             #[expect(
@@ -457,6 +466,16 @@ mod tests {
                 let text = format!(r#"{{"type":"page","{member}":{value}}}"#);
                 assert_eq!(refusal(&text), format!("{member}: {expected}"));
             }
+        }
+        for (text, masked) in [
+            ("ann@example.com", "a***@example.com"),
+            ("13800000002", "1380****002"),
+            (" +86 138-0000-0002", " +86****002"),
+        ] {
+            let time = format!(r#"{{"type":"page","timestamp":"{text}"}}"#);
+            assert_eq!(refusal(&time), format!("timestamp: not a time: {masked:?}"));
+            let kind = refusal(&format!(r#"{{"type":"{text}"}}"#));
+            assert!(kind.starts_with(&format!("type: unknown type {masked:?}, ")), "{kind}");
         }
         let long = format!(r#"{{"type":"page","timestamp":"{}"}}"#, "x".repeat(1_000));
         assert_eq!(refusal(&long), format!("timestamp: not a time: \"{}\"", "x".repeat(64)));
