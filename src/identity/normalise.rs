@@ -59,7 +59,7 @@ pub(crate) fn stands_for_nobody(folded: &str) -> bool {
 
 /// The one spelling of `value` in `namespace`, or why it cannot be an identifier of that namespace.
 ///
-/// E-mail addresses: NFKC, lower case, one `@` between a local part and a domain of at least two labels. Phone
+/// E-mail addresses: NFKC, lower case, one `@` between a local part and a domain of at least two labels, bare. Phone
 /// numbers: E.164. Advertising ids and device ids that look like UUIDs: lower case. All: trimmed, NFC.
 pub(crate) fn normalise<'v>(
     namespace: &Namespace,
@@ -103,8 +103,10 @@ fn email(value: &str) -> Result<String, &'static str> {
     // Lower case can leave NFKC, so it comes first and the form is made of the result.
     let address: String = value.nfkc().collect::<String>().to_lowercase().nfkc().collect();
     let shaped = address.split_once('@').is_some_and(|(local, domain)| {
+        // What stands around addresses in headers, lists and links is none of them.
         !local.is_empty()
-            && !domain.contains('@')
+            && !local.contains(['<', '>', '(', ')', '[', ']', ',', ';', ':', '\\'])
+            && domain.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.".contains(c))
             && domain.contains('.')
             && domain.split('.').all(|label| !label.is_empty())
     });
@@ -197,6 +199,12 @@ mod tests {
                 ("x@@example.com", None),
                 ("x y@example.com", None),
                 ("@example.com", None),
+                ("<x@example.com>", None),
+                ("x@example.com>", None),
+                ("mailto:x@example.com", None),
+                ("x,y@example.com", None),
+                ("x@[127.0.0.1]", None),
+                ("o'neil+tag@beispiel-ä.example", Some("o'neil+tag@beispiel-ä.example")),
                 ("x", None),
             ],
         );
