@@ -65,6 +65,11 @@ impl<'t> Members<'t> {
         self.raw(name).ok_or_else(|| Failure::bad_request(format!("{name}: missing")))
     }
 
+    /// The text of a definition that must be there.
+    pub(crate) fn object(&mut self, name: &'static str) -> Result<&'t str, Failure> {
+        object(name, self.text_of(name)?)
+    }
+
     /// A member of any kind that must be there.
     pub(crate) fn value(&mut self, name: &'static str) -> Result<Value, Failure> {
         let text = self.text_of(name)?;
@@ -101,6 +106,14 @@ impl<'t> Members<'t> {
 fn typed<T: DeserializeOwned>(name: &str, text: &str, expected: &str) -> Result<T, Failure> {
     serde_json::from_str(text)
         .map_err(|_| Failure::bad_request(format!("{name}: expected {expected}, found {}", kind_of(text))))
+}
+
+/// The text of a definition, whose own errors name places within it only.
+pub(crate) fn object<'t>(name: &str, text: &'t str) -> Result<&'t str, Failure> {
+    match kind_of(text) {
+        "an object" => Ok(text),
+        other => Err(Failure::bad_request(format!("{name}: expected an object, found {other}"))),
+    }
 }
 
 /// What a JSON text is, for a sentence. Numbers are shown; strings may be personal.

@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::consent::Consenting;
 use crate::failure::Failure;
 use crate::graph::{LIMIT, Wanted};
-use crate::members::Members;
+use crate::members::{Members, object};
 use crate::privacy::Privacy;
 
 /// How many refused events, refusals and entries of journals are listed if nobody says how many.
@@ -55,10 +55,10 @@ impl Command {
             "refusals" => Self::Refusals { after: after(given)?, limit: limit(given, ENTRIES)? },
             "journal" => Self::Journal { after: after(given)?, limit: limit(given, ENTRIES)? },
             "rules" => match given.raw("rules") {
-                Some(text) => Self::Rules { changes: value("rules", text)? },
+                Some(text) => Self::Rules { changes: value("rules", object("rules", text)?)? },
                 None => Self::ShowRules,
             },
-            "simulate" => Self::Simulate { changes: given.value("rules")? },
+            "simulate" => Self::Simulate { changes: value("rules", given.object("rules")?)? },
             "restitch" => Self::Restitch,
             "graph" => Self::Graph(Wanted {
                 id: given.optional("id", "a string")?,
@@ -67,19 +67,19 @@ impl Command {
                 only_dot: false,
             }),
             "suggest" => {
-                let matching = Matching::from_value(&given.value("matching")?)?;
+                let matching = Matching::from_value(&value("matching", given.object("matching")?)?)?;
                 Self::Suggest { matching: limited(matching, given.optional("limit", "a whole number")?) }
             }
-            "define" => Self::Define { segment: Segment::from_json(given.text_of("segment")?)? },
+            "define" => Self::Define { segment: Segment::from_json(given.object("segment")?)? },
             "undefine" => undefine(given)?,
             "add" => Self::Add { name: given.string("name")?, ids: ids(given)? },
             "remove" => Self::Remove { name: given.string("name")?, ids: ids(given)? },
             "why" => why(given)?,
             "changes" => Self::Changes { after: after(given)?, limit: limit(given, usize::MAX)? },
             "define_trait" => {
-                Self::DefineTrait { computed: ComputedTrait::from_json(given.text_of("trait")?)? }
+                Self::DefineTrait { computed: ComputedTrait::from_json(given.object("trait")?)? }
             }
-            "define_tag" => Self::DefineTag { rule: TagRule::from_json(given.text_of("tag")?)? },
+            "define_tag" => Self::DefineTag { rule: TagRule::from_json(given.object("tag")?)? },
             "tag" => {
                 let (id, tag) = (given.string("id")?, given.string("tag")?);
                 Self::Tag { id, tag, expires: given.parsed("expires")? }
@@ -92,7 +92,7 @@ impl Command {
             "segments" => Self::Segments,
             "members" => Self::Members { name: given.string("name")?, at: instant(given)? },
             "preview" => {
-                let condition = Condition::from_json(given.text_of("condition")?)?;
+                let condition = Condition::from_json(given.object("condition")?)?;
                 Self::Preview { condition, at: instant(given)? }
             }
             "quarantine" => quarantine(given)?,
@@ -202,7 +202,10 @@ fn why(members: &mut Members<'_>) -> Result<Command, Failure> {
     let name = members.optional("name", "a string")?;
     match (name, members.raw("condition")) {
         (Some(name), None) => Ok(Command::Why { name, id }),
-        (None, Some(text)) => Ok(Command::WhyCondition { condition: Condition::from_json(text)?, id }),
+        (None, Some(text)) => {
+            let condition = Condition::from_json(object("condition", text)?)?;
+            Ok(Command::WhyCondition { condition, id })
+        }
         _ => Err(Failure::bad_request("name, condition: one of them")),
     }
 }

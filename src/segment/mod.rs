@@ -195,7 +195,9 @@ impl Segment {
                 at::each(members, "an array of ids", &here, |id, at| string(id, at).map(str::to_owned))?;
             return Ok(Self::list(name, ids));
         }
-        let condition = Condition::from_value(get("condition")?)?;
+        let condition = get("condition")?;
+        at::object(condition, &at.member("condition"))?;
+        let condition = Condition::from_value(condition)?;
         Ok(Self::new(name, condition).live(live.unwrap_or(true)))
     }
 

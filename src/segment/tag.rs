@@ -94,7 +94,9 @@ impl TagRule {
         let get = |name| object.get(name).ok_or_else(|| at.error(format!("missing {name:?}")));
         let name = string(get("name")?, &at.member("name"))?;
         check_name(name)?;
-        let mut rule = Self::new(name, Condition::from_value(get("condition")?)?);
+        let condition = get("condition")?;
+        self::object(condition, &at.member("condition"))?;
+        let mut rule = Self::new(name, Condition::from_value(condition)?);
         if let Some(value) = object.get("weight") {
             let here = at.member("weight");
             rule.weight = value.as_f64().ok_or_else(|| here.expected("a number", value))?;

@@ -347,6 +347,23 @@ fn requests_that_are_not_understood_say_which_member_is_wrong_and_end_nothing() 
         (r#"{"do":"quarantine","replay":true,"purge":true}"#, "bad_request", "replay, purge: "),
         (r#"{"do":"quarantine","purge":"yes"}"#, "bad_request", "purge: expected a boolean, found a string"),
         (r#"{"do":"preview"}"#, "bad_request", "condition: missing"),
+        (
+            r#"{"do":"preview","condition":[]}"#,
+            "bad_request",
+            "condition: expected an object, found an array",
+        ),
+        (r#"{"do":"define","segment":"a"}"#, "bad_request", "segment: expected an object, found a string"),
+        (r#"{"do":"rules","rules":null}"#, "bad_request", "rules: expected an object, found null"),
+        (
+            r#"{"do":"define","segment":{"name":"a","condition":5}}"#,
+            "definition",
+            "condition: expected an object, found a number",
+        ),
+        (
+            r#"{"do":"define_tag","tag":{"name":"a","condition":null}}"#,
+            "definition",
+            "condition: expected an object, found null",
+        ),
         (r#"{"do":"define","segment":{"name":"a","condition":{"all":[]},"live":1}}"#, "definition", "live: "),
         (
             r#"{"do":"define","segment":{"name":"a","members":["u1"]}}"#,
