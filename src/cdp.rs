@@ -19,6 +19,7 @@ mod upkeep;
 mod write;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::ThreadId;
 
@@ -42,7 +43,7 @@ use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
 use crate::privacy::Key;
 use crate::profile::ANALYTICS;
-use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared};
+use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared, Watcher};
 
 /// A customer database: events in, people, segments and answers out.
 ///
@@ -66,6 +67,8 @@ use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared
 #[derive(Clone)]
 pub struct Cdp {
     inner: Arc<Inner>,
+    /// Who watches the calls that are made through this handle.
+    watcher: Option<Watcher>,
 }
 
 /// What a commit outlives.
@@ -219,7 +222,29 @@ impl Cdp {
             subscribers: Mutex::default(),
             writer: writer.map(Mutex::new),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), watcher: None }
+    }
+
+    /// This database, with somebody who watches the calls that are made through the handle: `progress` is told now and then
+    /// how many events a call has looked at, and may end it. A call that is ended changes nothing, and fails with
+    /// [`Error::Cancelled`]; [`maintain`](Self::maintain) and [`erase_all`](Self::erase_all) keep what they had finished.
+    ///
+    /// That is for calls that go through many events: new rules, a definition of a segment, a question about everybody, an
+    /// erasure, maintenance. `progress` runs in the middle of the call, so it must not call the database itself.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use customerdb::{Cdp, Error, Event};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// cdp.ingest((0..2_000).map(|n| Event::track("Search").user_id(format!("u{n}"))))?;
+    /// let watched = cdp.watched(|_events| ControlFlow::Break(()));
+    /// assert!(matches!(watched.restitch(), Err(Error::Cancelled)));
+    /// assert_eq!(cdp.restitch()?.profiles_after, 2_000);
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    pub fn watched(&self, progress: impl FnMut(u64) -> ControlFlow<()> + Send + 'static) -> Self {
+        Self { inner: Arc::clone(&self.inner), watcher: Some(Arc::new(Mutex::new(progress))) }
     }
 
     /// The state in memory, to be read.
@@ -251,7 +276,9 @@ impl Cdp {
 
     /// Answers a question over one connection, and ends the transaction that it takes.
     fn ask<T>(&self, db: &Db, question: impl FnOnce(&Db, &State) -> Result<T>) -> Result<T> {
+        db.watch(self.watcher.as_ref());
         let answer = self.ask_within(db, question);
+        db.watch(None);
         db.rollback();
         answer
     }

@@ -33,6 +33,7 @@ impl Cdp {
             return Err(Error::Busy);
         }
         let writer = self.writer()?;
+        writer.db.watch(self.watcher.as_ref());
         *self.holder() = Some(thread::current().id());
         Ok(Turn { cdp: self, writer, open: false })
     }
@@ -112,6 +113,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.abandon();
+        self.writer.db.watch(None);
         *self.cdp.holder() = None;
     }
 }

@@ -160,7 +160,7 @@ impl Db {
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
         let log = RefCell::new(Log::new(Arc::clone(shared)));
-        Ok(Self { conn, changes: RefCell::default(), log })
+        Ok(Self { conn, changes: RefCell::default(), log, watched: RefCell::default() })
     }
 }
 

@@ -25,6 +25,7 @@ mod segments;
 mod suppression;
 mod traits;
 mod upkeep;
+mod watch;
 
 pub use audit::AuditEntry;
 pub use changes::ChangeCause;
@@ -40,6 +41,7 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
 pub(crate) use segments::{KeptSegment, Standing};
 pub(crate) use traits::Assertion;
+pub(crate) use watch::Watcher;
 
 use std::cell::RefCell;
 
@@ -74,6 +76,8 @@ pub(crate) struct Db {
     changes: RefCell<packed::Changes>,
     /// What is known of the log of events.
     log: RefCell<log::Log>,
+    /// Whether somebody watches the call that uses it now.
+    watched: RefCell<Option<watch::Watched>>,
 }
 
 impl Db {

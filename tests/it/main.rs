@@ -29,3 +29,4 @@ mod shared_devices;
 mod spellings;
 mod suggestions;
 mod support;
+mod watched;

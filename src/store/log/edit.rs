@@ -16,6 +16,7 @@ impl Db {
     pub(crate) fn edit_events(&self, edits: &FxHashMap<i64, Option<&str>>) -> Result<()> {
         self.catch_up()?;
         self.write_groups()?;
+        self.log.borrow_mut().changed = true;
         let edits: FxHashMap<u32, Option<&str>> =
             edits.iter().map(|(event, json)| Ok((number(*event)?, *json))).collect::<Result<_>>()?;
         let gone: FxHashSet<u32> =
@@ -69,6 +70,7 @@ impl Db {
             let Some(row) = rows.next()? else { continue };
             let (first, span, group) = read::group(row, &mut self.log.borrow_mut().press)?;
             drop(rows);
+            self.looked_at(group.iter().count())?;
             done = first.saturating_add(span);
             let mut draft = Draft::default();
             for text in group.iter() {
@@ -128,6 +130,7 @@ impl Db {
         if owners.is_empty() {
             return Ok(0);
         }
+        self.log.borrow_mut().changed = true;
         let own = |entry: Entry| match owners.get(&entry.event) {
             Some(node) => Entry { node: *node, ..entry },
             None => entry,

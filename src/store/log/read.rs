@@ -83,6 +83,7 @@ impl Db {
 
     /// The same, if it has not been taken out of the log.
     fn find_text<T>(&self, event: u32, look: impl FnOnce(Text<'_>) -> T) -> Result<Option<T>> {
+        self.looked_at(1)?;
         {
             let log = self.log.borrow();
             if let Some(text) = log.draft.get(event).or_else(|| log.presses.get(event)) {
@@ -152,6 +153,8 @@ impl Db {
             found.retain(|entry| log.moves.owner(entry.event, node) == node);
             found.extend(log.moves.to(node));
         }
+        drop(log);
+        self.looked_at(found.len())?;
         Ok(found)
     }
 
@@ -261,6 +264,7 @@ impl Db {
             |log: &Log, entry: Entry| Entry { node: log.moves.owner(entry.event, entry.node), ..entry };
         for place in places {
             let block = self.block(&place)?;
+            self.looked_at(block.len())?;
             let log = self.log.borrow();
             block.entries().for_each(|entry| each(owned(&log, entry)));
         }

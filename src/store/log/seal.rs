@@ -31,6 +31,7 @@ impl Db {
             return Ok(0);
         }
         let sealed = entries.len();
+        self.log.borrow_mut().changed = true;
         let seal = self.put_seal((0, from, until), entries, ids)?;
         {
             let mut log = self.log.borrow_mut();
@@ -155,7 +156,9 @@ impl Db {
         let (mut entries, mut ids) = (Vec::new(), Vec::new());
         for seal in seals {
             for place in &seal.blocks {
-                entries.extend(self.block(place)?.entries().map(&change));
+                let block = self.block(place)?;
+                self.looked_at(block.len())?;
+                entries.extend(block.entries().map(&change));
             }
             for bucket in 0..seal.buckets {
                 ids.extend(self.ids_in(bucket_key(seal.number, bucket))?);

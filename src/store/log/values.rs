@@ -104,6 +104,7 @@ impl Db {
         let pieces: Vec<&[Entry]> = events.chunk_by(|a, b| a.event >> PIECE == b.event >> PIECE).collect();
         let mut looked_at = 0;
         for some in pieces.chunks(threads) {
+            self.looked_at(some.iter().map(|entries| entries.len()).sum())?;
             let known = self.columns_of(some, asked)?;
             for (entries, columns) in some.iter().zip(known) {
                 for (of_name, columns) in entries.chunk_by(|a, b| a.name == b.name).zip(columns) {

@@ -59,6 +59,7 @@ impl Db {
         };
         for place in places {
             let block = self.block(&place)?;
+            self.looked_at(block.len())?;
             let columns = block.columns();
             if columns.only_name().is_some_and(|name| !wanted(name)) {
                 continue;
