@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cdp::{Cdp, Durability, Settings};
+use crate::cdp::{Cdp, Durability, Settings, restore};
 use crate::clock::{Clock, Span, Zone};
 use crate::error::Result;
 use crate::identity::Rules;
-use crate::privacy::Key;
+use crate::privacy::{Key, Restored};
 use crate::store::{Place, create, find};
 
 /// Opens a database with other settings than the default ones.
@@ -147,6 +147,31 @@ impl CdpBuilder {
     /// As [`open`](Self::open) but for `Locked`; [`Error::Io`](crate::Error::Io) if there is no file.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Cdp> {
         Cdp::start_reading(self.settings, Place::File(find(path.as_ref())?))
+    }
+
+    /// Puts a backup in the place of a file that nobody has open, and keeps out of it who was erased since.
+    ///
+    /// The file's suppression list takes the place of the backup's, and applies to everything in it: everybody whose
+    /// identifiers are on it is erased from the copy before it takes the file's place, with identifiers that the backup links
+    /// to theirs and the file does not know any more. So are events that retention rules have dropped since. Everything else
+    /// is as it was when the backup was made: what came or was decided later is gone, withdrawals of consent among it. The
+    /// backup itself stays as it is.
+    ///
+    /// If there is no file at `path`, nothing is known of who was erased since; then erase them again. A backup and a file
+    /// belong together by the key of their hashes: [`hash_key`](Self::hash_key), or the file's own, which is copied with it.
+    /// [`rules`](Self::rules) and [`max_file_bytes`](Self::max_file_bytes) have no effect here.
+    ///
+    /// It takes the time of a copy and of a check of the whole file, and of writing it anew if anybody was erased.
+    /// What goes wrong, a crash too, leaves the file as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`](crate::Error::Locked) if the file is open for writing, [`Error::Busy`](crate::Error::Busy) if it is
+    /// open for reading; [`Error::Definition`](crate::Error::Definition) if the backup is another file's;
+    /// [`Error::Damaged`](crate::Error::Damaged) if the backup is not sound, or the file so damaged that its list cannot be
+    /// read; or those of [`open`](Self::open).
+    pub fn restore(self, backup: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Restored> {
+        restore(self.settings, backup.as_ref(), path.as_ref())
     }
 
     /// Makes a database in memory, which is gone when the last handle to it is.

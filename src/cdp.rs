@@ -2,6 +2,7 @@
 
 mod analytics;
 mod answers;
+mod backup;
 mod batch;
 mod consent;
 mod decide;
@@ -28,6 +29,8 @@ pub use self::answers::{
     Decision, DecisionReport, DecisionSubject, EventRecord, Explanation, Person, QuarantineEntry,
     RefusedIdentifier, SegmentChange, SegmentMove, SegmentSize, Why,
 };
+pub use self::backup::BackupProgress;
+pub(crate) use self::backup::restore;
 pub use self::batch::Batch;
 use self::group::Queue;
 pub use self::person::PersonExport;

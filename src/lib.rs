@@ -24,9 +24,9 @@ pub use crate::analytics::{
 };
 pub use crate::builder::CdpBuilder;
 pub use crate::cdp::{
-    Batch, Cdp, Comparison, Decision, DecisionReport, DecisionSubject, Durability, EventRecord, Explanation,
-    Person, PersonExport, QuarantineEntry, RefusedIdentifier, SegmentChange, SegmentMove, SegmentSize,
-    Subscription, Suggestion, Suggestions, Why,
+    BackupProgress, Batch, Cdp, Comparison, Decision, DecisionReport, DecisionSubject, Durability,
+    EventRecord, Explanation, Person, PersonExport, QuarantineEntry, RefusedIdentifier, SegmentChange,
+    SegmentMove, SegmentSize, Subscription, Suggestion, Suggestions, Why,
 };
 pub use crate::clock::{
     Clock, ManualClock, NotASpan, NotATime, NotAZone, Span, SystemClock, Timestamp, Zone, days, hours,
@@ -41,7 +41,7 @@ pub use crate::identity::{
 };
 pub use crate::pipeline::input::{Input, Progress};
 pub use crate::pipeline::report::{IngestReport, Rejected};
-pub use crate::privacy::{Maintenance, Receipt, RetentionRule};
+pub use crate::privacy::{Maintenance, Receipt, Restored, RetentionRule};
 pub use crate::profile::{
     Account, Computed, Consent, ConsentDecision, ConsentMerge, ConsentState, History, LegalBasis, PastEvent,
     Policy, Profile, Purpose, Tag, Trait, Verdict,

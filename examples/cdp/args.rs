@@ -57,6 +57,12 @@ pub(crate) enum Verb {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Put a backup in the place of the file, which nobody may have open; who was erased since stays erased.
+    Restore {
+        /// A file that `backup` has made.
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+    },
     #[command(flatten)]
     Ask(Ask),
 }
@@ -321,6 +327,12 @@ pub(crate) enum Ask {
     Consent(AskConsent),
     #[command(flatten)]
     Privacy(AskPrivacy),
+    /// Copy the database into a new file, also while somebody writes to it.
+    Backup {
+        /// The new file.
+        #[arg(value_name = "COPY")]
+        path: PathBuf,
+    },
     /// Show what the file holds, in numbers.
     Stats,
     /// Look for damage.
@@ -388,6 +400,8 @@ const AFTER: &str = r#"Examples:
   cdp --db shop.db unpin user_id:u1 city
   cdp --db shop.db export user_id:u1 > u1.json
   cdp --db shop.db audit --after 100
+  cdp --db shop.db backup monday.db
+  cdp --db shop.db restore monday.db
   cdp --db shop.db stats --json
   cdp --db shop.db check
   echo '{"steps": ["View", "Cart", "Order"], "within": "7d", "by": {"property": "channel"}}' | cdp --db shop.db funnel -

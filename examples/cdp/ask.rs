@@ -45,6 +45,7 @@ impl Ask {
             Self::Segment { name, definition } => {
                 Command::Define { segment: segment_in(&definition, &name)? }
             }
+            Self::Backup { path } => Command::Backup { path },
             Self::Undefine { name } => Command::Undefine { name },
             Self::Segments => Command::Segments,
             Self::Members { name, at } => Command::Members { name, at },

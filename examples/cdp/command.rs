@@ -78,6 +78,7 @@ pub(crate) enum Command {
     PurgeQuarantine,
     Consent(Consenting),
     Privacy(Privacy),
+    Backup { path: PathBuf },
     Stats,
     Check,
     Analyse(Box<Analysis>),
@@ -112,6 +113,7 @@ impl Command {
                 | Self::Changes { .. }
                 | Self::WhyCondition { .. }
                 | Self::Quarantine { .. }
+                | Self::Backup { .. }
                 | Self::Stats
                 | Self::Check
                 | Self::Analyse(_)
@@ -210,6 +212,7 @@ impl Command {
             Self::PurgeQuarantine => Box::new(Purged { purged: cdp.purge_quarantine()? }),
             Self::Consent(consenting) => consenting.perform(cdp)?,
             Self::Privacy(privacy) => privacy.perform(cdp)?,
+            Self::Backup { path } => done(cdp.backup(path)?),
             Self::Stats => Box::new(StatsOf::from(cdp.stats()?)),
             Self::Check => Box::new(Problems { problems: cdp.check()? }),
             Self::Analyse(analysis) => analysis.perform(cdp)?,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use customerdb::{Cdp, CdpBuilder, Durability, Rules, Span};
+use customerdb::{Cdp, CdpBuilder, Durability, Restored, Rules, Span};
 use serde_json::Value;
 
 use crate::clock::SettableClock;
@@ -89,6 +89,11 @@ impl Config {
             }
         }
         Ok(Front { cdp, clock: self.clock })
+    }
+
+    /// Puts a backup in the place of a file. Rules are the backup's then.
+    pub(crate) fn restore(self, backup: &Path, path: &Path) -> Result<Restored, Failure> {
+        Ok(self.builder.restore(backup, path)?)
     }
 
     /// Opens a file for reading, beside whoever writes to it. Rules are the file's own then.

@@ -11,6 +11,7 @@ mod analyse;
 mod answer;
 mod args;
 mod ask;
+mod backup;
 mod clock;
 mod command;
 mod config;
@@ -85,6 +86,7 @@ fn work(args: Args) -> Result<ExitCode, Trouble> {
             let source = request::source_of(source, party);
             Box::new(ingest::ingest(&config.open(&db)?, &files, &source, strict)?)
         }
+        Verb::Restore { backup } => Box::new(backup::Back::from(config, &backup, &db)?),
         Verb::Ask(ask) => {
             let command = ask.command()?;
             let front = if command.only_reads() { config.open_read_only(&db)? } else { config.open(&db)? };

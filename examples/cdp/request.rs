@@ -96,6 +96,7 @@ impl Command {
                 Self::Preview { condition, at: instant(given)? }
             }
             "quarantine" => quarantine(given)?,
+            "backup" => Self::Backup { path: given.string("path")?.into() },
             "stats" => Self::Stats,
             "check" => Self::Check,
             _ => {

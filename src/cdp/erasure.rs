@@ -55,7 +55,7 @@ impl Cdp {
     /// says: nothing is erased then. What keeps the files from being overwritten afterwards is no error: the receipt says
     /// that it is not [`complete`](Receipt::complete).
     pub fn erase(&self, id: impl ToString) -> Result<Receipt> {
-        let mut receipt = self.take_out(Named::read(&id.to_string())?)?;
+        let mut receipt = self.take_out_named(Named::read(&id.to_string())?)?;
         receipt.complete = self.complete_erasures();
         Ok(receipt)
     }
@@ -69,18 +69,24 @@ impl Cdp {
     /// it.
     pub fn erase_all(&self, ids: impl IntoIterator<Item = impl ToString>) -> Result<Vec<Receipt>> {
         let named = ids.into_iter().map(|id| Named::read(&id.to_string())).collect::<Result<Vec<_>>>()?;
-        let receipts = named.into_iter().map(|named| self.take_out(named)).collect::<Result<Vec<_>>>()?;
+        let receipts =
+            named.into_iter().map(|named| self.take_out_named(named)).collect::<Result<Vec<_>>>()?;
         let complete = self.complete_erasures();
         Ok(receipts.into_iter().map(|receipt| Receipt { complete, ..receipt }).collect())
     }
 
     /// Erases a person as one transaction. What it leaves in unused parts of the file is to be overwritten yet.
-    fn take_out(&self, named: Named) -> Result<Receipt> {
+    fn take_out_named(&self, named: Named) -> Result<Receipt> {
+        self.take_out(|db, state| whom(db, state, named))
+    }
+
+    /// The same, of whomever `whom` finds.
+    pub(super) fn take_out(&self, whom: impl FnOnce(&Db, &State) -> Result<Whom>) -> Result<Receipt> {
         let mut turn = self.turn()?;
         let new_id = || self.new_profile_id();
         let (change, receipt) = {
             let (db, state) = (turn.db(), self.state());
-            let whom = whom(db, &state, named)?;
+            let whom = whom(db, &state)?;
             let (change, receipt) = erase(db, &state, &whom, self.now(), &new_id)?;
             db.set_erasures_waiting(db.erasures_waiting()? + 1)?;
             (change, receipt)

@@ -17,7 +17,7 @@ use crate::store::{Cause, Db, StoredEvent};
 use crate::value::Object;
 
 /// How many refused events are looked at together.
-const PAGE: usize = 1_000;
+pub(super) const PAGE: usize = 1_000;
 
 /// Whom an erasure is about.
 pub(crate) struct Whom {

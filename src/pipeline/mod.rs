@@ -22,6 +22,7 @@ mod record;
 pub(crate) mod rectify;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod restore;
 pub(crate) mod retain;
 pub(crate) mod scan;
 pub(crate) mod scope;

@@ -19,7 +19,7 @@ pub(crate) const KEPT: usize = 16;
 /// The kind under which retention rules are kept among the definitions.
 const RETENTION: &str = "retention";
 
-/// Drops the events that any of some rules is about. Their message ids stay known, as hashes.
+/// Drops the events that any of some rules is about.
 pub(crate) fn retain(
     db: &Db,
     state: &State,
@@ -27,9 +27,20 @@ pub(crate) fn retain(
     now: Timestamp,
     id: &dyn Fn() -> ProfileId,
 ) -> Result<(Change, Pruned)> {
+    let old = old(db, state, rules, now)?;
+    drop_events(db, state, old, now, id)
+}
+
+/// Drops events as if they had never come. Their message ids stay known, as hashes.
+pub(crate) fn drop_events(
+    db: &Db,
+    state: &State,
+    old: Old,
+    now: Timestamp,
+    id: &dyn Fn() -> ProfileId,
+) -> Result<(Change, Pruned)> {
     membership::settle_time(db, &state.identities, &state.segments, now)?;
     let mut draft = Draft::on(&state.identities);
-    let old = old(db, state, rules, now)?;
     if old.events.is_empty() {
         return Ok((draft.into(), Pruned::default()));
     }
@@ -81,10 +92,21 @@ impl Definer<'_> {
 
 /// Events that are to be dropped, and whose they are.
 #[derive(Default)]
-struct Old {
+pub(crate) struct Old {
     events: FxHashSet<i64>,
     owners: FxHashSet<Node>,
     orphans: Vec<i64>,
+}
+
+impl Old {
+    /// Adds an event, and whose it is.
+    pub(super) fn add(&mut self, event: i64, owner: Option<Node>) {
+        self.events.insert(event);
+        match owner {
+            Some(owner) => _ = self.owners.insert(owner),
+            None => self.orphans.push(event),
+        }
+    }
 }
 
 fn old(db: &Db, state: &State, rules: &[RetentionRule], now: Timestamp) -> Result<Old> {
@@ -108,11 +130,7 @@ fn old(db: &Db, state: &State, rules: &[RetentionRule], now: Timestamp) -> Resul
                 && (!rule.is_anonymous() || is_anonymous(owner))
         });
         if is_old {
-            old.events.insert(number);
-            match owner {
-                Some(owner) => _ = old.owners.insert(owner),
-                None => old.orphans.push(number),
-            }
+            old.add(number, owner);
         }
     })?;
     Ok(old)

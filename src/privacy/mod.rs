@@ -12,5 +12,5 @@ pub(crate) mod retention;
 pub(crate) use audit::{NO_HASH, chained};
 pub(crate) use hmac::{Hash, Key, hex};
 pub(crate) use naming::{Names, values};
-pub use receipt::{Maintenance, Receipt};
+pub use receipt::{Maintenance, Receipt, Restored};
 pub use retention::RetentionRule;

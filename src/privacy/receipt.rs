@@ -1,4 +1,4 @@
-//! What is left of an erasure, and what maintenance did: numbers.
+//! What is left of an erasure, and what maintenance and a restored backup did: numbers.
 
 use serde::Serialize;
 
@@ -50,4 +50,25 @@ pub struct Maintenance {
     pub pages_freed: u64,
     /// Bytes of the write-ahead log that were brought home. It is empty then, unless somebody reads what was there before.
     pub wal_bytes: u64,
+}
+
+/// What was done to a backup before it was put in the place of a file, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Whether there was a file in whose place it stands. If there was none, nothing was known of who was erased since the
+    /// backup was made, and nobody was taken out.
+    pub replaced: bool,
+    /// People whom the file had erased, and the backup had not.
+    pub people: u64,
+    /// Their identifiers.
+    pub identifiers: u64,
+    /// Their events.
+    pub events: u64,
+    /// Events of other people that bore one of their identifiers: it was taken out of them.
+    pub redacted: u64,
+    /// Events that the file had dropped as they were kept long enough.
+    pub dropped: u64,
+    /// Entries of the quarantine that named them.
+    pub quarantined: u64,
 }

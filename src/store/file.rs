@@ -76,7 +76,7 @@ impl FileLock {
 }
 
 /// Options for a file that only its owner may read.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -199,7 +199,7 @@ fn not_ours(path: &Path, reason: &str) -> Error {
     clippy::disallowed_methods,
     reason = "this is the one place that opens connections, and sets them up"
 )]
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let conn =
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|error| {
             match error.sqlite_error_code() {

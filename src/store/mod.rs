@@ -1,6 +1,7 @@
 //! What is kept, in one SQLite file. This module knows SQL and no rules.
 
 mod audit;
+mod backup;
 mod changes;
 mod check;
 mod consents;
@@ -28,6 +29,7 @@ mod upkeep;
 mod watch;
 
 pub use audit::AuditEntry;
+pub(crate) use backup::Unfinished;
 pub use changes::ChangeCause;
 pub(crate) use changes::KeptChange;
 pub use check::{Problem, Stats};

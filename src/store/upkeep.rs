@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Db, Result};
 
 /// How many erasures are not complete: what was deleted may still lie in unused parts of pages, or in the write-ahead log.
-const WAITING: &str = "erasures_waiting";
+pub(super) const WAITING: &str = "erasures_waiting";
 
 /// How long to wait for somebody who reads what was there before.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Up to what size the file is rewritten by way of memory, and not of a temporary file.
 const IN_MEMORY: u64 = 64 << 20;

@@ -188,7 +188,7 @@ proptest! {
 // ---- in no file ----
 
 /// In which files of a database any of some texts stands, in any case.
-fn found_in(path: &Path, texts: &[String]) -> Vec<String> {
+pub(crate) fn found_in(path: &Path, texts: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let folder = path.parent().unwrap();
     for entry in fs::read_dir(folder).unwrap() {
@@ -226,7 +226,7 @@ fn has_a_say(cdp: &Cdp) {
 
 /// Everything that a person can leave in a database, beside others with whom they had to do. Gives what must not be found
 /// any more once they are erased.
-fn lives(cdp: &Cdp) -> Vec<String> {
+pub(crate) fn lives(cdp: &Cdp) -> Vec<String> {
     let segments = [
         Segment::new("searchers", did("Search")),
         Segment::new("cities", has_trait("city").exists()),
@@ -332,7 +332,7 @@ fn lives(cdp: &Cdp) -> Vec<String> {
 }
 
 /// The segment that names the account's plan is the application's text, and stays.
-fn forget_definition(cdp: &Cdp) {
+pub(crate) fn forget_definition(cdp: &Cdp) {
     cdp.undefine("of gold").unwrap();
     cdp.define(Segment::new("of gold", has_account(has_trait("plan").exists()))).unwrap();
 }

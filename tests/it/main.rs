@@ -3,6 +3,7 @@
 
 mod analytics;
 mod audit;
+mod backup;
 mod commands;
 mod consents;
 mod decisions;

@@ -258,6 +258,32 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn a_backup_comes_back_without_who_was_erased_since() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| run_in(folder.path(), arguments);
+    pipe_in(folder.path(), &["ingest", "-"], GOOD.as_bytes());
+    assert_eq!(run(&["backup", "monday.db"]).status, Some(0));
+    let again = run(&["backup", "monday.db"]);
+    assert_eq!(again.status, Some(2));
+    assert!(again.err.contains("monday.db: "), "{again:?}");
+    assert_eq!(run(&["erase", "user_id:u1"]).status, Some(0));
+    let back = run(&["restore", "monday.db"]);
+    assert_eq!(
+        (figure(&back.out, "people erased since"), back.status),
+        ("1".to_owned(), Some(0)),
+        "{back:?}"
+    );
+    assert_eq!(run(&["stats", "--json"]).out.matches("\"events\":0,").count(), 1);
+    std::fs::remove_file(folder.path().join("test.db")).unwrap();
+    let lost = run(&["restore", "monday.db", "--json"]);
+    assert!(lost.out.starts_with("{\"replaced\":false,"), "{lost:?}");
+    assert!(run(&["profile", "user_id:u1"]).out.starts_with("user_id:u1"));
+    let asked = pipe_in(folder.path(), &["run"], br#"{"do":"backup","path":"tuesday.db"}"#);
+    assert_eq!(asked.out, "{\"ok\":{}}\n");
+    assert!(folder.path().join("tuesday.db").exists());
+}
+
+#[test]
 fn help_shows_every_command_with_an_example() {
     let help = said(cdp().arg("--help").output().unwrap());
     assert_eq!(help.status, Some(0));
