@@ -32,6 +32,7 @@ impl<'d> Definer<'d> {
     /// have their numbers in the draft.
     pub(crate) fn segment(&self, segment: Segment, draft: Draft, listed: &[Node]) -> Result<(Change, usize)> {
         let Self { db, state, now } = *self;
+        let segment = segment.kept();
         let catalog = self.catalog().with_segment(&segment)?;
         let name = segment.name().to_owned();
         let condition = (!segment.is_list()).then(|| segment.condition().to_value().to_string());

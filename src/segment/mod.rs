@@ -157,6 +157,14 @@ impl Segment {
         self.list.as_deref().unwrap_or_default()
     }
 
+    /// The segment as it is kept: who is on a list is no part of its definition.
+    pub(crate) fn kept(mut self) -> Self {
+        if let Some(ids) = &mut self.list {
+            *ids = Vec::new();
+        }
+        self
+    }
+
     /// Reads a segment from JSON text.
     ///
     /// # Errors

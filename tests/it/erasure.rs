@@ -361,6 +361,11 @@ fn nothing_of_somebody_erased_is_left_in_any_file() {
     assert_eq!(cdp.stats().unwrap().wal_bytes, 0);
     sound(&cdp);
 
+    // A list had kept in memory, beside who is on it, whom it was made of, and the definition gave that away.
+    let defined = cdp.segments().unwrap();
+    let defined: Vec<String> = defined.iter().map(|found| found.segment.to_value().to_string()).collect();
+    assert!(!defined.concat().contains("secret"), "{defined:?}");
+
     // The others are there, with what was theirs.
     assert_eq!(partition(&cdp), vec![vec!["user_id:other".to_owned()]]);
     assert_eq!(others, 1);
