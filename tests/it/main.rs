@@ -9,6 +9,8 @@ mod consents;
 mod decisions;
 mod durability;
 mod erasure;
+#[cfg(target_os = "linux")]
+mod faults;
 mod gates;
 mod graph;
 mod guarantees;
@@ -16,6 +18,7 @@ mod histories;
 mod hostile;
 mod identity;
 mod ingest;
+mod kills;
 mod layers;
 mod limits;
 mod live;
