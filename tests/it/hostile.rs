@@ -30,12 +30,12 @@ fn open_read_only(path: &Path) -> Result<Cdp, Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "damage comes from without")]
-fn sqlite(path: &Path) -> rusqlite::Connection {
+pub(crate) fn sqlite(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 
 /// A small file with something in almost every table, in pages of 512 bytes, so that it has many.
-fn rich(path: &Path) -> Vec<u8> {
+pub(crate) fn rich(path: &Path) -> Vec<u8> {
     let rules = Rules::default().shared_device(SharedDevice::Last);
     let cdp = builder(&ManualClock::at(NOW)).seal_every(5).rules(rules).open(path).unwrap();
     cdp.define(Segment::new("lately", did("View").within(days(3)))).unwrap();

@@ -11,6 +11,7 @@ mod durability;
 mod erasure;
 #[cfg(target_os = "linux")]
 mod faults;
+mod formats;
 mod gates;
 mod graph;
 mod guarantees;
