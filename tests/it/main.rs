@@ -9,7 +9,6 @@ mod consents;
 mod decisions;
 mod durability;
 mod erasure;
-#[cfg(target_os = "linux")]
 mod faults;
 mod formats;
 mod gates;
@@ -34,4 +33,5 @@ mod shared_devices;
 mod spellings;
 mod suggestions;
 mod support;
+mod threads;
 mod watched;
