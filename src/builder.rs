@@ -9,6 +9,8 @@ use crate::clock::{Clock, Span, Zone};
 use crate::error::Result;
 use crate::identity::Rules;
 use crate::privacy::{Key, Restored};
+#[cfg(feature = "sqlcipher")]
+use crate::store::Cipher;
 use crate::store::{Place, create, find};
 
 /// Opens a database with other settings than the default ones.
@@ -127,6 +129,30 @@ impl CdpBuilder {
         self
     }
 
+    /// Encrypts the file with this passphrase: a new one from the beginning, and one that was made so is opened by it. So are
+    /// its write-ahead log and backups of it, and a backup is restored with the same. It is AES-256 in CBC mode with
+    /// HMAC-SHA-512 for each page, under a key that PBKDF2 makes of the passphrase, which takes some tenths of a second for
+    /// each connection ([SQLCipher's design](https://www.zetetic.net/sqlcipher/design/)). Only with the feature `sqlcipher`.
+    /// Default: files are not encrypted, and a file that is not cannot be opened with a passphrase. Databases in memory are
+    /// not encrypted.
+    ///
+    /// ```
+    /// use customerdb::Cdp;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("customers.db");
+    /// let open = |passphrase: &str| Cdp::builder().passphrase(passphrase).open(&path);
+    /// drop(open("correct horse battery staple")?);
+    /// assert_eq!(open("another").unwrap_err().to_string(), "passphrase: wrong, or the file is not encrypted");
+    /// assert_eq!(Cdp::open(&path).unwrap_err().kind(), "not_a_cdp_file");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "sqlcipher")]
+    pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.settings.cipher = Cipher::new(passphrase.into());
+        self
+    }
+
     /// Opens a file for writing, a new one if there is none.
     ///
     /// # Errors
@@ -135,8 +161,9 @@ impl CdpBuilder {
     /// [`Error::NotACdpFile`](crate::Error::NotACdpFile) or [`Error::NewerFormat`](crate::Error::NewerFormat) if it
     /// is not ours to write, [`Error::Io`](crate::Error::Io) if it cannot be reached.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Cdp> {
-        let (path, lock) = create(path.as_ref())?;
-        Cdp::start(self.settings, Place::File(path), Some(lock))
+        let (path, lock) = create(path.as_ref(), &self.settings.cipher)?;
+        let place = Place::File(path, self.settings.cipher.clone());
+        Cdp::start(self.settings, place, Some(lock))
     }
 
     /// Opens a file for reading only. It may be open for writing elsewhere, also in another process; every answer
@@ -146,7 +173,8 @@ impl CdpBuilder {
     ///
     /// As [`open`](Self::open) but for `Locked`; [`Error::Io`](crate::Error::Io) if there is no file.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Cdp> {
-        Cdp::start_reading(self.settings, Place::File(find(path.as_ref())?))
+        let place = Place::File(find(path.as_ref(), &self.settings.cipher)?, self.settings.cipher.clone());
+        Cdp::start_reading(self.settings, place)
     }
 
     /// Puts a backup in the place of a file that nobody has open, and keeps out of it who was erased since.

@@ -46,7 +46,7 @@ use crate::pipeline::replay::RULES;
 use crate::pipeline::{Desk, State, VERSION};
 use crate::privacy::Key;
 use crate::profile::ANALYTICS;
-use crate::store::{Access, COLUMN_BYTES, Db, FileLock, Place, SEAL_EVERY, Shared, Watcher};
+use crate::store::{Access, COLUMN_BYTES, Cipher, Db, FileLock, Place, SEAL_EVERY, Shared, Watcher};
 
 /// A customer database: events in, people, segments and answers out.
 ///
@@ -98,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) column_bytes: usize,
     /// The key of keyed hashes, `None` for that of the file.
     pub(crate) key: Option<Key>,
+    /// What opens the file, if it is encrypted.
+    pub(crate) cipher: Cipher,
 }
 
 impl Default for Settings {
@@ -112,6 +114,7 @@ impl Default for Settings {
             seal_every: SEAL_EVERY,
             column_bytes: COLUMN_BYTES,
             key: None,
+            cipher: Cipher::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::pipeline::restore::{Since, account_for, remove_suppressed};
 use crate::pipeline::retain::drop_events;
 use crate::pipeline::{Counter, State};
 use crate::privacy::{Key, Restored};
-use crate::store::{Access, Db, Place, Shared, Unfinished, find};
+use crate::store::{Access, Cipher, Db, Place, Shared, Unfinished, find};
 
 /// How far a backup has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,12 +77,12 @@ impl Cdp {
             ControlFlow::Break(()) => Err(Error::Cancelled),
         };
         let copy = Unfinished::new(path.as_ref())?;
-        match self.inner.place {
-            Place::File(_) => {
-                copy_all(&Db::open(&self.inner.place, Access::Read, &self.inner.shared)?, &copy, tell)?;
+        match &self.inner.place {
+            place @ Place::File(_, cipher) => {
+                copy_all(&Db::open(place, Access::Read, &self.inner.shared)?, &copy, cipher, tell)?;
             }
             // It has but one connection.
-            Place::Memory => copy_all(self.next_turn()?.db(), &copy, tell)?,
+            Place::Memory => copy_all(self.next_turn()?.db(), &copy, &Cipher::default(), tell)?,
         }
         copy.finish(false)
     }
@@ -147,15 +147,19 @@ impl Cdp {
 
 /// Puts a backup in the place of a file.
 pub(crate) fn restore(settings: Settings, backup: &Path, path: &Path) -> Result<Restored> {
-    let backup = find(backup)?;
+    let cipher = settings.cipher.clone();
+    let backup = find(backup, &cipher)?;
     let (copy, replaces) = Unfinished::in_place_of(path)?;
     let shared = || Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
     let key = settings.key.clone();
     // Before anything else: a file that is not ours is not replaced.
-    let former = if replaces { Some(Former::open(copy.place(), key.as_ref(), &shared())?) } else { None };
-    copy_all(&Db::open(&Place::File(backup), Access::Read, &shared())?, &copy, |_, _| Ok(()))?;
+    let former =
+        if replaces { Some(Former::open(copy.place(), &cipher, key.as_ref(), &shared())?) } else { None };
+    let from = Db::open(&Place::File(backup, cipher.clone()), Access::Read, &shared())?;
+    copy_all(&from, &copy, &cipher, |_, _| Ok(()))?;
+    drop(from);
     let settings = Settings { rules: None, max_file_bytes: None, ..settings };
-    let cdp = Cdp::start(settings, Place::File(copy.part().to_owned()), None)?;
+    let cdp = Cdp::start(settings, Place::File(copy.part().to_owned(), cipher), None)?;
     let restored = match &former {
         Some(former) => cdp.catch_up(&Since::of(&former.db, &former.state)?)?,
         None => Restored::default(),
@@ -177,20 +181,25 @@ struct Former {
 }
 
 impl Former {
-    fn open(path: &Path, key: Option<&Key>, shared: &Arc<Shared>) -> Result<Self> {
-        let path = &find(path)?;
+    fn open(path: &Path, cipher: &Cipher, key: Option<&Key>, shared: &Arc<Shared>) -> Result<Self> {
+        let path = find(path, cipher)?;
         // For writing, so that what a crash has left is brought home. Whoever opens it holds its lock.
         let access = Access::Write { full: true, max_bytes: None };
-        let db = Db::open(&Place::File(path.clone()), access, shared)?;
+        let db = Db::open(&Place::File(path, cipher.clone()), access, shared)?;
         let state = load(&db, key)?;
         Ok(Self { db, state })
     }
 }
 
 /// Copies what is there now, while others may write.
-fn copy_all(db: &Db, copy: &Unfinished, tell: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
+fn copy_all(
+    db: &Db,
+    copy: &Unfinished,
+    cipher: &Cipher,
+    tell: impl FnMut(u64, u64) -> Result<()>,
+) -> Result<()> {
     db.begin_read()?;
-    let copied = db.copy_to(copy.part(), tell);
+    let copied = db.copy_to(copy.part(), cipher, tell);
     db.rollback();
     copied
 }

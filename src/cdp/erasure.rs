@@ -153,7 +153,7 @@ impl Cdp {
             return Ok(true);
         }
         // While somebody reads what was there before, writing the file anew would make the log longer, and no more.
-        if let Place::File(_) = self.inner.place
+        if let Place::File(..) = self.inner.place
             && !(db.truncate_wal()? && db.rewrite().map(|()| true)? && db.truncate_wal()?)
         {
             return Ok(false);
@@ -165,7 +165,7 @@ impl Cdp {
             db.set_erasures_waiting(0).and_then(|()| db.audit(self.now(), "complete_erasures", details));
         let noted = noted.and_then(|()| db.commit());
         noted.inspect_err(|_| db.rollback())?;
-        if let Place::File(_) = self.inner.place {
+        if let Place::File(..) = self.inner.place {
             db.truncate_wal()?;
         }
         Ok(true)

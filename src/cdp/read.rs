@@ -231,7 +231,7 @@ impl Cdp {
     /// The size of the write-ahead log in bytes, 0 if there is none.
     pub(super) fn wal_bytes(&self) -> u64 {
         match &self.inner.place {
-            Place::File(path) => {
+            Place::File(path, _) => {
                 let mut wal = path.clone().into_os_string();
                 wal.push("-wal");
                 std::fs::metadata(wal).map_or(0, |found| found.len())

@@ -42,7 +42,7 @@ impl Cdp {
     /// A thread that has its turn itself is told so here, too.
     pub(super) fn between_turns(&self) -> Result<Option<MutexGuard<'_, Writer>>> {
         match self.inner.place {
-            Place::File(_) => Ok(None),
+            Place::File(..) => Ok(None),
             Place::Memory if self.has_turn() => Err(Error::Busy),
             Place::Memory => self.writer().map(Some),
         }

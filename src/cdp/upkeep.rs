@@ -98,7 +98,7 @@ impl Cdp {
         } else {
             done.waiting = waiting;
         }
-        if let Place::File(_) = self.inner.place {
+        if let Place::File(..) = self.inner.place {
             let is_loose = free >= FREE_BYTES && free >= before / FREE_SHARE;
             if is_loose && waiting == 0 && db.truncate_wal()? {
                 db.rewrite()?;

@@ -12,12 +12,12 @@ use crate::privacy::{Hash, Restored};
 use crate::store::Db;
 use crate::value::Object;
 
-/// The retention of message ids that are looked up together.
+/// How many message ids are looked up together.
 const HANDFUL: usize = 4_096;
 
 /// What a file knows of who was erased and what was dropped, as long as it is there.
 pub(crate) struct Since<'s> {
-    pub(crate) state: &'s State,
+    state: &'s State,
     suppressed: Vec<(Hash, Timestamp)>,
     dropped: Vec<[u8; KEPT]>,
 }

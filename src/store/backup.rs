@@ -1,13 +1,14 @@
 //! Copies of a whole file: made while it is in use, and put in its place when they are whole.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::cipher::Cipher;
 use super::file::{FileLock, connect, private};
 use super::{Db, Failure};
 use crate::clock::Timestamp;
@@ -83,7 +84,7 @@ impl Unfinished {
         if !replaces && self.is_taken()? {
             return Err(taken(&self.place));
         }
-        let made = File::open(&self.part).and_then(|file| file.sync_all());
+        let made = fs::OpenOptions::new().write(true).open(&self.part).and_then(|file| file.sync_all());
         made.map_err(io(&self.part))?;
         fs::rename(&self.part, &self.place).map_err(io(&self.place))?;
         sync_folder(&self.place)
@@ -140,7 +141,7 @@ fn name_to_be(path: &Path) -> Result<PathBuf> {
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))
 }
 
 /// Elsewhere folders cannot be opened as files.
@@ -150,13 +151,18 @@ fn sync_folder(_: &Path) -> Result<()> {
 }
 
 impl Db {
-    /// Copies everything that the transaction under way sees into an empty file, and tells after each handful of pages how
-    /// many bytes it has copied, and of how many.
-    pub(crate) fn copy_to(&self, part: &Path, mut tell: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
+    /// Copies everything that the transaction under way sees into an empty file, encrypted as this one is, and tells after
+    /// each handful of pages how many bytes it has copied, and of how many.
+    pub(crate) fn copy_to(
+        &self,
+        part: &Path,
+        cipher: &Cipher,
+        mut tell: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<()> {
         // Whatever is committed meanwhile: from the first look on, the transaction sees one state of the file.
         let waiting = self.erasures_waiting()?;
         let page = self.page_size()?;
-        let mut copy = connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut copy = connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE, cipher)?;
         {
             let copying = Backup::new(&self.conn, &mut copy).map_err(Error::from_sqlite)?;
             loop {

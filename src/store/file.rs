@@ -11,8 +11,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::Db;
+use super::cipher::Cipher;
 use super::log::{Log, Shared};
-use crate::error::{Error, Result};
+use crate::error::{DefinitionError, Error, Result};
 
 /// `CDP1` in ASCII: the mark of our files in SQLite's header.
 const APPLICATION_ID: i32 = 0x4344_5031;
@@ -29,8 +30,8 @@ const STATEMENTS: usize = 128;
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// In a file.
-    File(PathBuf),
+    /// In a file, which may be encrypted.
+    File(PathBuf, Cipher),
     /// In this process's memory. It has one connection, which is gone when the database is.
     Memory,
 }
@@ -88,10 +89,10 @@ pub(super) fn private() -> OpenOptions {
 /// file's one name, whatever links led to it and wherever the process goes later.
 ///
 /// Another application's file is left as it is.
-pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
+pub(crate) fn create(path: &Path, cipher: &Cipher) -> Result<(PathBuf, FileLock)> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     match path.metadata() {
-        Ok(found) if !found.is_file() || found.len() > 0 => match Db::look(path) {
+        Ok(found) if !found.is_file() || found.len() > 0 => match Db::look(path, cipher) {
             // Whoever made it was stopped while doing so: opening it for writing takes that back, and looks again.
             Err(Error::ReadOnly) => {}
             looked => looked?,
@@ -108,9 +109,9 @@ pub(crate) fn create(path: &Path) -> Result<(PathBuf, FileLock)> {
 }
 
 /// Finds a file to be read, and gives its one name.
-pub(crate) fn find(path: &Path) -> Result<PathBuf> {
+pub(crate) fn find(path: &Path, cipher: &Cipher) -> Result<PathBuf> {
     let name = one_name(path)?;
-    Db::look(path).map_err(|error| match error {
+    Db::look(path, cipher).map_err(|error| match error {
         // What a crash left is to be taken back first, or readers have no memory to share beside the file.
         Error::ReadOnly => {
             Error::Io { path: path.to_owned(), source: io::ErrorKind::PermissionDenied.into() }
@@ -126,20 +127,20 @@ fn one_name(path: &Path) -> Result<PathBuf> {
 
 impl Db {
     /// Looks at a file without changing it: an error if it is not ours, or too new.
-    fn look(path: &Path) -> Result<()> {
+    fn look(path: &Path, cipher: &Cipher) -> Result<()> {
         match path.metadata() {
             Ok(found) if found.is_dir() => return Err(not_ours(path, "it is a directory")),
             Ok(found) if !found.is_file() => return Err(not_ours(path, "it is no regular file")),
             _ => {}
         }
-        recognise(&connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)
+        recognise(&connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, cipher)?, path, cipher)
     }
 
     /// Opens a connection and sets it up. For writing, the caller holds the [`FileLock`].
     pub(crate) fn open(place: &Place, access: Access, shared: &Arc<Shared>) -> Result<Self> {
         let conn = match (place, access) {
-            (Place::File(path), Access::Write { .. }) => {
-                let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            (Place::File(path, cipher), Access::Write { .. }) => {
+                let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, cipher)?;
                 // SQLite opens what may not be written to all the same, for reading.
                 if conn.is_readonly(MAIN_DB).map_err(Error::from_sqlite)? {
                     return Err(Error::Io {
@@ -147,16 +148,19 @@ impl Db {
                         source: io::ErrorKind::PermissionDenied.into(),
                     });
                 }
-                let pages: i64 = conn
-                    .pragma_query_value(None, "page_count", |row| row.get(0))
-                    .map_err(Error::from_sqlite)?;
-                if pages > 0 {
-                    recognise(&conn, path)?;
+                // A new file is empty; one that cannot be read is not.
+                let pages = conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0));
+                if pages.unwrap_or(1) > 0 {
+                    recognise(&conn, path, cipher)?;
                 }
                 conn
             }
-            (Place::File(path), Access::Read) => connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-            (Place::Memory, _) => connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+            (Place::File(path, cipher), Access::Read) => {
+                connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, cipher)?
+            }
+            (Place::Memory, _) => {
+                connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE, &Cipher::default())?
+            }
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
         let log = RefCell::new(Log::new(Arc::clone(shared)));
@@ -165,11 +169,16 @@ impl Db {
 }
 
 /// An error if a file is not ours, or too new.
-fn recognise(conn: &Connection, path: &Path) -> Result<()> {
+fn recognise(conn: &Connection, path: &Path, cipher: &Cipher) -> Result<()> {
     let number = |pragma: &str| {
         conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|error| {
             match error.sqlite_error_code() {
-                Some(ErrorCode::NotADatabase) => not_ours(path, "it is no SQLite database"),
+                Some(ErrorCode::NotADatabase) if cipher.is_given() => {
+                    DefinitionError::new("passphrase", "wrong, or the file is not encrypted").into()
+                }
+                Some(ErrorCode::NotADatabase) => {
+                    not_ours(path, "it is no SQLite database, or an encrypted one")
+                }
                 Some(ErrorCode::CannotOpen) => {
                     let source = io::Error::other(error);
                     Error::Io { path: path.to_owned(), source }
@@ -199,7 +208,7 @@ fn not_ours(path: &Path, reason: &str) -> Error {
     clippy::disallowed_methods,
     reason = "this is the one place that opens connections, and sets them up"
 )]
-pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags, cipher: &Cipher) -> Result<Connection> {
     let conn =
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|error| {
             match error.sqlite_error_code() {
@@ -209,6 +218,7 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
                 _ => Error::from_sqlite(error),
             }
         })?;
+    cipher.unlock(&conn)?;
     conn.busy_timeout(BUSY).map_err(Error::from_sqlite)?;
     Ok(conn)
 }
@@ -231,16 +241,21 @@ fn set_up(conn: &Connection, place: &Place, access: Access) -> rusqlite::Result<
     conn.pragma_update(None, "cache_size", -65_536)?;
     // Before the switch to WAL, so that the marks stand in the file itself and `look` finds them.
     migrate(conn)?;
-    if let Place::File(_) = place {
+    if let Place::File(..) = place {
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         conn.pragma_update(None, "synchronous", if full { "full" } else { "normal" })?;
     }
     if let Some(bytes) = max_bytes {
-        let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
+        let pages = i64::try_from(bytes / page_size(conn)?).unwrap_or(i64::MAX);
         conn.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))?;
     }
     Ok(())
+}
+
+/// The number of bytes in a page. SQLCipher gives it as text.
+pub(super) fn page_size(conn: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT CAST(page_size AS INTEGER) FROM pragma_page_size";
+    Ok(conn.query_row(sql, [], |row| row.get::<_, u64>(0))?.max(1))
 }
 
 /// Brings the schema up to date, all steps in one transaction.

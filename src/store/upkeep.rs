@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::file::page_size;
 use super::{Db, Result};
 
 /// How many erasures are not complete: what was deleted may still lie in unused parts of pages, or in the write-ahead log.
@@ -40,7 +41,8 @@ impl Db {
     /// another page can stay in the part of it that is unused (`rebuildPage` in SQLite's `btree.c`); a deletion does not
     /// find those.
     pub(crate) fn rewrite(&self) -> Result<()> {
-        let in_memory = self.bytes_and_free()?.0 <= IN_MEMORY;
+        // A temporary file would not be encrypted.
+        let in_memory = cfg!(feature = "sqlcipher") || self.bytes_and_free()?.0 <= IN_MEMORY;
         self.conn.pragma_update(None, "temp_store", if in_memory { "memory" } else { "file" })?;
         let done = self.conn.execute_batch("VACUUM");
         self.conn.pragma_update(None, "temp_store", "memory")?;
@@ -50,12 +52,12 @@ impl Db {
     /// How large the file is in bytes, and how many of them lie in free pages.
     pub(crate) fn bytes_and_free(&self) -> Result<(u64, u64)> {
         let number = |name: &str| self.conn.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-        let page = number("page_size")?;
+        let page = self.page_size()?;
         Ok((number("page_count")? * page, number("freelist_count")? * page))
     }
 
     /// The number of bytes in a page.
     pub(crate) fn page_size(&self) -> Result<u64> {
-        Ok(self.conn.pragma_query_value(None, "page_size", |row| row.get(0))?)
+        Ok(page_size(&self.conn)?)
     }
 }

@@ -526,7 +526,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
         (&other, "it is a SQLite database with application id 0"),
         (&marked, "it is a SQLite database with application id 77"),
         (&wal, "it is a SQLite database with application id 0"),
-        (&text, "it is no SQLite database"),
+        (&text, "it is no SQLite database, or an encrypted one"),
         // As much as SQLite makes of it.
         (&short, "it is a SQLite database with application id 0"),
     ] {

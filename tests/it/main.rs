@@ -8,6 +8,7 @@ mod commands;
 mod consents;
 mod decisions;
 mod durability;
+mod encryption;
 mod erasure;
 mod faults;
 mod formats;

@@ -11,7 +11,7 @@ use super::{Asked, NewEvent, Shared};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::Node;
-use crate::store::{Access, Db, Place};
+use crate::store::{Access, Cipher, Db, Place};
 
 /// What may happen to the log.
 #[derive(Debug, Clone)]
@@ -180,7 +180,7 @@ fn compare(db: &Db, model: &Model) {
 
 fn play(steps: Vec<Step>, seal_every: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::File(folder.path().join("log.db"));
+    let place = Place::File(folder.path().join("log.db"), Cipher::default());
     std::fs::File::create(folder.path().join("log.db")).unwrap();
     let files = Files { _folder: folder, place, seal_every };
     let mut db = files.writer();
@@ -286,7 +286,7 @@ proptest! {
 fn a_log_that_has_learned_is_read_by_everyone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"));
+    let place = Place::File(folder.path().join("log.db"), Cipher::default());
     let files = Files { _folder: folder, place, seal_every: 2_500 };
     let db = files.writer();
     let source = db.source(&Source::default()).unwrap();
@@ -340,7 +340,7 @@ fn a_log_that_has_learned_is_read_by_everyone() {
 fn an_id_whose_hash_another_has_is_another() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"));
+    let place = Place::File(folder.path().join("log.db"), Cipher::default());
     let db = Files { _folder: folder, place, seal_every: 1 }.writer();
     let source = db.source(&Source::default()).unwrap();
     let name = db.event_name("A").unwrap();
@@ -363,7 +363,7 @@ fn an_id_whose_hash_another_has_is_another() {
 fn damage_is_told_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"));
+    let place = Place::File(folder.path().join("log.db"), Cipher::default());
     let files = Files { _folder: folder, place, seal_every: 10 };
     let db = files.writer();
     let source = db.source(&Source::default()).unwrap();
