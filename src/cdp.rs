@@ -249,6 +249,7 @@ impl Cdp {
     /// assert_eq!(cdp.restitch()?.profiles_after, 2_000);
     /// # Ok::<(), customerdb::Error>(())
     /// ```
+    #[must_use]
     pub fn watched(&self, progress: impl FnMut(u64) -> ControlFlow<()> + Send + 'static) -> Self {
         Self { inner: Arc::clone(&self.inner), watcher: Some(Arc::new(Mutex::new(progress))) }
     }

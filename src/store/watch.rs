@@ -30,8 +30,8 @@ impl fmt::Debug for Watched {
 impl Db {
     /// A call begins that somebody watches, or that nobody does.
     pub(crate) fn watch(&self, watcher: Option<&Watcher>) {
-        let watched = |watcher| Watched { watcher: Arc::clone(watcher), looked_at: 0, told: 0 };
-        *self.watched.borrow_mut() = watcher.map(watched);
+        let begin = |by: &Watcher| Watched { watcher: Arc::clone(by), looked_at: 0, told: 0 };
+        *self.watched.borrow_mut() = watcher.map(begin);
     }
 
     /// Notes that the call has looked at so many events more. A failure if it is not wanted any more.

@@ -8,8 +8,10 @@ mod commands;
 mod consents;
 mod decisions;
 mod durability;
+#[cfg(feature = "sqlcipher")]
 mod encryption;
 mod erasure;
+#[cfg(target_os = "linux")]
 mod faults;
 mod formats;
 mod gates;
