@@ -44,7 +44,12 @@ impl CdpBuilder {
         self
     }
 
-    /// Lets days, weeks and months begin as they do in that time zone. Default: UTC.
+    /// Lets days, weeks and months begin as they do in that time zone: in answers, and in conditions that ask for birthdays
+    /// or for periods of days and weeks. Spans (`within`, `days_since_last`) are days of 24 hours wherever one is. Default:
+    /// UTC.
+    ///
+    /// A file may be opened with another zone than before: segments that depend on a calendar are settled anew at the next
+    /// commit, and readers have them right before that.
     ///
     /// ```
     /// use customerdb::Cdp;

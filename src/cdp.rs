@@ -183,7 +183,7 @@ impl Cdp {
         let access = Access::Write { full, max_bytes: settings.max_file_bytes };
         let db = Db::open(&place, access, &shared)?;
         agree_on_key(&db, settings.key.as_ref())?;
-        let state = load(&db, settings.key.as_ref())?;
+        let state = load(&db, settings.key.as_ref(), &settings.zone)?;
         let writer = Writer { db, desk: Desk::default(), _lock: lock };
         let rules = settings.rules.clone().map(Rules::checked).transpose()?;
         let rules = rules.filter(|rules| *rules != state.rules);
@@ -200,7 +200,7 @@ impl Cdp {
         let shared = Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
         let db = Db::open(&place, Access::Read, &shared)?;
         db.begin_read()?;
-        let state = load(&db, settings.key.as_ref())?;
+        let state = load(&db, settings.key.as_ref(), &settings.zone)?;
         db.rollback();
         let cdp = Self::assemble(settings, place, state, None, shared);
         cdp.readers().push(db);
@@ -298,7 +298,7 @@ impl Cdp {
             // Another process may have committed since.
             while db.counter(VERSION)? != state.version {
                 drop(state);
-                let current = load(db, self.inner.key.as_ref())?;
+                let current = load(db, self.inner.key.as_ref(), self.zone())?;
                 *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = current;
                 state = self.state();
             }
@@ -344,8 +344,8 @@ fn agree_on_key(db: &Db, given: Option<&Key>) -> Result<()> {
     }
 }
 
-/// The state of the latest commit that a connection sees.
-fn load(db: &Db, key: Option<&Key>) -> Result<State> {
+/// The state of the latest commit that a connection sees, with its definitions on the calendar of a zone.
+fn load(db: &Db, key: Option<&Key>, zone: &Zone) -> Result<State> {
     let rules = match db.setting(RULES)? {
         None => Rules::default(),
         Some(text) => serde_json::from_str(&text)
@@ -368,7 +368,7 @@ fn load(db: &Db, key: Option<&Key>) -> Result<State> {
         identities: db.identities()?,
         rules,
         hand: db.hand()?,
-        segments: Definitions::load(db)?,
+        segments: Definitions::load(db, zone)?,
         refusing: db.refusing(ANALYTICS)?,
         version: db.counter(VERSION)?,
     })

@@ -15,7 +15,7 @@ pub use self::policy::Policy;
 pub(crate) use self::policy::{Policies, over_time, standing};
 pub(crate) use self::purpose::check_purpose;
 pub use self::purpose::{LegalBasis, Purpose};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Zone};
 use crate::id::{Identifier, Namespace, ProfileId};
 use crate::value::{Object, Value};
 
@@ -213,6 +213,8 @@ pub struct History {
     pub given: Vec<(String, Option<Timestamp>)>,
     /// The decision on consent that stands, by purpose.
     pub consents: BTreeMap<String, ConsentState>,
+    /// The time zone in which days begin, for what asks for a calendar; that of accounts is their person's. Default: UTC.
+    pub zone: Zone,
 }
 
 /// One event of a person's history.

@@ -422,6 +422,7 @@ Configuration file (every member may be left out):
     "max_event_bytes": 1048576,                   refuses larger events
     "max_ahead": "24h",                           refuses events further ahead of the clock; null: none
     "max_file_bytes": 10737418240,                lets the file grow no further
-    "zone": "Europe/Berlin",                      where days, weeks and months begin as they do there; UTC
+    "zone": "Europe/Berlin",                      where birthdays, days, weeks and months begin as they do
+                                                  there; UTC
     "durability": "full"                          or "normal"; --durability goes before it
   }"#;

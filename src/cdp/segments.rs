@@ -276,7 +276,9 @@ impl Cdp {
     ///
     /// What the storage says.
     pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<SegmentChange>> {
-        if self.inner.writer.is_some() && !self.read(|db, _| membership::is_settled(db, self.now()))? {
+        if self.inner.writer.is_some()
+            && !self.read(|db, state| membership::is_settled(db, &state.segments, self.now()))?
+        {
             match self.advance() {
                 // Another program, or a batch of this thread, is about to do it.
                 Ok(()) | Err(Error::Busy) => {}

@@ -78,11 +78,20 @@ impl Zone {
         }
     }
 
-    /// The date on the calendar at an instant.
+    /// The date on the calendar at an instant: that of the day that began last, also where the clocks go back to the
+    /// evening before.
     pub(crate) fn date(&self, at: Timestamp) -> NaiveDate {
         let second = at.as_micros().div_euclid(SECOND);
-        let local = second.saturating_add(self.offset(second));
-        DateTime::from_timestamp(local, 0).map_or(NaiveDate::MAX, |time| time.date_naive())
+        let offset = self.offset(second);
+        let local = second.saturating_add(offset);
+        let out_of_range = if local < 0 { NaiveDate::MIN } else { NaiveDate::MAX };
+        let mut date = DateTime::from_timestamp(local, 0).map_or(out_of_range, |time| time.date_naive());
+        if self.offset(second.saturating_sub(DAY)) > offset {
+            while let Some(next) = date.succ_opt().filter(|next| self.start_of(*next) <= at) {
+                date = next;
+            }
+        }
+        date
     }
 
     /// The first instant of a day: midnight, the earlier one where it comes twice, or where it is left out the instant
@@ -245,16 +254,22 @@ mod tests {
         for name in
             ["UTC", "Europe/Berlin", "America/Santiago", "America/Havana", "Australia/Lord_Howe", "+14:00"]
         {
-            let zone = zone(name);
-            let first: Timestamp = "2023-12-25T00:00:00Z".parse().unwrap();
-            for half_hours in 0..18_000 {
-                let at = Timestamp::from_micros(first.as_micros() + half_hours * 1_800 * SECOND);
-                let date = zone.date(at);
-                let (start, end) = (zone.start_of(date), zone.start_of(date.succ_opt().unwrap()));
-                assert!(start <= at && at < end, "{at} in {name}: {date} from {start} to {end}");
-                let hour = zone.start_of_hour(at);
-                assert!(hour <= at && at.as_micros() - hour.as_micros() < 3_600 * SECOND);
-            }
+            each_instant_in_its_day(name, "2023-12-25T00:00:00Z", 18_000);
+        }
+        // Where the clocks went back from 0:01 to 23:01, and where a day was left out.
+        each_instant_in_its_day("America/St_Johns", "2006-10-01T00:00:00Z", 2_000);
+        each_instant_in_its_day("Pacific/Apia", "2011-12-20T00:00:00Z", 1_000);
+    }
+
+    fn each_instant_in_its_day(name: &str, first: &str, count: i64) {
+        let (zone, first): (_, Timestamp) = (zone(name), first.parse().unwrap());
+        for half_hours in 0..count {
+            let at = Timestamp::from_micros(first.as_micros() + half_hours * 1_800 * SECOND);
+            let date = zone.date(at);
+            let (start, end) = (zone.start_of(date), zone.start_of(date.succ_opt().unwrap()));
+            assert!(start <= at && at < end, "{at} in {name}: {date} from {start} to {end}");
+            let hour = zone.start_of_hour(at);
+            assert!(hour <= at && at.as_micros() - hour.as_micros() < 3_600 * SECOND);
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::people::{everybody, history};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Zone};
 use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
 use crate::profile::{History, Policy, Purpose, Tag, Verdict};
@@ -47,12 +47,12 @@ impl Definitions {
         Self { all: catalog.segments.values().map(live).collect(), catalog }
     }
 
-    /// All definitions of the file.
-    pub(crate) fn load(db: &Db) -> Result<Self> {
+    /// All definitions of the file, for the calendar of a zone.
+    pub(crate) fn load(db: &Db, zone: &Zone) -> Result<Self> {
         let damaged = |what: &str, name: &str, error: &dyn std::fmt::Display| {
             Error::Damaged(format!("the definition of {what} {name:?}: {error}"))
         };
-        let mut catalog = Catalog::default();
+        let mut catalog = Catalog { zone: zone.clone(), ..Catalog::default() };
         for (name, text) in db.definitions("policy")? {
             let value: Value =
                 serde_json::from_str(&text).map_err(|error| damaged("policy", &name, &error))?;
@@ -109,6 +109,11 @@ impl Definitions {
         self.kept().filter(|live| live.needs.time()).collect()
     }
 
+    /// Whether any of them depends on the zone.
+    fn is_of_calendar(&self) -> bool {
+        self.kept().any(|live| live.needs.calendar())
+    }
+
     /// Whether any of them asks for accounts.
     pub(crate) fn wants_accounts(&self) -> bool {
         self.kept().any(|live| live.needs.accounts())
@@ -125,6 +130,9 @@ pub(crate) const CONSENT_MERGE: &str = "consent_merge";
 
 /// The instant for which the standings of the file, to segments that depend on time, were last brought up to date.
 const SETTLED_AT: &str = "settled_at";
+
+/// The zone on whose calendar they were; of a file that does not say, UTC.
+const SETTLED_ZONE: &str = "settled_zone";
 
 /// How one person stands to some segments, as things are at `now`.
 fn stand<'s>(
@@ -244,16 +252,30 @@ pub(crate) fn stamp(db: &Db, definitions: &Definitions, now: Timestamp) -> Resul
     if !definitions.timed().is_empty() {
         db.set(SETTLED_AT, now.as_micros())?;
     }
+    if !is_in_zone(db, definitions)? {
+        db.set(SETTLED_ZONE, definitions.catalog.zone.to_string())?;
+    }
     Ok(())
 }
 
+/// Whether the standings of the file are those on the calendar that is asked for, if any of them depends on one.
+fn is_in_zone(db: &Db, definitions: &Definitions) -> Result<bool> {
+    if !definitions.is_of_calendar() {
+        return Ok(true);
+    }
+    let settled = db.setting(SETTLED_ZONE)?;
+    let zone = settled.as_deref().map_or(Ok(Zone::UTC), str::parse);
+    Ok(zone.is_ok_and(|zone| zone == definitions.catalog.zone))
+}
+
 /// Whether the standings of the file hold for `now` as they are.
-pub(crate) fn is_settled(db: &Db, now: Timestamp) -> Result<bool> {
-    Ok(now >= Timestamp::from_micros(db.counter(SETTLED_AT)?) && !db.has_woken(now)?)
+pub(crate) fn is_settled(db: &Db, definitions: &Definitions, now: Timestamp) -> Result<bool> {
+    let settled = now >= Timestamp::from_micros(db.counter(SETTLED_AT)?) && !db.has_woken(now)?;
+    Ok(settled && is_in_zone(db, definitions)?)
 }
 
 /// Brings the standings of those up to date whose answer time has changed, each change noted at its own instant; of
-/// everyone, if the clock was set back.
+/// everyone, if the clock was set back, or as far as a calendar matters if the file was settled in another zone.
 pub(crate) fn settle_time(
     db: &Db,
     identities: &Identities,
@@ -266,6 +288,9 @@ pub(crate) fn settle_time(
     if now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
         let timed = |live: &Live| live.needs.time();
         settle_everyone(db, identities, definitions, timed, now, &ChangeCause::Time)?;
+    } else if !is_in_zone(db, definitions)? {
+        let of_calendar = |live: &Live| live.needs.calendar();
+        settle_everyone(db, identities, definitions, of_calendar, now, &ChangeCause::Definition)?;
     }
     let mut changes = Vec::new();
     for (profile, woken) in woken(db, definitions, now)? {
@@ -332,10 +357,11 @@ pub(crate) fn members(
         return matching(db, identities, catalog, live.segment.condition(), now, None);
     }
     let mut members: FxHashSet<Node> = db.member_founders(live.number)?.into_iter().map(Node).collect();
-    if !live.needs.time() || is_settled(db, now)? {
+    if !live.needs.time() || is_settled(db, definitions, now)? {
         return Ok(members.into_iter().collect());
     }
-    if now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
+    let is_foreign = live.needs.calendar() && !is_in_zone(db, definitions)?;
+    if is_foreign || now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
         return matching(db, identities, catalog, live.segment.condition(), now, None);
     }
     for (profile, woken) in woken(db, definitions, now)? {
@@ -368,7 +394,7 @@ pub(crate) struct Known {
 /// changed them.
 pub(crate) fn known(db: &Db, person: &Person, definitions: &Definitions, now: Timestamp) -> Result<Known> {
     let catalog = &definitions.catalog;
-    let settled = is_settled(db, now)?;
+    let settled = is_settled(db, definitions, now)?;
     let asked = |live: &&Live| !(settled && live.segment.is_live());
     let asked: Vec<&str> = definitions.all.iter().filter(asked).map(|live| live.segment.name()).collect();
     let needs = catalog.needs_of_all(asked.iter().copied());

@@ -1,10 +1,8 @@
-//! What depends on a calendar: dates, anniversaries, whole days and weeks.
-//!
-//! The calendar is that of UTC. Another zone would be put into [`local_date`] and [`start_of`], and nowhere else.
+//! What depends on a calendar: anniversaries, whole days and weeks, as they are in a time zone.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use chrono::{Datelike, Days, NaiveDate};
 
-use crate::clock::{Span, Timestamp};
+use crate::clock::{Span, Timestamp, Zone};
 use crate::profile::Verdict;
 use crate::value::Comparable;
 
@@ -12,16 +10,6 @@ const DAY: i64 = 86_400_000_000;
 const WEEK: i64 = 7 * DAY;
 /// 1970-01-01 was a Thursday: so many days later a week begins.
 const FIRST_MONDAY: i64 = 4;
-
-/// The local date of an instant.
-pub(crate) fn local_date(at: Timestamp) -> NaiveDate {
-    DateTime::<Utc>::from(at).date_naive()
-}
-
-/// The first instant of a local date.
-pub(crate) fn start_of(date: NaiveDate) -> Timestamp {
-    Timestamp::from_micros(days_of(date).saturating_mul(DAY))
-}
 
 /// The days since 1970-01-01.
 fn days_of(date: NaiveDate) -> i64 {
@@ -37,33 +25,38 @@ fn date_of_day(day: i64) -> NaiveDate {
 
 /// Which period of that length an instant lies in: calendar days for whole days, weeks from Monday for whole weeks, and
 /// else counted from 1970 on.
-pub(super) fn period_of(at: Timestamp, every: Span) -> i64 {
+pub(super) fn period_of(at: Timestamp, every: Span, zone: &Zone) -> i64 {
     let micros = every.as_micros().max(1);
     if micros % WEEK == 0 {
-        return (days_of(local_date(at)) - FIRST_MONDAY).div_euclid(micros / DAY);
+        return (days_of(zone.date(at)) - FIRST_MONDAY).div_euclid(micros / DAY);
     }
     if micros % DAY == 0 {
-        return days_of(local_date(at)).div_euclid(micros / DAY);
+        return days_of(zone.date(at)).div_euclid(micros / DAY);
     }
     at.as_micros().div_euclid(micros)
 }
 
+/// Whether periods of that length are those of the calendar.
+pub(super) fn is_of_calendar(every: Span) -> bool {
+    every.as_micros() % DAY == 0
+}
+
 /// When a period begins.
-pub(super) fn start_of_period(period: i64, every: Span) -> Timestamp {
+pub(super) fn start_of_period(period: i64, every: Span, zone: &Zone) -> Timestamp {
     let micros = every.as_micros().max(1);
     if micros % DAY == 0 {
         let shift = if micros % WEEK == 0 { FIRST_MONDAY } else { 0 };
-        return start_of(date_of_day(period.saturating_mul(micros / DAY).saturating_add(shift)));
+        return zone.start_of(date_of_day(period.saturating_mul(micros / DAY).saturating_add(shift)));
     }
     Timestamp::from_micros(period.saturating_mul(micros))
 }
 
-/// The month and day of a value: of an instant in the calendar's zone, or of a date as it is written (`1990-05-20`,
-/// `--05-20` or `05-20`).
-pub(super) fn date_of(value: &Comparable<'_>) -> Option<(u32, u32)> {
+/// The month and day of a value: of an instant in the zone, or of a date as it is written (`1990-05-20`, `--05-20` or
+/// `05-20`).
+pub(super) fn date_of(value: &Comparable<'_>, zone: &Zone) -> Option<(u32, u32)> {
     let text = match value {
         Comparable::Time(time, _) => {
-            let date = local_date(*time);
+            let date = zone.date(*time);
             return Some((date.month(), date.day()));
         }
         Comparable::Text(text) => text.trim(),
@@ -86,15 +79,15 @@ fn falls_on(year: i32, (month, day): (u32, u32)) -> Option<NaiveDate> {
 }
 
 /// Whether an anniversary falls on one of so many days, beginning with today.
-pub(super) fn anniversary(date: (u32, u32), days: u32, now: Timestamp) -> Verdict {
-    let today = local_date(now);
+pub(super) fn anniversary(date: (u32, u32), days: u32, now: Timestamp, zone: &Zone) -> Verdict {
+    let today = zone.date(now);
     let next = [today.year(), today.year() + 1].into_iter().filter_map(|year| falls_on(year, date));
     let Some(next) = next.filter(|next| *next >= today).min() else { return Verdict::always(false) };
     let (today, next) = (days_of(today), days_of(next));
     let days = i64::from(days);
     let holds = next - today < days;
     let change = if holds { next + 1 } else { next - days + 1 };
-    Verdict::until(holds, Some(start_of(date_of_day(change))))
+    Verdict::until(holds, Some(zone.start_of(date_of_day(change))))
 }
 
 #[cfg(test)]
@@ -117,10 +110,17 @@ mod tests {
             ("2024-05-13T23:59:59Z", 7, false, "2024-05-14T00:00:00Z"),
             ("2024-12-31T12:00:00Z", 7, false, "2025-05-14T00:00:00Z"),
         ] {
-            assert_eq!(anniversary(may_20, days, at(now)), Verdict::until(holds, Some(at(until))), "{now}");
+            assert_eq!(
+                anniversary(may_20, days, at(now), &Zone::UTC),
+                Verdict::until(holds, Some(at(until))),
+                "{now}"
+            );
         }
         let new_year = (1, 1);
-        assert!(anniversary(new_year, 2, at("2023-12-31T10:00:00Z")).holds, "over the end of the year");
+        assert!(
+            anniversary(new_year, 2, at("2023-12-31T10:00:00Z"), &Zone::UTC).holds,
+            "over the end of the year"
+        );
     }
 
     #[test]
@@ -133,13 +133,14 @@ mod tests {
             ("2024-02-29T10:00:00Z", true),
             ("2100-02-28T10:00:00Z", true),
         ] {
-            assert_eq!(anniversary(leap, 1, at(now)).holds, holds, "{now}");
+            assert_eq!(anniversary(leap, 1, at(now), &Zone::UTC).holds, holds, "{now}");
         }
     }
 
     #[test]
     fn dates_are_read_as_they_are_written_and_instants_in_the_zone() {
-        let read = |text: &str| date_of(&Comparable::of(&text.into(), false).unwrap());
+        let within = |text: &str, zone: &Zone| date_of(&Comparable::of(&text.into(), false).unwrap(), zone);
+        let read = |text: &str| within(text, &Zone::UTC);
         for text in [
             "1990-05-20",
             " 1990-05-20",
@@ -151,6 +152,9 @@ mod tests {
             assert_eq!(read(text), Some((5, 20)), "{text}");
         }
         assert_eq!(read("02-29"), Some((2, 29)));
+        let far_east = "+14:00".parse().unwrap();
+        assert_eq!(within("1990-05-20T23:00:00Z", &far_east), Some((5, 21)));
+        assert_eq!(within("1990-05-20", &far_east), Some((5, 20)));
         for text in ["1990-02-30", "1990-5-20", "20.05.1990", "", "yesterday", "1990-05-20x", "é990-05-20"] {
             assert_eq!(read(text), None, "{text}");
         }
@@ -165,7 +169,8 @@ mod tests {
             ("1970-01-01T00:00:00Z", weeks(1), "1969-12-29T00:00:00Z"),
             ("2024-05-01T12:34:56Z", hours(6), "2024-05-01T12:00:00Z"),
         ] {
-            assert_eq!(start_of_period(period_of(at(instant), every), every), at(start), "{instant}");
+            let start_of = |zone: &Zone| start_of_period(period_of(at(instant), every, zone), every, zone);
+            assert_eq!(start_of(&Zone::UTC), at(start), "{instant}");
         }
     }
 }

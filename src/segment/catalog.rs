@@ -8,7 +8,7 @@ use super::condition::{Condition, TraitCondition};
 use super::evaluate::{decided_by, evaluate};
 use super::needs::Needs;
 use super::tag::TagRule;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Zone};
 use crate::error::DefinitionError;
 use crate::profile::{ConsentRules, History, Policies, Tag, Verdict};
 
@@ -26,6 +26,8 @@ pub(crate) struct Catalog {
     pub(crate) tags: BTreeMap<String, TagRule>,
     pub(crate) segments: BTreeMap<String, Segment>,
     pub(crate) consent: ConsentRules,
+    /// In which days, weeks and birthdays begin: no definition, but what some of them rest on.
+    pub(crate) zone: Zone,
 }
 
 /// A definition that another may rest on.
@@ -104,15 +106,17 @@ impl Catalog {
         needs
     }
 
-    /// Works out what a history does not tell by itself, as far as it is needed: computed traits, tags and segments.
+    /// Works out what a history does not tell by itself, as far as it is needed: computed traits, tags and segments, in
+    /// the zone of the catalog.
     pub(crate) fn complete(&self, needs: &Needs, history: &mut History, now: Timestamp) {
+        history.zone.clone_from(&self.zone);
         history.segments.clear();
         history.tags.clear();
         history.computed = self
             .traits
             .iter()
             .filter(|(name, _)| needs.wants_trait(name))
-            .map(|(name, computed)| (name.clone(), computed.compute(&history.events, now)))
+            .map(|(name, computed)| (name.clone(), computed.compute(&history.events, now, &self.zone)))
             .collect();
         let given: Vec<String> = history.given.iter().map(|(name, _)| name.clone()).collect();
         let given = given.iter().map(String::as_str).filter(|_| needs.given_tags());

@@ -10,7 +10,7 @@ use super::evaluate::earliest;
 use super::needs::Needs;
 use super::occurrences::Occurrences;
 use super::{check_name, read_event, strict, write};
-use crate::clock::{Span, Timestamp, days};
+use crate::clock::{Span, Timestamp, Zone, days};
 use crate::error::DefinitionError;
 use crate::profile::{Computed, PastEvent};
 use crate::value::{Comparable, DottedPath, Object, nfc};
@@ -293,9 +293,9 @@ impl ComputedTrait {
     }
 
     /// The value at an instant, of events in order of time.
-    pub(super) fn compute(&self, events: &[PastEvent], now: Timestamp) -> Computed {
+    pub(super) fn compute(&self, events: &[PastEvent], now: Timestamp, zone: &Zone) -> Computed {
         let Ok(condition) = &self.of else { return Computed::default() };
-        let occurrences = Occurrences { condition, events, now };
+        let occurrences = Occurrences { condition, events, now, zone };
         let counted = || occurrences.counted();
         let until = occurrences.until();
         let value = match &self.kind {
@@ -586,24 +586,31 @@ mod tests {
             ComputedTrait::last("t", did("A").first_time().within(hours(9)), "n"),
         ] {
             for now in -5..200 {
-                let Computed { value, until } = computed.compute(&events, hour(now));
+                let Computed { value, until } = computed.compute(&events, hour(now), &Zone::UTC);
                 let end = until.unwrap_or(hour(400));
                 assert!(end > hour(now), "{computed:?} at {now}");
                 for later in (now..400).take_while(|later| hour(*later) < end) {
                     assert_eq!(
-                        computed.compute(&events, hour(later)).value,
+                        computed.compute(&events, hour(later), &Zone::UTC).value,
                         value,
                         "{computed:?} at {later}"
                     );
                 }
             }
         }
-        let most = ComputedTrait::most_frequent("t", did("A"), "n").compute(&events, hour(200)).value;
+        let most =
+            ComputedTrait::most_frequent("t", did("A"), "n").compute(&events, hour(200), &Zone::UTC).value;
         assert_eq!(most, Some(json!(3)));
-        let tie = ComputedTrait::most_frequent("t", did("A"), "n").compute(&events[..2], hour(200)).value;
+        let tie = ComputedTrait::most_frequent("t", did("A"), "n")
+            .compute(&events[..2], hour(200), &Zone::UTC)
+            .value;
         assert_eq!(tie, Some(json!(3)), "the one that was there first");
         let stages: Vec<_> = [0, 4, 29, 50, 70, 80, 91]
-            .map(|now| ComputedTrait::lifecycle("t", did("A"), bounds).compute(&events[..3], hour(now)).value)
+            .map(|now| {
+                ComputedTrait::lifecycle("t", did("A"), bounds)
+                    .compute(&events[..3], hour(now), &Zone::UTC)
+                    .value
+            })
             .into_iter()
             .map(Option::unwrap_or_default)
             .collect();

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::calendar::{anniversary, date_of};
 use super::condition::{Age, Condition, Sample, TraitCondition};
 use super::occurrences::Occurrences;
-use crate::clock::{Span, Timestamp};
+use crate::clock::{Span, Timestamp, Zone};
 use crate::id::ProfileId;
 use crate::profile::{ConsentState, History, Verdict};
 use crate::value::{Comparable, DottedPath, Object, Value};
@@ -24,16 +24,22 @@ use crate::value::{Comparable, DottedPath, Object, Value};
 /// assert!(!verdict.holds && verdict.until.is_none());
 /// ```
 pub fn evaluate(condition: &Condition, person: &History, now: Timestamp) -> Verdict {
+    evaluate_in(condition, person, now, &person.zone)
+}
+
+/// The same on the calendar of a zone, whatever that of the history is: an account has the zone of its person.
+fn evaluate_in(condition: &Condition, person: &History, now: Timestamp, zone: &Zone) -> Verdict {
     let known = |verdict: Option<&Verdict>| verdict.copied().unwrap_or(Verdict::always(false));
+    let inner = |part: &Condition| evaluate_in(part, person, now, zone);
     match condition {
-        Condition::All(parts) => decided_by(false, parts.iter().map(|part| evaluate(part, person, now))),
-        Condition::Any(parts) => decided_by(true, parts.iter().map(|part| evaluate(part, person, now))),
+        Condition::All(parts) => decided_by(false, parts.iter().map(inner)),
+        Condition::Any(parts) => decided_by(true, parts.iter().map(inner)),
         Condition::Not(part) => {
-            let verdict = evaluate(part, person, now);
+            let verdict = inner(part);
             Verdict { holds: !verdict.holds, ..verdict }
         }
-        Condition::Trait(condition) => trait_fits(condition, person, now),
-        Condition::Event(condition) => Occurrences { condition, events: &person.events, now }.verdict(),
+        Condition::Trait(condition) => trait_fits(condition, person, now, zone),
+        Condition::Event(condition) => Occurrences { condition, events: &person.events, now, zone }.verdict(),
         Condition::Sequence(condition) => condition.verdict(&person.events, now),
         Condition::Segment(name) => known(person.segments.get(name)),
         Condition::Identifier(namespace) => Verdict::always(person.namespaces.contains(namespace)),
@@ -41,7 +47,7 @@ pub fn evaluate(condition: &Condition, person: &History, now: Timestamp) -> Verd
             Verdict::always(person.namespaces.iter().any(|namespace| !namespace.is_anonymous()) == *known)
         }
         Condition::Account(part) => {
-            decided_by(true, person.accounts.iter().map(|account| evaluate(part, account, now)))
+            decided_by(true, person.accounts.iter().map(|account| evaluate_in(part, account, now, zone)))
         }
         Condition::Tag(name) => known(person.tags.get(name)),
         Condition::Consent(purpose) => {
@@ -102,7 +108,7 @@ pub(super) fn any_value<'p>(
     }
 }
 
-fn trait_fits(condition: &TraitCondition, person: &History, now: Timestamp) -> Verdict {
+fn trait_fits(condition: &TraitCondition, person: &History, now: Timestamp, zone: &Zone) -> Verdict {
     if let Some(span) = condition.held_for {
         return held(condition, span, person, now);
     }
@@ -111,7 +117,7 @@ fn trait_fits(condition: &TraitCondition, person: &History, now: Timestamp) -> V
     any_value(&condition.path, person, |value| {
         let mut fits = condition.comparison.fits_value(value);
         for age in &condition.ages {
-            let verdict = age.verdict(value, now);
+            let verdict = age.verdict(value, now, zone);
             fits &= verdict.holds;
             until = earliest(until, verdict.until);
         }
@@ -123,7 +129,7 @@ fn trait_fits(condition: &TraitCondition, person: &History, now: Timestamp) -> V
 }
 
 impl Age {
-    fn verdict(self, value: Option<&Value>, now: Timestamp) -> Verdict {
+    fn verdict(self, value: Option<&Value>, now: Timestamp, zone: &Zone) -> Verdict {
         let value = value.and_then(|value| Comparable::of(value, false));
         let time = match &value {
             Some(Comparable::Time(time, _)) => Some(*time),
@@ -138,8 +144,8 @@ impl Age {
             (Self::OlderThan(span), Some(time)) => {
                 Verdict::until(time <= now.before(span), change(time, span))
             }
-            (Self::Anniversary(days), _) => match value.as_ref().and_then(date_of) {
-                Some(date) => anniversary(date, days, now),
+            (Self::Anniversary(days), _) => match value.as_ref().and_then(|value| date_of(value, zone)) {
+                Some(date) => anniversary(date, days, now, zone),
                 None => Verdict::always(false),
             },
             (Self::Within(_) | Self::OlderThan(_), None) => Verdict::always(false),

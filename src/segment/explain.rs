@@ -40,7 +40,7 @@ fn seen(condition: &Condition, person: &History, now: Timestamp) -> Value {
         Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Misbuilt(_) => Value::Null,
         Condition::Trait(condition) => seen_trait(condition, person),
         Condition::Event(condition) => {
-            let occurrences = Occurrences { condition, events: &person.events, now };
+            let occurrences = Occurrences { condition, events: &person.events, now, zone: &person.zone };
             let (count, aggregate) = occurrences.seen();
             match (condition.aggregate.is_some(), condition.count.is_empty()) {
                 (false, _) => json!(count),

@@ -9,7 +9,9 @@
 //! - A trait or a property whose own name has dots goes before the path that its name spells.
 //! - `for` looks at what stood of a trait from when on; what was never said was missing from the beginning. The
 //!   comparison holds exactly that long at the end of the span, and is true then.
-//! - `anniversary_within` takes whole days; a date is read as it is written, an instant in the calendar's zone.
+//! - `anniversary_within` takes whole days; a date is read as it is written, an instant in the zone of the calendar. A day
+//!   begins at midnight in that zone, the earlier one where it comes twice, and where it is left out when the clocks go
+//!   forward; a day that is left out altogether is nobody's birthday, and as a period one without events.
 //! - `periods` are days of the calendar, weeks from Monday, and other spans counted from 1970; the one under way is
 //!   not whole, and not looked at.
 //! - A step of a sequence that is forbidden at the end is forbidden up to and including the last instant of the window,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::condition::{Condition, EventCondition, EventName, Window};
+use super::calendar::is_of_calendar;
+use super::condition::{Age, Condition, EventCondition, EventName, Window};
 use crate::value::DottedPath;
 
 /// What a condition, or several, look at: a person in whom nothing of it has changed need not be looked at again.
@@ -32,6 +33,7 @@ pub struct Needs {
     identifiers: bool,
     properties: BTreeSet<String>,
     time: bool,
+    calendar: bool,
 }
 
 impl Needs {
@@ -127,6 +129,11 @@ impl Needs {
         self.time
     }
 
+    /// Whether the answer depends on when days begin, and so on the time zone.
+    pub fn calendar(&self) -> bool {
+        self.calendar
+    }
+
     /// Whether all tags given by hand are asked for, whatever they are.
     pub(crate) fn given_tags(&self) -> bool {
         self.given_tags
@@ -170,6 +177,7 @@ impl Needs {
         self.identifiers |= other.identifiers;
         self.properties.extend(other.properties.iter().cloned());
         self.time |= other.time;
+        self.calendar |= other.calendar;
     }
 
     fn add(&mut self, condition: &Condition) {
@@ -182,6 +190,7 @@ impl Needs {
                     self.past.extend(condition.path.roots().map(str::to_owned));
                 }
                 self.time |= !condition.ages.is_empty() || condition.held_for.is_some();
+                self.calendar |= condition.ages.iter().any(|age| matches!(age, Age::Anniversary(_)));
             }
             Condition::Event(event) => self.add_event(event),
             Condition::Sequence(sequence) => {
@@ -196,6 +205,7 @@ impl Needs {
                 let of_account = part.needs();
                 self.accounts = true;
                 self.time |= of_account.time;
+                self.calendar |= of_account.calendar;
                 self.account_traits.extend(of_account.traits);
             }
             Condition::Sample(_) => self.profile = true,
@@ -214,6 +224,7 @@ impl Needs {
         event.filters.iter().for_each(|test| self.add_property(&test.path));
         event.aggregate.iter().for_each(|test| self.add_property(&test.path));
         self.time |= matches!(event.window, Window::Within { .. }) || event.periods.is_some();
+        self.calendar |= event.periods.as_ref().is_some_and(|periods| is_of_calendar(periods.every));
     }
 }
 
@@ -228,7 +239,7 @@ impl Condition {
 
 #[cfg(test)]
 mod tests {
-    use crate::{any, days, did, did_not, has_identifier, has_trait, not};
+    use crate::{any, days, did, did_not, has_account, has_identifier, has_trait, not};
 
     #[test]
     fn needs_are_those_of_all_parts_and_can_be_merged() {
@@ -248,5 +259,19 @@ mod tests {
     fn ages_of_traits_depend_on_time_and_fixed_windows_do_not() {
         assert!(has_trait("x").within(days(1)).needs().time());
         assert!(!did("A").since(crate::Timestamp::EARLIEST).needs().time());
+    }
+
+    #[test]
+    fn days_and_weeks_are_those_of_a_calendar_and_spans_are_not() {
+        let yes = [
+            has_trait("x").anniversary_within(1),
+            not(has_account(has_trait("x").anniversary_within(1))),
+            did("A").in_periods(1, 2, days(1)),
+            did("A").in_periods(1, 2, crate::weeks(2)),
+        ];
+        assert!(yes.iter().all(|condition| condition.needs().calendar()));
+        for condition in [did("A").within(days(1)), did("A").in_periods(1, 2, crate::hours(36))] {
+            assert!(condition.needs().time() && !condition.needs().calendar());
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::aggregate::Tally;
 use super::calendar::{period_of, start_of_period};
 use super::condition::{EventCondition, Periods, Window};
 use super::evaluate::earliest;
-use crate::clock::{Span, Timestamp};
+use crate::clock::{Span, Timestamp, Zone};
 use crate::profile::{PastEvent, Verdict};
 use crate::value::Value;
 
@@ -16,6 +16,8 @@ pub(super) struct Occurrences<'a> {
     /// By time and message id.
     pub(super) events: &'a [PastEvent],
     pub(super) now: Timestamp,
+    /// In which days and weeks begin.
+    pub(super) zone: &'a Zone,
 }
 
 impl<'a> Occurrences<'a> {
@@ -119,11 +121,11 @@ impl<'a> Occurrences<'a> {
 
     /// In how many of the last whole periods there are events that fit, and when that may change.
     fn whole_periods(&self, periods: &Periods) -> (u64, Option<Timestamp>) {
-        let current = period_of(self.now, periods.every);
+        let current = period_of(self.now, periods.every, self.zone);
         let of = i64::try_from(periods.of).unwrap_or(i64::MAX);
         let (mut count, mut last, mut open) = (0, None, false);
         for event in self.events.iter().filter(|event| self.fits(event)) {
-            let period = period_of(event.at, periods.every);
+            let period = period_of(event.at, periods.every, self.zone);
             if period >= current {
                 open = true;
             } else if period >= current.saturating_sub(of) && last != Some(period) {
@@ -131,7 +133,8 @@ impl<'a> Occurrences<'a> {
                 last = Some(period);
             }
         }
-        (count, (count > 0 || open).then(|| start_of_period(current.saturating_add(1), periods.every)))
+        let next = || start_of_period(current.saturating_add(1), periods.every, self.zone);
+        (count, (count > 0 || open).then(next))
     }
 
     fn fits(&self, event: &PastEvent) -> bool {

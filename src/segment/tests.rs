@@ -6,6 +6,7 @@ use super::*;
 use crate::{History, Namespace, PastEvent, Timestamp, Verdict, days, hours, seconds};
 
 mod random;
+mod zones;
 
 fn event(name: &str, at: Timestamp, properties: &Value) -> PastEvent {
     let properties = properties.as_object().cloned().unwrap_or_default();

@@ -136,6 +136,45 @@ fn computed_traits_are_exact_after_late_events_joins_and_splits() {
 }
 
 #[test]
+fn a_file_that_is_opened_in_another_zone_has_its_days_there() {
+    let (_folder, path) = place();
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    let clock = ManualClock::at(time("2024-03-30T22:30:00Z"));
+    let open = |zone: &str| builder(&clock).zone(zone.parse().unwrap()).open(&path).unwrap();
+    let cdp = open("UTC");
+    cdp.define(Segment::new("birthday", has_trait("born").anniversary_within(1))).unwrap();
+    cdp.define(Segment::new("yesterday", did("Visit").in_periods(1, 1, days(1)))).unwrap();
+    cdp.ingest([
+        Event::identify().user_id("u1").with_trait("born", "1990-03-31").at(NOW.before(days(99))),
+        Event::track("Visit").user_id("u2").at(time("2024-03-30T21:00:00Z")),
+    ])
+    .unwrap();
+    assert!(names(&cdp, "birthday").is_empty() && names(&cdp, "yesterday").is_empty());
+    drop(cdp);
+    // There it is 0:30 on the 31st of March, and 4:15; at the visit it was 23:00, and 2:45.
+    for (zone, visitors) in [("Europe/Kyiv", 1), ("Asia/Kathmandu", 0)] {
+        let reader = builder(&clock).zone(zone.parse().unwrap()).open_read_only(&path).unwrap();
+        assert_eq!(names(&reader, "birthday"), ["user_id:u1"], "{zone}");
+        assert_eq!(names(&reader, "yesterday").len(), visitors, "{zone}");
+        everybody(&reader);
+    }
+    let cdp = open("Europe/Kyiv");
+    assert_eq!(names(&cdp, "birthday"), ["user_id:u1"], "before anything is written");
+    cdp.advance().unwrap();
+    // That day has 23 hours in Kyiv: the clocks go forward at one o'clock UTC.
+    clock.set(time("2024-03-31T20:59:59Z"));
+    assert_eq!((names(&cdp, "birthday").len(), names(&cdp, "yesterday").len()), (1, 1));
+    clock.set(time("2024-03-31T21:00:00Z"));
+    assert_eq!((names(&cdp, "birthday").len(), names(&cdp, "yesterday").len()), (0, 0));
+    let changes = cdp.changes(0, 9).unwrap().into_iter().filter(|change| change.segment == "birthday");
+    let told: Vec<_> = changes.map(|change| (change.at, change.cause)).collect();
+    let opened = (time("2024-03-30T22:30:00Z"), ChangeCause::Definition);
+    assert_eq!(told, [opened, (time("2024-03-31T21:00:00Z"), ChangeCause::Time)]);
+    everybody(&cdp);
+    sound(&cdp);
+}
+
+#[test]
 fn a_policy_holds_for_the_past_and_in_what_rests_on_it() {
     let cdp = memory(Rules::default());
     cdp.define(Segment::new("started free", has_trait("plan").eq("free"))).unwrap();
@@ -245,6 +284,8 @@ fn leaf() -> impl Strategy<Value = Condition> {
         (0..6_i64, span()).prop_map(|(n, span)| has_trait("t").gte(n).held_for(span)),
         (0..6_i64).prop_map(|n| has_trait("t").range(n..n + 3)),
         (1..4_u64).prop_map(|n| did("A").in_periods(n, 4, hours(1))),
+        (1..3_u64).prop_map(|n| did("A").in_periods(n, 3, days(1))),
+        (1..3_u32).prop_map(|n| has_trait("born").anniversary_within(n)),
         (0..9_i64).prop_map(|n| has_trait("sum").gte(n)),
         (0..9_i64).prop_map(|n| has_trait("recent").lte(n)),
         Just(has_tag("tag")),
@@ -277,8 +318,12 @@ enum Step {
     Base(Condition),
     Policy(u8),
     Replay,
-    Reopen,
+    /// In a zone.
+    Reopen(&'static str),
 }
+
+/// Days begin in them at the clock's beginning, a quarter of a day from it, and at the other end.
+const ZONES: [&str; 4] = ["UTC", "+12:00", "-06:15", "Pacific/Apia"];
 
 fn step() -> impl Strategy<Value = Step> {
     let event = (0..4_u8, 0..5_u8, -240..120_i64, 0..6_i64);
@@ -292,7 +337,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..40_u32).prop_map(|n| Step::Base(did("B").within(minutes(n * 5 + 1)))),
         1 => (0..4_u8).prop_map(Step::Policy),
         1 => Just(Step::Replay),
-        1 => Just(Step::Reopen),
+        2 => prop::sample::select(ZONES.to_vec()).prop_map(Step::Reopen),
     ]
 }
 
@@ -328,8 +373,9 @@ proptest! {
     ) {
         let (_folder, path) = place();
         let clock = ManualClock::at(NOW);
-        let open = || builder(&clock).rules(Rules::unlimited()).open(&path).unwrap();
-        let mut cdp = open();
+        let builder = |zone: &str| builder(&clock).zone(zone.parse().unwrap());
+        let open = |zone: &str| builder(zone).rules(Rules::unlimited()).open(&path).unwrap();
+        let mut cdp = open("UTC");
         cdp.define_trait(ComputedTrait::sum("sum", did("A"), "n")).unwrap();
         cdp.define_trait(ComputedTrait::count("recent", did("*").within(hours(2)))).unwrap();
         cdp.define_tag(TagRule::new("tag", did("A").at_least(2).within(hours(3)))).unwrap();
@@ -350,7 +396,9 @@ proptest! {
                             _ => Event::track("B"),
                         };
                         let event = event.user_id(format!("u{who}")).property("n", n).at(later(now, by));
-                        if n > 3 { event.context_trait("t", n) } else { event }
+                        let event = if n > 3 { event.context_trait("t", n) } else { event };
+                        let born = later(NOW, (n - 3) * 480 + by).to_string();
+                        if n % 2 == 0 { event.context_trait("born", born) } else { event }
                     });
                     cdp.ingest(events).unwrap();
                 }
@@ -372,9 +420,11 @@ proptest! {
                     cdp.set_policy("t", policies[usize::from(n)].clone()).unwrap();
                 }
                 Step::Replay => _ = cdp.set_rules(Rules::unlimited()).unwrap(),
-                Step::Reopen => {
+                Step::Reopen(zone) => {
+                    // A reader has a calendar of its own, whatever that of the writer was.
+                    everybody(&builder(zone).open_read_only(&path).unwrap());
                     drop(cdp);
-                    cdp = open();
+                    cdp = open(zone);
                 }
             }
             everybody(&cdp);

@@ -64,6 +64,39 @@ fn lists_are_kept_by_hand_and_journalled() {
 }
 
 #[test]
+fn birthdays_and_days_are_those_of_the_zone_of_the_configuration() {
+    let mut session = Session::configured(r#"{"zone": "Europe/Berlin"}"#);
+    // In Berlin it is 23:59 on the 26th of October, a Saturday; the day after has 25 hours.
+    session.ok(&json!({"do": "now", "at": "2024-10-26T21:59:00Z"}));
+    let birthday = json!({"name": "birthday", "condition": {"trait": "born", "anniversary_within": "1d"}});
+    session.ok(&json!({"do": "define", "segment": birthday}));
+    let daily = json!({"event": "Visit", "periods": {"every": "1d", "of": 2, "gte": 2}});
+    session.ok(&json!({"do": "define", "segment": {"name": "daily", "condition": daily}}));
+    session.ok(&json!({"do": "define", "segment": {"name": "asked", "condition": daily, "live": false}}));
+    let visit = |n: u32, at: &str| json!({"type": "track", "event": "Visit", "userId": "u1", "messageId": format!("v{n}"), "timestamp": at});
+    session.ok(&json!({"do": "ingest", "events": [
+        {"type": "identify", "userId": "u1", "messageId": "i1", "timestamp": "2024-10-20T00:00:00Z", "traits": {"born": "1990-10-27"}},
+        visit(1, "2024-10-25T21:30:00Z"), visit(2, "2024-10-25T22:30:00Z"),
+    ]}));
+    let mut members = |at: &str| {
+        session.ok(&json!({"do": "now", "at": at}));
+        let mut count = |name: &str| session.ok(&json!({"do": "members", "name": name}))["count"].clone();
+        json!([count("birthday"), count("daily"), count("asked")])
+    };
+    // The visits are of the 25th at 23:30 and the 26th at 0:30: one day in UTC, two in Berlin.
+    assert_eq!(members("2024-10-26T21:59:59Z"), json!([0, 0, 0]));
+    assert_eq!(members("2024-10-26T22:00:00Z"), json!([1, 1, 1]));
+    assert_eq!(members("2024-10-27T22:59:59Z"), json!([1, 1, 1]));
+    assert_eq!(members("2024-10-27T23:00:00Z"), json!([0, 0, 0]));
+    let changes = session.ok(&json!({"do": "changes", "after": 0}))["changes"].clone();
+    let told: Vec<Value> =
+        changes.as_array().unwrap().iter().map(|change| json!([change["change"], change["at"]])).collect();
+    let (entered, exited) =
+        (json!(["entered", "2024-10-26T22:00:00Z"]), json!(["exited", "2024-10-27T23:00:00Z"]));
+    assert_eq!(told, [entered.clone(), entered, exited.clone(), exited]);
+}
+
+#[test]
 fn changes_tell_causes_and_the_instant_at_which_time_did_it() {
     let mut session = shop();
     let recent = json!({"name": "recent", "condition": {"event": "Order", "within": "7d"}});

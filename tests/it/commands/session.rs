@@ -51,9 +51,16 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new() -> Self {
+        Self::configured("{}")
+    }
+
+    /// One with that configuration.
+    pub(super) fn configured(json: &str) -> Self {
         let folder = TempDir::new().unwrap();
+        let config = folder.path().join("configuration.json");
+        std::fs::write(&config, json).unwrap();
         let mut command = cdp();
-        command.arg("--db").arg(folder.path().join("test.db")).arg("run");
+        command.arg("--db").arg(folder.path().join("test.db")).arg("--config").arg(config).arg("run");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (requests, answers) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, requests, answers, folder }
