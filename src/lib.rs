@@ -48,7 +48,7 @@ pub use crate::profile::{
 };
 pub use crate::segment::{
     ComputedTrait, Condition, EventCondition, LifecycleBounds, Needs, OfElement, OfEvents, OfTrait,
-    PropertyTest, Sample, Segment, SequenceCondition, Subject, TagRule, TraitCondition, all, any,
+    PropertyTest, RfmBounds, Sample, Segment, SequenceCondition, Subject, TagRule, TraitCondition, all, any,
     consented_to, did, did_not, evaluate, has_account, has_identifier, has_tag, has_trait, in_sample,
     in_segment, is_known, not, property, sequence,
 };

@@ -177,6 +177,8 @@ pub struct Computed {
     pub value: Option<Value>,
     /// When time alone may change it.
     pub until: Option<Timestamp>,
+    /// Of a value that is an object, when time alone may change a member of it, where that is not as soon.
+    pub parts: BTreeMap<String, Option<Timestamp>>,
 }
 
 impl fmt::Debug for Computed {

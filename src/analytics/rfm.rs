@@ -14,7 +14,7 @@ use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
 use crate::id::mask;
-use crate::segment::Condition;
+use crate::segment::{Condition, RfmBounds, rfm_group};
 use crate::value::{Num, Object, Sum, Value};
 
 /// How lately, how often and for how much people buy, each scored from 1 to 5.
@@ -117,6 +117,35 @@ pub struct RfmReport {
     pub groups: Option<Vec<RfmGroup>>,
 }
 
+impl RfmReport {
+    /// The bounds by which everyone here has the scores that they have here: what
+    /// [`ComputedTrait::rfm`](crate::ComputedTrait::rfm) goes by, to keep today's quintiles until they are asked for
+    /// again. A score that nobody has, nor a better one, is out of reach.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, ComputedTrait, Event, Rfm, did};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// let order = |who: &str, total| Event::track("Order").user_id(who).property("total", total);
+    /// cdp.ingest([order("ann", 90), order("bob", 20), order("eve", 5)])?;
+    /// let quintiles = cdp.rfm(&Rfm::new(did("Order"), "total"))?;
+    /// cdp.define_trait(ComputedTrait::rfm("rfm", did("Order"), "total", quintiles.bounds()))?;
+    /// let ann = cdp.profile("user_id:ann")?.unwrap();
+    /// assert_eq!(ann.computed["rfm"]["m"], quintiles.profiles[0].m);
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    pub fn bounds(&self) -> RfmBounds {
+        let scored = |profile: &RfmProfile| {
+            [
+                (profile.recency_days.into(), profile.r),
+                (profile.frequency.into(), profile.f),
+                (profile.monetary.clone(), profile.m),
+            ]
+        };
+        RfmBounds::between(&self.profiles.iter().map(scored).collect::<Vec<_>>())
+    }
+}
+
 /// How somebody buys.
 ///
 /// `Debug` masks the identifier.
@@ -162,22 +191,6 @@ pub struct RfmGroup {
     pub other: bool,
     /// They, by name.
     pub profiles: Vec<RfmProfile>,
-}
-
-/// The groups that people know, by the scores of recency and frequency.
-fn group(r: u8, f: u8) -> &'static str {
-    match (r, f) {
-        (5, 4..) => "champions",
-        (3.., 4..) => "loyal_customers",
-        (4.., 2..) => "potential_loyalists",
-        (5, _) => "new_customers",
-        (4, _) => "promising",
-        (3, 3) => "need_attention",
-        (3, _) => "about_to_sleep",
-        (_, 5) => "cant_lose",
-        (_, 3..) => "at_risk",
-        _ => "hibernating",
-    }
 }
 
 /// Somebody, before the scores.
@@ -242,7 +255,7 @@ impl Question for Rfm {
             r: r[place],
             f: f[place],
             m: m[place],
-            group: group(r[place], f[place]),
+            group: rfm_group(r[place], f[place]),
         };
         let mut profiles: Vec<RfmProfile> = buyers.iter().enumerate().map(profile).collect();
         let groups = ground.groups(&self.scope, 1).map(|groups| grouped(ground, &groups, &buyers, &profiles));

@@ -51,6 +51,12 @@ pub(super) fn start_of_period(period: i64, every: Span, zone: &Zone) -> Timestam
     Timestamp::from_micros(period.saturating_mul(micros))
 }
 
+/// The first instant of the day that is so many whole days, and one more, after that of `at`.
+pub(super) fn start_of_day_after(at: Timestamp, days: u64, zone: &Zone) -> Timestamp {
+    let day = zone.date(at).checked_add_days(Days::new(days.saturating_add(1)));
+    zone.start_of(day.unwrap_or(NaiveDate::MAX))
+}
+
 /// The month and day of a value: of an instant in the zone, or of a date as it is written (`1990-05-20`, `--05-20` or
 /// `05-20`).
 pub(super) fn date_of(value: &Comparable<'_>, zone: &Zone) -> Option<(u32, u32)> {

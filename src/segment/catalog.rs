@@ -94,7 +94,7 @@ impl Catalog {
                     needs.merge(&rule.condition().needs());
                 }
                 // One that is given by hand may end.
-                needs.add_computed(None, true);
+                needs.add_computed(None, true, false);
                 done.insert(format!("t{name}"));
             }
         }

@@ -9,6 +9,7 @@ use super::condition::{Aggregate, AggregateTest, Condition, EventCondition};
 use super::evaluate::earliest;
 use super::needs::Needs;
 use super::occurrences::Occurrences;
+use super::rfm::{self, RfmBounds};
 use super::{check_name, read_event, strict, write};
 use crate::clock::{Span, Timestamp, Zone, days};
 use crate::error::DefinitionError;
@@ -22,8 +23,8 @@ const DAY: i64 = 86_400_000_000;
 ///
 /// As JSON it is `{"name": …, "event": …, "where": […], "within": …}` with one of `"count": true`, `sum`, `avg`, `min`,
 /// `max`, `first`, `last`, `most_frequent`, `unique_count`, `unique_list` (each naming a property),
-/// `"days_since_first": true`, `"days_since_last": true` and `lifecycle`. Over no events `count` and `sum` are 0, and
-/// the rest is missing.
+/// `"days_since_first": true`, `"days_since_last": true`, `lifecycle` and `rfm`. Over no events `count` and `sum` are 0,
+/// and the rest is missing.
 ///
 /// ```
 /// use customerdb::{Cdp, ComputedTrait, Event, did, has_trait};
@@ -53,6 +54,8 @@ enum Kind {
     DaysSinceFirst,
     DaysSinceLast,
     Lifecycle(LifecycleBounds),
+    /// The scores of the sum of a property, among others.
+    Rfm(AggregateTest, Box<RfmBounds>),
 }
 
 /// When somebody is new, active, at risk, dormant, and else lost.
@@ -87,7 +90,7 @@ const AGGREGATES: [(&str, Aggregate); 7] = [
     ("last", Aggregate::Last),
     ("unique_count", Aggregate::Unique),
 ];
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "count",
     "sum",
     "avg",
@@ -101,6 +104,7 @@ const KINDS: [&str; 13] = [
     "days_since_first",
     "days_since_last",
     "lifecycle",
+    "rfm",
 ];
 const EVENTS_ONLY: &str = "expected events, narrowed down by properties and a window";
 /// The members that say which events count.
@@ -182,6 +186,16 @@ impl ComputedTrait {
         Self::new(name, events, Kind::Lifecycle(bounds))
     }
 
+    /// How lately, how often and for how much somebody buys, where `property` says for how much: an object of
+    /// `recency_days`, `frequency`, `monetary`, their scores `r`, `f` and `m` from 1 to 5, and the `group` that these make.
+    ///
+    /// The figures and the groups are those of [`Rfm`](crate::Rfm), and a purchase later than now has not happened yet. The
+    /// scores go by bounds, since quintiles take everybody else to be known; those of today are in
+    /// [`RfmReport::bounds`](crate::RfmReport::bounds). Conditions reach in by a path, say `rfm.group`.
+    pub fn rfm(name: &str, events: Condition, property: &str, bounds: RfmBounds) -> Self {
+        Self::new(name, events, Kind::Rfm(rfm::sum_of(DottedPath::new(property)), Box::new(bounds)))
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -259,6 +273,7 @@ impl ComputedTrait {
                 });
                 ("lifecycle", bounds)
             }
+            Kind::Rfm(of, bounds) => ("rfm", bounds.write(of)),
         };
         object.insert(kind.into(), value);
         object.into()
@@ -282,14 +297,13 @@ impl ComputedTrait {
             needs.add_event(event);
         }
         let property = match &self.kind {
-            Kind::Aggregate(test) => Some(&test.path),
+            Kind::Aggregate(test) | Kind::Rfm(test, _) => Some(&test.path),
             Kind::MostFrequent(path) | Kind::UniqueList(path) => Some(path),
             _ => None,
         };
-        needs.add_computed(
-            property,
-            matches!(self.kind, Kind::DaysSinceFirst | Kind::DaysSinceLast | Kind::Lifecycle(_)),
-        );
+        let calendar = matches!(self.kind, Kind::Rfm(..));
+        let spans = matches!(self.kind, Kind::DaysSinceFirst | Kind::DaysSinceLast | Kind::Lifecycle(_));
+        needs.add_computed(property, spans || calendar, calendar);
     }
 
     /// The value at an instant, of events in order of time.
@@ -322,8 +336,9 @@ impl ComputedTrait {
             Kind::DaysSinceFirst | Kind::DaysSinceLast | Kind::Lifecycle(_) => {
                 return self.since(&occurrences, until);
             }
+            Kind::Rfm(of, bounds) => return bounds.compute(of, &occurrences, until),
         };
-        Computed { value, until }
+        Computed { value, until, ..Computed::default() }
     }
 
     /// What depends on how long ago the first or the last event was. Events later than now have not happened yet.
@@ -339,7 +354,9 @@ impl ComputedTrait {
             last = Some(event.at);
         }
         let until = earliest(until, next);
-        let (Some(first), Some(last)) = (first, last) else { return Computed { value: None, until } };
+        let (Some(first), Some(last)) = (first, last) else {
+            return Computed { until, ..Computed::default() };
+        };
         let ago = |at: Timestamp| (now.as_micros() - at.as_micros()).div_euclid(DAY);
         let (value, change) = match &self.kind {
             Kind::Lifecycle(bounds) => {
@@ -360,7 +377,7 @@ impl ComputedTrait {
                 (json!(whole), Some(at.after(Span::from_micros((whole + 1).saturating_mul(DAY)))))
             }
         };
-        Computed { value: Some(value), until: earliest(until, change) }
+        Computed { value: Some(value), until: earliest(until, change), ..Computed::default() }
     }
 }
 
@@ -427,7 +444,8 @@ fn read_kind(kind: &str, value: &Value, as_number: bool, at: &At<'_>) -> Result<
         "days_since_last" => flag(Kind::DaysSinceLast),
         "most_frequent" => Ok(Kind::MostFrequent(path(value, at)?)),
         "unique_list" => Ok(Kind::UniqueList(path(value, at)?)),
-        _ => lifecycle(value, at).map(Kind::Lifecycle),
+        "lifecycle" => lifecycle(value, at).map(Kind::Lifecycle),
+        _ => RfmBounds::read(value, at).map(|(of, bounds)| Kind::Rfm(of, Box::new(bounds))),
     }
 }
 
@@ -479,6 +497,7 @@ mod tests {
             ComputedTrait::days_since_first("t", orders()),
             ComputedTrait::days_since_last("t", orders()),
             ComputedTrait::lifecycle("t", orders(), LifecycleBounds::default()),
+            ComputedTrait::rfm("t", orders(), x, RfmBounds::default()),
         ] {
             assert_eq!(computed.check(), Ok(()));
             let text = computed.to_value().to_string();
@@ -586,7 +605,7 @@ mod tests {
             ComputedTrait::last("t", did("A").first_time().within(hours(9)), "n"),
         ] {
             for now in -5..200 {
-                let Computed { value, until } = computed.compute(&events, hour(now), &Zone::UTC);
+                let Computed { value, until, .. } = computed.compute(&events, hour(now), &Zone::UTC);
                 let end = until.unwrap_or(hour(400));
                 assert!(end > hour(now), "{computed:?} at {now}");
                 for later in (now..400).take_while(|later| hour(*later) < end) {

@@ -112,7 +112,10 @@ fn trait_fits(condition: &TraitCondition, person: &History, now: Timestamp, zone
     if let Some(span) = condition.held_for {
         return held(condition, span, person, now);
     }
-    let mut until = computed(&condition.path, person).and_then(|(_, computed)| computed.until);
+    let mut until = computed(&condition.path, person).and_then(|(name, computed)| {
+        let part = condition.path.below(name).and_then(|member| computed.parts.get(member));
+        part.copied().unwrap_or(computed.until)
+    });
     let mut holds = false;
     any_value(&condition.path, person, |value| {
         let mut fits = condition.comparison.fits_value(value);

@@ -29,6 +29,7 @@
 //!   of values that are equally frequent the one that was there first is the most frequent; days are 24 hours, and what
 //!   lies ahead has not happened yet.
 //! - A purpose of consent need not be defined; a decision later than now counts too.
+//! - Of RFM as a trait, recency is in days of the calendar, as in the question about everybody.
 //! - The half-life of a tag makes it weigh less, and takes nobody's tag away.
 //! - A policy is for the traits of people; of an account's traits the latest value stands.
 //! - A window that moves ends at now; without a window, events later than now count too.
@@ -50,6 +51,7 @@ mod read;
 mod read_compare;
 mod read_event;
 mod refine;
+mod rfm;
 mod sequence;
 mod single;
 mod strict;
@@ -72,6 +74,8 @@ pub use self::evaluate::evaluate;
 pub(crate) use self::evaluate::trait_value;
 pub(crate) use self::explain::explain;
 pub use self::needs::Needs;
+pub use self::rfm::RfmBounds;
+pub(crate) use self::rfm::group as rfm_group;
 pub use self::tag::TagRule;
 use crate::error::DefinitionError;
 use crate::value::nfc;

@@ -150,11 +150,12 @@ impl Needs {
     }
 
     /// Adds what a computed trait, or a tag that may end, looks at besides events.
-    pub(super) fn add_computed(&mut self, property: Option<&DottedPath>, time: bool) {
+    pub(super) fn add_computed(&mut self, property: Option<&DottedPath>, time: bool, calendar: bool) {
         if let Some(path) = property {
             self.add_property(path);
         }
         self.time |= time;
+        self.calendar |= calendar;
     }
 
     fn add_property(&mut self, path: &DottedPath) {

@@ -42,6 +42,11 @@ impl DottedPath {
         self.ends.iter().rev().map(|end| &self.text[..*end])
     }
 
+    /// What follows on a root, if anything does.
+    pub(crate) fn below(&self, root: &str) -> Option<&str> {
+        self.text.get(root.len() + 1..)
+    }
+
     /// Whether `visit` says yes to any of the values that the path reaches in `object`, in order. It is given
     /// `None` where the path ends before its last name; an array without elements on the way is such an end.
     pub(crate) fn any<'v>(&self, object: &'v Object, visit: impl FnMut(Option<&'v Value>) -> bool) -> bool {

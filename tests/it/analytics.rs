@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use customerdb::{
-    Attribution, AttributionModel, By, Cdp, Error, Event, Funnel, Interval, Lifecycle, ManualClock, Measure,
-    Paths, Retention, RetentionMode, Rfm, Rules, Segment, Sessions, Timestamp, Trend, Value, Zone, days, did,
-    has_trait, hours, minutes,
+    Attribution, AttributionModel, By, Cdp, ComputedTrait, Error, Event, Funnel, Interval, Lifecycle,
+    ManualClock, Measure, Paths, Retention, RetentionMode, Rfm, Rules, Segment, Sessions, Timestamp, Trend,
+    Value, Zone, days, did, has_trait, hours, minutes,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -710,6 +710,40 @@ fn scores_are_quintiles_in_which_equals_share() {
         cdp.rfm(&Rfm::new(did("Order"), "revenue").at(self::at(at))).unwrap().profiles[0].recency_days
     };
     assert_eq!((days("2024-04-01T15:59:59Z"), days("2024-04-01T16:00:00Z")), (0, 1));
+}
+
+proptest! {
+    #![proptest_config(cases(32))]
+
+    /// Bounds taken from quintiles give everybody their quintiles, and figures and groups are those of the question.
+    #[test]
+    fn scores_as_a_trait_are_those_of_the_question(
+        orders in prop::collection::vec((0..6_u8, 0..480_i64, prop_oneof![(0..9_i64).prop_map(Value::from), (0..99_i32).prop_map(|n| json!(0.1 * f64::from(n))), Just(json!("x"))]), 1..30),
+        zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "Asia/Kathmandu", "-11:30"]),
+        ask in 0..500_i64,
+    ) {
+        let now = at("2024-03-20T00:00:00Z");
+        let hour = |n: i64| Timestamp::from_micros(now.as_micros() + n * 3_600_000_000);
+        let clock = ManualClock::at(hour(480));
+        let cdp = builder(&clock).zone(zone.parse().unwrap()).in_memory().unwrap();
+        let events = orders.iter().map(|(who, at, total)| {
+            event(&format!("u{who}"), "Order", hour(*at)).property("total", total.clone())
+        });
+        cdp.ingest(events).unwrap();
+        clock.set(hour(ask));
+        let report = cdp.rfm(&Rfm::new(did("Order"), "total")).unwrap();
+        cdp.define_trait(ComputedTrait::rfm("rfm", did("Order"), "total", report.bounds())).unwrap();
+        let scored: Vec<Value> = cdp.profiles().unwrap().iter().filter_map(|person| {
+            let mut rfm = cdp.profile(person.id).unwrap().unwrap().computed.remove("rfm")?;
+            rfm["name"] = person.name.to_string().into();
+            Some(rfm)
+        }).collect();
+        prop_assert_eq!(json!(scored), json!(report.profiles));
+        for score in 1..=5_u8 {
+            let best = cdp.preview(has_trait("rfm.m").eq(score)).unwrap().len();
+            prop_assert_eq!(best, report.profiles.iter().filter(|profile| profile.m == score).count());
+        }
+    }
 }
 
 #[test]

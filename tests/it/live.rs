@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use customerdb::{
-    Cdp, ChangeCause, ComputedTrait, Condition, Error, Event, ManualClock, Policy, ProfileId, Rules, Segment,
-    SegmentMove, TagRule, Timestamp, all, any, days, did, did_not, has_account, has_tag, has_trait, hours,
-    in_sample, in_segment, minutes, not, sequence,
+    Cdp, ChangeCause, ComputedTrait, Condition, Error, Event, ManualClock, Policy, ProfileId, RfmBounds,
+    Rules, Segment, SegmentMove, TagRule, Timestamp, all, any, days, did, did_not, has_account, has_tag,
+    has_trait, hours, in_sample, in_segment, minutes, not, sequence,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -132,6 +132,25 @@ fn computed_traits_are_exact_after_late_events_joins_and_splits() {
     let message = error(&cdp, Segment::new("x", has_trait("spent").gte(1).held_for(days(1))));
     assert_eq!(message, "for: the trait \"spent\" is computed, and has no history");
     everybody(&cdp);
+    sound(&cdp);
+}
+
+#[test]
+fn customers_change_their_group_at_midnight_and_are_not_looked_at_before() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).zone("Asia/Kathmandu".parse().unwrap()).in_memory().unwrap();
+    let bounds = RfmBounds::default().recency_days([1, 3, 5, 7]);
+    cdp.define_trait(ComputedTrait::rfm("rfm", did("Order"), "total", bounds)).unwrap();
+    cdp.define(Segment::new("new", has_trait("rfm.group").eq("new_customers"))).unwrap();
+    cdp.define(Segment::new("today", has_trait("rfm.recency_days").eq(0))).unwrap();
+    cdp.ingest([Event::track("Order").user_id("u1").property("total", 5).at(NOW)]).unwrap();
+    assert_eq!((names(&cdp, "new").len(), names(&cdp, "today").len()), (1, 1));
+    // In Kathmandu the first of May ends at 18:15 UTC; the score does so with the second.
+    clock.set(NOW.after(days(9)));
+    let left: Vec<_> =
+        cdp.changes(2, 9).unwrap().into_iter().map(|change| (change.segment, change.at)).collect();
+    let midnight = NOW.after(minutes(375));
+    assert_eq!(left, [("today".to_owned(), midnight), ("new".to_owned(), midnight.after(days(1)))]);
     sound(&cdp);
 }
 
@@ -288,6 +307,9 @@ fn leaf() -> impl Strategy<Value = Condition> {
         (1..3_u32).prop_map(|n| has_trait("born").anniversary_within(n)),
         (0..9_i64).prop_map(|n| has_trait("sum").gte(n)),
         (0..9_i64).prop_map(|n| has_trait("recent").lte(n)),
+        (1..6_i64).prop_map(|n| has_trait("rfm.r").lte(n)),
+        prop_oneof![Just("promising"), Just("at_risk")].prop_map(|group| has_trait("rfm.group").eq(group)),
+        (0..2_i64).prop_map(|n| has_trait("rfm.recency_days").eq(n)),
         Just(has_tag("tag")),
         Just(has_tag("given")),
         Just(in_segment("list")),
@@ -378,6 +400,8 @@ proptest! {
         let mut cdp = open("UTC");
         cdp.define_trait(ComputedTrait::sum("sum", did("A"), "n")).unwrap();
         cdp.define_trait(ComputedTrait::count("recent", did("*").within(hours(2)))).unwrap();
+        let bounds = RfmBounds::default().recency_days([0, 0, 1, 1]).frequency([4, 3, 2, 1]);
+        cdp.define_trait(ComputedTrait::rfm("rfm", did("A").within(hours(20)), "n", bounds)).unwrap();
         cdp.define_tag(TagRule::new("tag", did("A").at_least(2).within(hours(3)))).unwrap();
         cdp.define(Segment::list("list", ["user_id:u1"])).unwrap();
         cdp.define(Segment::new("base", did("B").within(hours(1)))).unwrap();

@@ -154,6 +154,56 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn scores_and_each_part_of_them_stand_as_long_as_they_say(
+        change in prop::sample::select(CHANGES.to_vec()),
+        events in prop::collection::vec((around(9), 1..50_i64), 0..8),
+        within in prop::option::of(1..9_u32),
+        now in around(9),
+    ) {
+        let (zone, changed) = (change.0.parse::<Zone>().unwrap(), micros(change));
+        let now = changed + now;
+        let mut past: Vec<PastEvent> =
+            events.iter().map(|(micros, n)| event("A", at(changed + micros), &json!({"n": n}))).collect();
+        past.sort_by_key(|event| event.at);
+        let events = within.map_or(crate::did("A"), |n| crate::did("A").within(days(n)));
+        let bounds = RfmBounds::default().recency_days([0, 1, 3, 5]).frequency([4, 3, 2, 1]).monetary([90, 50, 30, 10]);
+        let rfm = ComputedTrait::rfm("rfm", events, "n", bounds);
+        let compute = |now| rfm.compute(&past, at(now), &zone);
+        let found = compute(now);
+        // What the calendar written down says.
+        let begin = within.map_or(i64::MIN, |n| now - i64::from(n) * DAY);
+        let counted: Vec<_> = past.iter().filter(|event| event.at.as_micros() > begin && event.at.as_micros() <= now).collect();
+        let expected = counted.last().map(|last| {
+            let ago = naive_day(change, now).signed_duration_since(naive_day(change, last.at.as_micros())).num_days();
+            let sum: i64 = counted.iter().filter_map(|event| event.properties["n"].as_i64()).sum();
+            let score = |met: [bool; 4]| met.iter().position(|met| *met).map_or(1, |place| 5 - place);
+            json!([ago, counted.len(), sum, score([0, 1, 3, 5].map(|most| ago <= most)),
+                score([4, 3, 2, 1].map(|least| counted.len() >= least)), score([90, 50, 30, 10].map(|least| sum >= least))])
+        });
+        let figures = |value: &Value| json!(["recency_days", "frequency", "monetary", "r", "f", "m"].map(|name| &value[name]));
+        prop_assert_eq!(found.value.as_ref().map(figures), expected);
+        let steps = (now..changed + 20 * DAY).step_by(usize::try_from(60 * MINUTE).unwrap());
+        let before = |until: Option<Timestamp>| until.map(|until| until.as_micros() - 1);
+        for later in steps.chain(before(found.until)).chain(found.parts.values().copied().filter_map(before)) {
+            let stands = |until: Option<Timestamp>| until.is_none_or(|until| later < until.as_micros());
+            let then = compute(later).value;
+            if stands(found.until) {
+                prop_assert_eq!(&then, &found.value, "at {}", at(later));
+            }
+            for (name, until) in found.parts.iter().filter(|(_, until)| stands(**until)) {
+                prop_assert!(*until >= found.until || until.is_none());
+                let part = |value: &Option<Value>| value.as_ref().map(|value| value[name].clone());
+                prop_assert_eq!(part(&then), part(&found.value), "{} at {}", name, at(later));
+            }
+        }
+        prop_assert!(found.until.is_none_or(|until| until > at(now)));
+    }
+}
+
 #[test]
 fn a_day_that_the_calendar_leaves_out_is_nobodys_birthday() {
     let person = |zone: &str| History {

@@ -64,6 +64,32 @@ fn lists_are_kept_by_hand_and_journalled() {
 }
 
 #[test]
+fn scores_are_a_trait_into_which_conditions_reach() {
+    let mut session = shop();
+    let rfm = json!({"name": "rfm", "event": "Order", "rfm": {"value": "total", "frequency": [4, 3, 2, 1], "monetary": [50, 40, 30.6, 1]}});
+    session.ok(&json!({"do": "define_trait", "trait": rfm}));
+    let ann =
+        session.ok(&json!({"do": "profile", "id": "user_id:ann"}))["profile"]["computed"]["rfm"].clone();
+    let expected = json!({"recency_days": 1, "frequency": 3, "monetary": 30.6, "r": 5, "f": 4, "m": 3, "group": "champions"});
+    assert_eq!(ann, expected);
+    let bob = session.ok(&json!({"do": "profile", "id": "user_id:bob"}));
+    assert!(bob["profile"]["computed"].get("rfm").is_none(), "no purchase, no score");
+    let condition =
+        json!({"all": [{"trait": "rfm.group", "eq": "champions"}, {"trait": "rfm.m", "between": [2, 3]}]});
+    let preview = session.ok(&json!({"do": "preview", "condition": condition}));
+    assert_eq!(preview, json!({"count": 1, "members": ["user_id:ann"]}));
+    let why =
+        session.ok(&json!({"do": "why", "condition": {"trait": "rfm.m", "gte": 4}, "id": "user_id:ann"}));
+    assert_eq!((&why["member"], &why["conditions"]["seen"]), (&json!(false), &json!(3)));
+    let (kind, message) = session.error(&json!({"do": "define_trait", "trait": {"name": "x", "event": "Order", "rfm": {"value": "total", "frequency": [1]}}}).to_string());
+    assert_eq!(kind, "definition");
+    assert!(
+        message.starts_with("rfm.frequency: expected the bounds for the scores 5, 4, 3 and 2"),
+        "{message}"
+    );
+}
+
+#[test]
 fn birthdays_and_days_are_those_of_the_zone_of_the_configuration() {
     let mut session = Session::configured(r#"{"zone": "Europe/Berlin"}"#);
     // In Berlin it is 23:59 on the 26th of October, a Saturday; the day after has 25 hours.
