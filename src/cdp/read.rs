@@ -127,8 +127,7 @@ impl Cdp {
     pub fn segments(&self) -> Result<Vec<SegmentSize>> {
         self.read(|db, state| {
             let size = |live: &Live| {
-                let members =
-                    membership::members(db, &state.identities, &state.segments, live, self.now())?.len();
+                let members = membership::count(db, &state.identities, &state.segments, live, self.now())?;
                 Ok(SegmentSize { segment: live.segment.clone(), members })
             };
             state.segments.all.iter().map(size).collect()
@@ -145,6 +144,30 @@ impl Cdp {
             let (definitions, live) = (&state.segments, live(state, segment)?);
             let members = membership::members(db, &state.identities, definitions, live, self.now())?;
             list(db, state, members)
+        })
+    }
+
+    /// How many members a segment has now, without listing them. Where time has changed nobody's answer since the last
+    /// commit they are only counted; of one that is not live everybody is asked.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event, Segment, did};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// cdp.ingest([Event::track("Search").user_id("u1"), Event::track("Order").user_id("u2")])?;
+    /// cdp.define(Segment::new("searchers", did("Search")))?;
+    /// assert_eq!(cdp.count("searchers")?, 1);
+    /// assert_eq!(cdp.preview_count(did("Order").at_least(2))?, 0);
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`members`](Self::members).
+    pub fn count(&self, segment: &str) -> Result<usize> {
+        self.read(|db, state| {
+            let live = live(state, segment)?;
+            membership::count(db, &state.identities, &state.segments, live, self.now())
         })
     }
 
@@ -170,6 +193,22 @@ impl Cdp {
         let condition = condition.into();
         condition.check()?;
         self.read(|db, state| matching(db, state, &condition, self.now(), None))
+    }
+
+    /// How many would be members of a segment of this condition now, without naming them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`preview`](Self::preview).
+    pub fn preview_count(&self, condition: impl Into<Condition>) -> Result<usize> {
+        let condition = condition.into();
+        condition.check()?;
+        self.read(|db, state| {
+            let catalog = &state.segments.catalog;
+            catalog.check(&condition)?;
+            let members = membership::matching(db, &state.identities, catalog, &condition, self.now(), None)?;
+            Ok(members.len())
+        })
     }
 
     /// Who would have been a member of a segment of this condition at an instant, from the events up to it, of the

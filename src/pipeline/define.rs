@@ -52,7 +52,7 @@ impl<'d> Definer<'d> {
         self.settle(&definitions, |live| live.needs.segments().any(|other| other == name))?;
         let found = definitions.all.iter().find(|live| live.segment.name() == name);
         let members = match found {
-            Some(live) => membership::members(db, &state.identities, &definitions, live, now)?.len(),
+            Some(live) => membership::count(db, &state.identities, &definitions, live, now)?,
             None => 0,
         };
         Ok((Change { definitions: Some(definitions), ..draft.into() }, members))
@@ -119,7 +119,7 @@ impl<'d> Definer<'d> {
             }
         }
         self.settle_holders(on.iter().chain(off), &ChangeCause::Hand)?;
-        let members = membership::members(db, &state.identities, &state.segments, live, now)?.len();
+        let members = membership::count(db, &state.identities, &state.segments, live, now)?;
         Ok((draft.into(), members))
     }
 

@@ -381,6 +381,20 @@ pub(crate) fn members(
     Ok(members.into_iter().collect())
 }
 
+/// How many members a segment has at `now`; where its standings hold, they are counted and not looked at.
+pub(crate) fn count(
+    db: &Db,
+    identities: &Identities,
+    definitions: &Definitions,
+    live: &Live,
+    now: Timestamp,
+) -> Result<usize> {
+    if live.segment.is_live() && (!live.needs.time() || is_settled(db, definitions, now)?) {
+        return Ok(db.count_members(live.number)?);
+    }
+    Ok(members(db, identities, definitions, live, now)?.len())
+}
+
 /// What definitions say of a person.
 #[derive(Default)]
 pub(crate) struct Known {

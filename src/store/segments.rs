@@ -111,6 +111,12 @@ impl Db {
         Ok(select.query_map([segment], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// How many members a segment has.
+    pub(crate) fn count_members(&self, segment: i64) -> Result<usize> {
+        let sql = "SELECT count(*) FROM standings WHERE segment = ?1 AND member = 1";
+        Ok(self.conn.prepare_cached(sql)?.query_row([segment], |row| row.get(0))?)
+    }
+
     /// The names of the segments that a profile is a member of, sorted.
     pub(crate) fn segments_of(&self, profile: ProfileNo) -> Result<Vec<String>> {
         let mut select = self.conn.prepare_cached(

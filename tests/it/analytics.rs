@@ -729,7 +729,9 @@ proptest! {
         let events = orders.iter().map(|(who, at, total)| {
             event(&format!("u{who}"), "Order", hour(*at)).property("total", total.clone())
         });
-        cdp.ingest(events).unwrap();
+        // A question about a property that no event has as a number is refused.
+        let first = event("u9", "Order", now).property("total", 3);
+        cdp.ingest(events.chain([first])).unwrap();
         clock.set(hour(ask));
         let report = cdp.rfm(&Rfm::new(did("Order"), "total")).unwrap();
         cdp.define_trait(ComputedTrait::rfm("rfm", did("Order"), "total", report.bounds())).unwrap();

@@ -45,7 +45,8 @@ pub(crate) fn everybody(cdp: &Cdp) -> Vec<Seen> {
     for found in cdp.segments().unwrap() {
         let name = found.segment.name();
         let listed = cdp.members(name).unwrap();
-        assert_eq!(found.members, listed.len(), "size of {name}");
+        assert_eq!((found.members, cdp.count(name).unwrap()), (listed.len(), listed.len()), "size of {name}");
+        assert_eq!(cdp.preview_count(found.segment.condition().clone()).unwrap(), listed.len());
         assert_eq!(listed, cdp.preview(found.segment.condition().clone()).unwrap(), "preview of {name}");
         members.insert(name.to_owned(), listed.into_iter().map(|person| person.id).collect());
     }
