@@ -4,20 +4,23 @@
 
 mod common;
 
-use common::{Folder, Outcome, Row, Way, now, print, size, timed, workload};
+use common::{Folder, Outcome, Row, Way, now, print, size, timed, workload, workload_of};
 use customerdb::{Cdp, Condition, ManualClock, Segment, Source, all, days, did, did_not, has_trait, not};
 use rusqlite::{Connection, params};
 
 fn main() -> Outcome {
     let (events, rounds) = (size(300_000, 30_000), size(5, 3));
-    // Fewer, for every batch looks through the whole history of those whom it touches.
+    // Fewer, for a round takes them in once for every number of segments.
     let incoming = size(60_000, 30_000);
     let rows: Vec<Row> = workload(events).collect();
     let folder = Folder::new("segment")?;
     println!("segment: {events} events to define over, {incoming} to take in, {rounds} rounds, medians");
     define(&folder, &rows, &folder.write("events.jsonl", &rows)?, rounds)?;
     let rows: Vec<Row> = workload(incoming).collect();
-    live(&folder, &folder.write("incoming.jsonl", &rows)?, incoming, rounds)
+    let numbers = [(0, 0), (10, 10), (100, 100), (1_000, 10)];
+    live(&folder, &folder.write("incoming.jsonl", &rows)?, (incoming, "40"), &numbers, rounds)?;
+    let rows: Vec<Row> = workload_of(incoming, incoming as u64 / 2).collect();
+    live(&folder, &folder.write("incoming.jsonl", &rows)?, (incoming, "2"), &numbers[..3], rounds)
 }
 
 /// A definition over all history.
@@ -55,24 +58,37 @@ fn define(folder: &Folder, rows: &[Row], file: &std::path::Path, rounds: usize) 
     Ok(())
 }
 
-/// Events that come in while segments are live.
-fn live(folder: &Folder, file: &std::path::Path, events: usize, rounds: usize) -> Outcome {
-    let numbers = [0, 10, 100];
-    let mut ways =
-        numbers.map(|number| Way::new(format!("customerdb: ingest_file, {number} live segments"), events));
+/// Events, so many a person, that come in while segments are live: a number of them, of which so many look at what comes
+/// in.
+fn live(
+    folder: &Folder,
+    file: &std::path::Path,
+    (events, each): (usize, &str),
+    numbers: &[(u64, u64)],
+    rounds: usize,
+) -> Outcome {
+    let way = |(number, touched): &(u64, u64)| {
+        Way::new(format!("customerdb: ingest_file, {number} live segments, {touched} touched"), events)
+    };
+    let mut ways: Vec<Way> = numbers.iter().map(way).collect();
     for _ in 0..rounds {
-        for (way, number) in ways.iter_mut().zip(numbers) {
+        for (way, &(number, touched)) in ways.iter_mut().zip(numbers) {
             folder.clear("people.db");
             let cdp = open(folder)?;
             for place in 0..number {
-                cdp.define(Segment::new(format!("segment-{place}"), condition(place)))?;
+                let condition = if place < touched {
+                    condition(place)
+                } else {
+                    did(&format!("Step {place}")).at_least(1 + place % 9).within(days(30))
+                };
+                cdp.define(Segment::new(format!("segment-{place}"), condition))?;
             }
             let (time, report) = timed(|| cdp.ingest_file(file, &Source::new("bench")));
             report?;
             way.add(time);
         }
     }
-    print("Ingest with live segments", "events", &ways);
+    print(&format!("Ingest with live segments, {each} events a person"), "events", &ways);
     Ok(())
 }
 

@@ -61,7 +61,12 @@ impl Cdp {
     /// Begins a batch in a turn that has no transaction yet.
     pub(super) fn begin_in<'c>(&'c self, mut turn: Turn<'c>, tally: Tally) -> Result<Batch<'c>> {
         turn.begin()?;
-        let intake = Some(Intake::new(&self.state(), self.now()));
+        let intake = {
+            let (state, now) = (self.state(), self.now());
+            // Before anything comes in, so that what time has changed is told as such.
+            membership::settle_time(turn.db(), &state.identities, &state.segments, now)?;
+            Some(Intake::new(&state, now))
+        };
         Ok(Batch { cdp: self, turn, intake, tally, position: 0 })
     }
 }
@@ -157,7 +162,6 @@ impl Batch<'_> {
         let Self { cdp, turn, mut tally, .. } = self;
         let (change, report) = {
             let state = cdp.state();
-            membership::settle_time(turn.db(), &state.identities, &state.segments, intake.now())?;
             intake.settle(turn.db(), &state, &mut tally, || cdp.new_profile_id())?
         };
         turn.publish(|state| state.apply(change))?;

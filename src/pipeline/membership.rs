@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::affected::Index;
 use super::people::{everybody, history};
 use crate::clock::{Timestamp, Zone};
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub(crate) struct Definitions {
     pub(crate) catalog: Catalog,
     /// All segments, by name.
     pub(crate) all: Vec<Live>,
+    /// What those whose members are kept look at.
+    pub(crate) index: Index,
 }
 
 impl Definitions {
@@ -44,7 +47,8 @@ impl Definitions {
             needs: catalog.needs_of(segment.name()),
             segment: segment.clone(),
         };
-        Self { all: catalog.segments.values().map(live).collect(), catalog }
+        let all: Vec<Live> = catalog.segments.values().map(live).collect();
+        Self { index: Index::new(&all, &catalog), all, catalog }
     }
 
     /// All definitions of the file, for the calendar of a zone.
@@ -172,8 +176,11 @@ fn judge<'s>(
 }
 
 fn put(db: &Db, profile: ProfileNo, live: &Live, verdict: Verdict) -> Result<()> {
-    let standing = Standing { member: verdict.holds, wake: verdict.until };
-    Ok(db.put_standing(profile, live.number, standing)?)
+    Ok(db.put_standing(profile, live.number, standing(verdict))?)
+}
+
+fn standing(verdict: Verdict) -> Standing {
+    Standing { member: verdict.holds, wake: verdict.until }
 }
 
 /// Brings the standings of one person to some segments up to date.
@@ -203,6 +210,29 @@ fn record(
         put(db, person.profile, live, verdict)?;
         let member = (person.profile, live.segment.name());
         db.note_member(member, verdict.holds, now, || cause(live))?;
+    }
+    Ok(())
+}
+
+/// Writes down what has changed in how one person stood before, which the journal says too. Whoever will be woken early
+/// enough need not be told when.
+pub(super) fn amend(
+    db: &Db,
+    person: &Person,
+    before: &FxHashMap<i64, Standing>,
+    stands: Vec<(&Live, Verdict)>,
+    now: Timestamp,
+    cause: &dyn Fn(&Live) -> ChangeCause,
+) -> Result<()> {
+    for (live, verdict) in stands {
+        let before = before.get(&live.number).copied().unwrap_or(Standing::NONE);
+        if !before.covers(standing(verdict)) {
+            put(db, person.profile, live, verdict)?;
+        }
+        if before.member != verdict.holds {
+            let member = (person.profile, live.segment.name());
+            db.note_member(member, verdict.holds, now, || cause(live))?;
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! This is the one place where rules and storage meet. Everything is worked out beside the state in memory, as a
 //! [`Draft`]; the state changes when the commit has returned, and not before.
 
+pub(crate) mod affected;
 pub(crate) mod as_of;
 mod audit;
 pub(crate) mod consent;
@@ -33,6 +34,7 @@ use std::mem;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
+use self::affected::Settling;
 use self::devices::attribute;
 use self::input::Reading;
 use self::membership::Definitions;
@@ -144,6 +146,9 @@ pub(crate) struct Intake {
     /// Owners of new events, of events that changed hands, and identifiers that were set apart: the people whose segments
     /// are to be settled.
     touched: FxHashSet<Node>,
+    /// Those of them of whom the news do not tell everything: owners of events that changed hands, and identifiers that were
+    /// set apart.
+    moved: FxHashSet<Node>,
     /// What the events are that make segments change.
     news: News,
     /// Of whom the log must be told anew, and whoever evidence connects with them: of an alias whose `previousId` turned
@@ -194,6 +199,7 @@ impl Intake {
             draft: Draft::on(&state.identities),
             now,
             touched: FxHashSet::default(),
+            moved: FxHashSet::default(),
             news: News::default(),
             retold: Vec::new(),
             retold_orphans: Vec::new(),
@@ -202,11 +208,6 @@ impl Intake {
             counted: (state.identities.next_profile, 0),
             report: IngestReport::default(),
         }
-    }
-
-    /// The instant that counts as now for the whole batch.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.now
     }
 
     /// What came of the batch so far, but for the counts of profiles.
@@ -362,9 +363,8 @@ impl Intake {
         self.touched.insert(owner);
         // It may have joined people, and yet be another's.
         self.touched.insert(resolution.owner);
-        self.touched.extend(touched);
         // They may be people by now, of whom no event is told.
-        self.touched.extend(resolution.apart);
+        self.moved.extend(touched.into_iter().chain(resolution.apart));
         self.retold.extend(resolution.shares);
         Ok(Ok(()))
     }
@@ -392,13 +392,16 @@ impl Intake {
         tally: &mut Tally,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<(Change, IngestReport)> {
-        let Self { mut draft, now, touched, news, retold, retold_orphans, mut report, refusing, .. } = self;
+        let Self {
+            mut draft, now, touched, moved, news, retold, retold_orphans, mut report, refusing, ..
+        } = self;
         if self.withheld > 0 {
             db.count_withheld(self.withheld)?;
         }
         let base = &state.identities;
+        let is_retold = !retold.is_empty();
         let mut replayed = None;
-        if !retold.is_empty() {
+        if is_retold {
             // Whose the identifiers concerned are, the replay alone is to say.
             let scope = Scope::around(db, state.basis(), &draft, retold)?.with(retold_orphans);
             let past = replay::past(db, state.basis(), &Draft::on(base), &scope)?;
@@ -426,13 +429,20 @@ impl Intake {
         }
         if !state.segments.is_empty() {
             let news = news.sorted(&draft, base, joined.into_iter().map(|(_, by)| by));
-            let mut roots: Vec<Node> = touched.into_iter().map(|owner| draft.root(base, owner)).collect();
+            let moved: FxHashSet<Node> = moved.into_iter().map(|owner| draft.root(base, owner)).collect();
+            let touched = touched.into_iter().map(|owner| draft.root(base, owner));
+            let mut roots: Vec<Node> = touched.chain(moved.iter().copied()).collect();
             roots.sort_unstable();
             roots.dedup();
+            let mut settling = Settling::new(db, state, now);
             for root in roots {
                 if let Some(person) = draft.person(base, root) {
                     let cause = |live: &membership::Live| news.cause(root, person.profile, live);
-                    membership::settle(db, &person, &state.segments, now, &cause)?;
+                    if is_retold {
+                        membership::settle(db, &person, &state.segments, now, &cause)?;
+                    } else {
+                        settling.person(&person, &news.facts(root), moved.contains(&root), &cause)?;
+                    }
                 }
             }
         }

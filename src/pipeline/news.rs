@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::affected::Facts;
 use super::membership::Live;
 use crate::event::Event;
 use crate::identity::{Draft, Identities, Node, ProfileNo};
@@ -62,7 +63,24 @@ impl News {
     }
 }
 
-impl Sorted<'_> {
+impl<'n> Sorted<'n> {
+    /// What is new of a person.
+    pub(crate) fn facts(&self, root: Node) -> Facts<'n> {
+        let mut facts = Facts::default();
+        for piece in self.pieces.get(&root).map(Vec::as_slice).unwrap_or_default() {
+            facts.names.extend(piece.kept.then_some(piece.name.as_str()));
+            facts.traits.extend(piece.traits.iter().map(String::as_str));
+            // As conditions know `group` events by.
+            facts.accounts |= piece.name == "$group";
+            facts.consents |= !piece.purposes.is_empty();
+        }
+        for names in [&mut facts.names, &mut facts.traits] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        facts
+    }
+
     /// Why a person's standing to a segment has changed: the latest event of those that the segment looks at, else the
     /// latest trait, else a decision on consent, else a merge, else whatever came last.
     pub(crate) fn cause(&self, root: Node, profile: ProfileNo, live: &Live) -> ChangeCause {

@@ -7,7 +7,6 @@ use rustc_hash::FxHashMap;
 
 use super::contents::{contents, is_paged};
 use crate::clock::Timestamp;
-use crate::event::Event;
 use crate::id::Identifier;
 use crate::identity::{Identities, Node, Person, Rules, by_strength};
 use crate::profile::{
@@ -31,22 +30,29 @@ pub(crate) fn history(
     if needs.events() {
         for &node in &person.nodes {
             let wanted = |name: &str| needs.wants_event(name);
-            db.events_of(node, wanted, needs.properties(), |seen| {
+            let opened = |name: &str| needs.wants_properties(name);
+            db.events_of(node, wanted, opened, |seen| {
                 if until.is_none_or(|until| seen.at <= until) {
-                    events.push(Loose::of(&seen));
+                    events.push(Loose::of(&seen, needs));
                 }
             })?;
         }
     }
     let mut asserted = Vec::new();
-    if needs.traits().next().is_some() {
+    let past = |at: Timestamp| until.is_none_or(|until| at <= until);
+    for name in needs.traits() {
+        // Of most traits the latest value stands, and what was said before is of no account.
+        let latest = until.is_none() && is_latest_alone(name, needs, catalog);
         for &node in &person.nodes {
-            let said = db.traits_of(node)?.into_iter();
-            let past = |at: Timestamp| until.is_none_or(|until| at <= until);
-            asserted.extend(said.filter(|(name, said)| needs.wants_trait(name) && past(said.at)));
+            asserted.extend(db.trait_of(node, name, latest)?.into_iter().filter(|(_, said)| past(said.at)));
         }
     }
     assembled(db, person, needs, catalog, until, (events, asserted))
+}
+
+/// Whether the latest of several values of a trait stands, and nothing is asked of the ones before.
+fn is_latest_alone(name: &str, needs: &Needs, catalog: &Catalog) -> bool {
+    matches!(catalog.policies.get(name), None | Some(Policy::Latest)) && !needs.wants_past(name)
 }
 
 /// An event of a history that has yet to be put in order.
@@ -56,9 +62,14 @@ struct Loose {
 }
 
 impl Loose {
-    fn of(seen: &Seen<'_>) -> Self {
-        let event = if seen.json.is_empty() { None } else { Event::from_json(seen.json).ok() };
-        let properties = event.map(|event| event.visible_properties().into_owned()).unwrap_or_default();
+    /// With the properties that are needed, if its text was asked for.
+    fn of(seen: &Seen<'_>, needs: &Needs) -> Self {
+        let mut properties = Object::new();
+        if !seen.json.is_empty() {
+            let (held, _) = contents(seen.json, is_paged(seen.name), false);
+            let needed = |name: &str| Some((name.to_owned(), (&held).member(name)?.clone()));
+            properties.extend(needs.property_names().filter_map(needed));
+        }
         Self::with(seen, properties)
     }
 
@@ -222,8 +233,7 @@ fn all_traits(
 ) -> Result<FxHashMap<Node, Vec<(String, Trait)>>> {
     let mut all: FxHashMap<Node, Vec<(String, Trait)>> = FxHashMap::default();
     for name in needs.traits() {
-        let is_latest = matches!(catalog.policies.get(name), None | Some(Policy::Latest));
-        let replaces = is_latest && !needs.wants_past(name);
+        let replaces = is_latest_alone(name, needs, catalog);
         db.visit_trait(name, |node, said| {
             let root = identities.partition.root(node).filter(|_| until.is_none_or(|until| said.at <= until));
             if let Some(root) = root {

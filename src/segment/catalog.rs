@@ -94,7 +94,7 @@ impl Catalog {
                     needs.merge(&rule.condition().needs());
                 }
                 // One that is given by hand may end.
-                needs.add_computed(None, true, false);
+                needs.add_time(true, false);
                 done.insert(format!("t{name}"));
             }
         }
@@ -187,15 +187,15 @@ impl Catalog {
             Name::Tag(name) => self.tags.get(name).map(TagRule::condition),
         };
         let mut names = Vec::new();
-        if let Some(condition) = condition {
-            each_part(condition, &mut String::new(), &mut |part, _| {
-                match part {
-                    Condition::Segment(name) => names.push(Name::Segment(name)),
-                    Condition::Tag(name) => names.push(Name::Tag(name)),
-                    _ => {}
-                }
-                true
-            });
+        let mut parts: Vec<&Condition> = condition.into_iter().collect();
+        while let Some(part) = parts.pop() {
+            match part {
+                Condition::Segment(name) => names.push(Name::Segment(name)),
+                Condition::Tag(name) => names.push(Name::Tag(name)),
+                Condition::All(inner) | Condition::Any(inner) => parts.extend(inner.iter().rev()),
+                Condition::Not(inner) => parts.push(inner),
+                _ => {}
+            }
         }
         names
     }

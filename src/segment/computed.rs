@@ -301,9 +301,12 @@ impl ComputedTrait {
             Kind::MostFrequent(path) | Kind::UniqueList(path) => Some(path),
             _ => None,
         };
+        if let (Some(path), Ok(event)) = (property, &self.of) {
+            needs.add_property(event, path);
+        }
         let calendar = matches!(self.kind, Kind::Rfm(..));
         let spans = matches!(self.kind, Kind::DaysSinceFirst | Kind::DaysSinceLast | Kind::Lifecycle(_));
-        needs.add_computed(property, spans || calendar, calendar);
+        needs.add_time(spans || calendar, calendar);
     }
 
     /// The value at an instant, of events in order of time.

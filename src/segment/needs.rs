@@ -32,6 +32,9 @@ pub struct Needs {
     profile: bool,
     identifiers: bool,
     properties: BTreeSet<String>,
+    /// The names, and the beginnings of names, of events into which something looks.
+    opened: BTreeSet<String>,
+    opened_prefixes: BTreeSet<String>,
     time: bool,
     calendar: bool,
 }
@@ -114,6 +117,12 @@ impl Needs {
         !self.properties.is_empty()
     }
 
+    /// Whether the properties of events of that name are looked at.
+    pub fn wants_properties(&self, name: &str) -> bool {
+        let name = crate::value::nfc(name);
+        self.opened.contains(&*name) || self.opened_prefixes.iter().any(|prefix| name.starts_with(&**prefix))
+    }
+
     /// The names of the properties of events that are looked at, or inside of which something is, in order.
     pub fn property_names(&self) -> impl Iterator<Item = &str> {
         self.properties.iter().map(String::as_str)
@@ -149,27 +158,37 @@ impl Needs {
         self.traits.insert(name.to_owned());
     }
 
-    /// Adds what a computed trait, or a tag that may end, looks at besides events.
-    pub(super) fn add_computed(&mut self, property: Option<&DottedPath>, time: bool, calendar: bool) {
-        if let Some(path) = property {
-            self.add_property(path);
-        }
+    /// Adds that the answer depends on time, and on a calendar.
+    pub(super) fn add_time(&mut self, time: bool, calendar: bool) {
         self.time |= time;
         self.calendar |= calendar;
     }
 
-    fn add_property(&mut self, path: &DottedPath) {
+    /// Adds a property of the events of a condition.
+    pub(super) fn add_property(&mut self, event: &EventCondition, path: &DottedPath) {
+        let (names, name) = match &event.name {
+            EventName::Exact(name) => (&mut self.opened, name),
+            EventName::Prefix(prefix) => (&mut self.opened_prefixes, prefix),
+        };
+        if !names.contains(name) {
+            names.insert(name.clone());
+        }
         self.properties.extend(path.roots().map(str::to_owned));
     }
 
     /// Adds what another condition looks at.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_but_segments(other);
+        self.segments.extend(other.segments.iter().cloned());
+    }
+
+    /// Adds what another condition looks at, but for the segments on which it rests.
+    pub(crate) fn merge_but_segments(&mut self, other: &Self) {
         self.names.extend(other.names.iter().cloned());
         self.prefixes.extend(other.prefixes.iter().cloned());
         self.traits.extend(other.traits.iter().cloned());
         self.past.extend(other.past.iter().cloned());
         self.account_traits.extend(other.account_traits.iter().cloned());
-        self.segments.extend(other.segments.iter().cloned());
         self.tags.extend(other.tags.iter().cloned());
         self.consents.extend(other.consents.iter().cloned());
         self.accounts |= other.accounts;
@@ -177,6 +196,8 @@ impl Needs {
         self.profile |= other.profile;
         self.identifiers |= other.identifiers;
         self.properties.extend(other.properties.iter().cloned());
+        self.opened.extend(other.opened.iter().cloned());
+        self.opened_prefixes.extend(other.opened_prefixes.iter().cloned());
         self.time |= other.time;
         self.calendar |= other.calendar;
     }
@@ -196,7 +217,9 @@ impl Needs {
             Condition::Event(event) => self.add_event(event),
             Condition::Sequence(sequence) => {
                 sequence.steps.iter().for_each(|step| self.add_event(&step.event));
-                sequence.same.iter().for_each(|path| self.add_property(path));
+                if let Some(path) = &sequence.same {
+                    sequence.steps.iter().for_each(|step| self.add_property(&step.event, path));
+                }
                 self.time |= sequence.steps.last().is_some_and(|step| step.forbidden);
             }
             Condition::Segment(name) => _ = self.segments.insert(name.clone()),
@@ -222,8 +245,8 @@ impl Needs {
             EventName::Prefix(prefix) => (&mut self.prefixes, prefix),
         };
         names.insert(name.clone());
-        event.filters.iter().for_each(|test| self.add_property(&test.path));
-        event.aggregate.iter().for_each(|test| self.add_property(&test.path));
+        event.filters.iter().for_each(|test| self.add_property(event, &test.path));
+        event.aggregate.iter().for_each(|test| self.add_property(event, &test.path));
         self.time |= matches!(event.window, Window::Within { .. }) || event.periods.is_some();
         self.calendar |= event.periods.as_ref().is_some_and(|periods| is_of_calendar(periods.every));
     }
@@ -251,6 +274,7 @@ mod tests {
         needs.merge(&has_identifier("email").needs());
         assert!(needs.wants_event("$page") && !needs.wants_event("page"));
         assert!(needs.time() && needs.identifiers() && needs.properties() && needs.events());
+        assert!(needs.wants_properties("$pages") && !needs.wants_properties("Café"));
         assert_eq!(needs.event_names().collect::<Vec<_>>(), ["Café"]);
         assert_eq!(needs.event_prefixes().collect::<Vec<_>>(), ["$page"]);
         assert_eq!(needs.traits().collect::<Vec<_>>(), ["a", "a.b"]);

@@ -1,6 +1,6 @@
 //! Definitions of segments, and how profiles stand to them.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Db, Result};
 use crate::clock::Timestamp;
@@ -10,8 +10,19 @@ use crate::identity::ProfileNo;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) member: bool,
-    /// When time alone may change it.
+    /// Before when time alone does not change it.
     pub(crate) wake: Option<Timestamp>,
+}
+
+impl Standing {
+    /// That of whoever is no member, and will not be by time alone: it has no row.
+    pub(crate) const NONE: Self = Self { member: false, wake: None };
+
+    /// Whether it does in place of another one: it says the same of membership, and wakes as early.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        let wakes_before = |wake: Timestamp| other.wake.is_none_or(|other| wake <= other);
+        self.member == other.member && (self.wake == other.wake || self.wake.is_some_and(wakes_before))
+    }
 }
 
 /// A segment's definition as it is kept.
@@ -22,6 +33,11 @@ pub(crate) struct KeptSegment {
     /// JSON; `None` of a list.
     pub(crate) condition: Option<String>,
     pub(crate) live: bool,
+}
+
+fn standing(row: &Row<'_>) -> rusqlite::Result<(i64, Standing)> {
+    let wake = row.get::<_, Option<i64>>(2)?.map(Timestamp::from_micros);
+    Ok((row.get(0)?, Standing { member: row.get(1)?, wake }))
 }
 
 impl Db {
@@ -69,7 +85,7 @@ impl Db {
 
     /// Records how a profile stands to a segment.
     pub(crate) fn put_standing(&self, profile: ProfileNo, segment: i64, standing: Standing) -> Result<()> {
-        if standing == (Standing { member: false, wake: None }) {
+        if standing == Standing::NONE {
             let sql = "DELETE FROM standings WHERE profile = ?1 AND segment = ?2";
             self.conn.prepare_cached(sql)?.execute((profile.0, segment))?;
         } else {
@@ -79,6 +95,20 @@ impl Db {
             self.conn.prepare_cached(sql)?.execute((profile.0, segment, standing.member, wake))?;
         }
         Ok(())
+    }
+
+    /// How a profile stands to a segment, `None` if it does not.
+    pub(crate) fn standing_to(&self, profile: ProfileNo, segment: i64) -> Result<Option<Standing>> {
+        let sql = "SELECT segment, member, wake FROM standings WHERE profile = ?1 AND segment = ?2";
+        let found = self.conn.prepare_cached(sql)?.query_row((profile.0, segment), standing).optional()?;
+        Ok(found.map(|(_, standing)| standing))
+    }
+
+    /// How a profile stands to segments, each by its number.
+    pub(crate) fn standings_of(&self, profile: ProfileNo) -> Result<Vec<(i64, Standing)>> {
+        let sql = "SELECT segment, member, wake FROM standings WHERE profile = ?1";
+        let mut select = self.conn.prepare_cached(sql)?;
+        Ok(select.query_map([profile.0], standing)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Forgets how everyone stands to every segment.

@@ -368,7 +368,7 @@ fn later(now: Timestamp, by: i64) -> Timestamp {
 }
 
 /// The entries and exits of each profile, taken together, are who is a member now.
-fn journal_agrees(cdp: &Cdp) {
+pub(crate) fn journal_agrees(cdp: &Cdp) {
     let mut standing: BTreeSet<(String, ProfileId)> = BTreeSet::new();
     for change in cdp.changes(0, usize::MAX).unwrap() {
         let row = (change.segment, change.profile);

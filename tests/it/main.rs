@@ -28,6 +28,7 @@ mod live;
 mod masking;
 mod model;
 mod person;
+mod pruned;
 mod real_data;
 mod reference;
 mod retention;

@@ -423,8 +423,8 @@ proptest! {
         if !needs.identifiers() {
             less.namespaces.clear();
         }
-        if !needs.properties() {
-            less.events.iter_mut().for_each(|event| event.properties.clear());
+        for event in less.events.iter_mut().filter(|event| !needs.wants_properties(&event.name)) {
+            event.properties.clear();
         }
         let now = second(now);
         prop_assert_eq!(evaluate(&condition, &less, now), evaluate(&condition, &person, now));

@@ -158,24 +158,26 @@ impl Db {
         Ok(found)
     }
 
-    /// Calls `each` with every event of a node whose name is wanted, in no order. Texts are empty unless they are asked for.
+    /// Calls `each` with every event of a node whose name is wanted, in no order. Texts are empty unless they are asked for
+    /// of events of that name.
     pub(crate) fn events_of(
         &self,
         node: Node,
         wanted: impl Fn(&str) -> bool,
-        contents: bool,
+        contents: impl Fn(&str) -> bool,
         mut each: impl FnMut(Seen<'_>),
     ) -> Result<()> {
-        let mut names: Vec<(u32, Option<String>)> = Vec::new();
+        let mut names: Vec<(u32, Option<(String, bool)>)> = Vec::new();
         for entry in self.entries_of(node.0)? {
             if !names.iter().any(|(name, _)| *name == entry.name) {
                 let text = self.name_of(entry.name)?;
-                names.push((entry.name, wanted(&text).then_some(text)));
+                let contents = contents(&text);
+                names.push((entry.name, wanted(&text).then_some((text, contents))));
             }
             let known = names.iter().find(|(name, _)| *name == entry.name);
-            let Some(name) = known.and_then(|(_, text)| text.as_deref()) else { continue };
+            let Some((name, contents)) = known.and_then(|(_, text)| text.as_ref()) else { continue };
             let (event, at) = (entry.event, Timestamp::from_micros(entry.at));
-            if contents {
+            if *contents {
                 self.with_text(event, |text| {
                     each(Seen { event, at, name, message_id: text.id, json: text.json });
                 })?;

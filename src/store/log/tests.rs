@@ -108,7 +108,7 @@ fn compare(db: &Db, model: &Model) {
         db.events_of(
             Node(node),
             |_| true,
-            true,
+            |_| true,
             |seen| {
                 let texts = [seen.name, seen.message_id, seen.json].map(str::to_owned);
                 found.push((seen.at.as_micros(), texts, i64::from(seen.event)));
@@ -125,7 +125,7 @@ fn compare(db: &Db, model: &Model) {
         db.events_of(
             Node(node),
             |name| name == "name 1",
-            false,
+            |_| false,
             |seen| {
                 assert!(seen.json.is_empty());
                 named += 1;
@@ -393,7 +393,7 @@ fn damage_is_told_with_its_place() {
         assert!(faults.iter().any(|(where_, _)| *where_ == table), "{table}.{column}: {faults:?}");
         let asked = [
             db.event(0).map(|_| ()),
-            db.events_of(Node(0), |_| true, true, |_| {}),
+            db.events_of(Node(0), |_| true, |_| true, |_| {}),
             db.event_with_id("id 0").map(|_| ()),
             db.event_with_id("id 1").map(|_| ()),
         ];
