@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::restore::{Since, account_for, remove_suppressed};
 use crate::pipeline::retain::drop_events;
 use crate::pipeline::{Counter, State};
-use crate::privacy::{Key, Restored};
+use crate::privacy::Restored;
 use crate::store::{Access, Cipher, Db, Place, Shared, Unfinished, find};
 
 /// How far a backup has come.
@@ -151,10 +151,8 @@ pub(crate) fn restore(settings: Settings, backup: &Path, path: &Path) -> Result<
     let backup = find(backup, &cipher)?;
     let (copy, replaces) = Unfinished::in_place_of(path)?;
     let shared = || Arc::new(Shared::new(settings.seal_every, settings.column_bytes));
-    let key = settings.key.clone();
     // Before anything else: a file that is not ours is not replaced.
-    let former =
-        if replaces { Some(Former::open(copy.place(), &cipher, key.as_ref(), &shared())?) } else { None };
+    let former = if replaces { Some(Former::open(copy.place(), &settings, &shared())?) } else { None };
     let from = Db::open(&Place::File(backup, cipher.clone()), Access::Read, &shared())?;
     copy_all(&from, &copy, &cipher, |_, _| Ok(()))?;
     drop(from);
@@ -181,12 +179,13 @@ struct Former {
 }
 
 impl Former {
-    fn open(path: &Path, cipher: &Cipher, key: Option<&Key>, shared: &Arc<Shared>) -> Result<Self> {
+    fn open(path: &Path, settings: &Settings, shared: &Arc<Shared>) -> Result<Self> {
+        let Settings { cipher, key, zone, .. } = settings;
         let path = find(path, cipher)?;
         // For writing, so that what a crash has left is brought home. Whoever opens it holds its lock.
         let access = Access::Write { full: true, max_bytes: None };
         let db = Db::open(&Place::File(path, cipher.clone()), access, shared)?;
-        let state = load(&db, key)?;
+        let state = load(&db, key.as_ref(), zone)?;
         Ok(Self { db, state })
     }
 }
