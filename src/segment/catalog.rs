@@ -306,9 +306,14 @@ impl Catalog {
 
     /// The catalog without a segment, unless others rest on it.
     pub(crate) fn without_segment(&self, name: &str) -> Result<Self> {
+        let segments = self.segments.keys().map(|name| Name::Segment(name));
+        let mut all = segments.chain(self.tags.keys().map(|name| Name::Tag(name)));
+        if let Some(holder) = all.find(|other| self.rests_on(*other).contains(&Name::Segment(name))) {
+            let reason = format!("cannot be removed: the {holder} rests on it");
+            return Err(DefinitionError::new(format!("{}", Name::Segment(name)), reason));
+        }
         let mut without = self.clone();
         without.segments.remove(name);
-        without.check_all(None)?;
         Ok(without)
     }
 

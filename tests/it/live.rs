@@ -51,7 +51,7 @@ fn segments_rest_on_each_other_and_never_on_themselves() {
             .replace("not.segment", "all[0].segment")
     );
     let refused = cdp.undefine("a").unwrap_err().to_string();
-    assert_eq!(refused, "segment \"b\": all[0].segment: no segment is named \"a\"");
+    assert_eq!(refused, "segment \"a\": cannot be removed: the segment \"b\" rests on it");
     cdp.ingest([
         Event::track("A").user_id("u1"),
         Event::track("B").user_id("u1"),
