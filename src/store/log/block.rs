@@ -98,7 +98,8 @@ impl Block {
         let (nodes, starts) = (column(runs)?, column(runs)?);
         let (times, events, names, sources) =
             (column(count)?, column(count)?, column(count)?, column(count)?);
-        if rest != bytes.len() {
+        // No two events have one number. So a few bytes cannot stand for as many events as one could not go through.
+        if rest != bytes.len() || !events.can_tell_apart(count) {
             return None;
         }
         let block = Self { bytes, count, runs, unit, nodes, starts, times, events, names, sources };
@@ -220,6 +221,8 @@ mod tests {
         (unit, prop::collection::vec(entry, 0..80)).prop_map(|(unit, entries)| {
             let of = |(node, at, event, name, source)| Entry { node, at: at * unit, event, name, source };
             let mut entries: Vec<Entry> = entries.into_iter().map(of).collect();
+            entries.sort_unstable_by_key(|entry| entry.event);
+            entries.dedup_by_key(|entry| entry.event);
             entries.sort_unstable();
             entries
         })

@@ -63,6 +63,12 @@ impl Column {
         (*rest <= bytes.len()).then_some(Self { least, width, bits: start..*rest })
     }
 
+    /// Whether `count` numbers in it can be all different.
+    pub(super) fn can_tell_apart(&self, count: usize) -> bool {
+        u32::try_from(count)
+            .is_ok_and(|count| u32::BITS - count.saturating_sub(1).leading_zeros() <= self.width)
+    }
+
     /// The numbers, of the bytes that the column was read from.
     pub(super) fn of<'b>(&self, bytes: &'b [u8]) -> Numbers<'b> {
         let mask = if self.width == 0 { 0 } else { u64::MAX >> (u64::BITS - self.width) };
@@ -128,6 +134,17 @@ mod tests {
                     column.of(&bytes).get(place);
                 });
             }
+        }
+    }
+
+    #[test]
+    fn as_many_numbers_are_told_apart_as_their_bits_can_tell() {
+        for (most, counts, too_many) in [(0, 0..2, 2), (1, 0..3, 3), (6, 0..9, 9), (255, 200..257, 257)] {
+            let mut bytes = Vec::new();
+            write([0, most].into_iter(), &mut bytes);
+            let column = Column::read(&bytes, &mut 0, 2).unwrap();
+            assert!(counts.into_iter().all(|count| column.can_tell_apart(count)), "{most}");
+            assert!(!column.can_tell_apart(too_many), "{most}");
         }
     }
 
