@@ -151,8 +151,8 @@ fn fail_everywhere(folder: &Path) {
         };
         let closed = disk.files();
         let around = views[usize::try_from(step).unwrap()..].first_chunk().unwrap();
-        for (how, stride) in [("once", 1), ("torn", 2), ("ever", 3)] {
-            let stride = if IS_SLOW { 7 * stride } else { stride };
+        for (how, stride, wide) in [("once", 3, 7), ("torn", 5, 14), ("ever", 7, 21)] {
+            let stride = if IS_SLOW { wide } else { stride };
             let first = 1 + usize::try_from(step).unwrap() % stride;
             for n in (first..).step_by(stride) {
                 disk.put(&closed);
