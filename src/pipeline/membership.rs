@@ -261,7 +261,7 @@ pub(crate) fn settle_everyone(
     let segments: Vec<&Live> = definitions.kept().filter(|live| concerned(live)).collect();
     if !segments.is_empty() {
         let (needs, catalog) = (needs_of(&segments), &definitions.catalog);
-        everybody(db, identities, &needs, catalog, None, |person, history| {
+        everybody(db, identities, (&needs, &[]), catalog, None, |person, history| {
             let stands = judge(history, &needs, catalog, &segments, now);
             record(db, person, stands, now, &|_| cause.clone())
         })?;
@@ -469,7 +469,8 @@ pub(crate) fn matching(
 ) -> Result<Vec<Node>> {
     let needs = catalog.needs(condition);
     let mut matching = Vec::new();
-    everybody(db, identities, &needs, catalog, until, |person, mut history| {
+    let least = condition.least(now);
+    everybody(db, identities, (&needs, &least), catalog, until, |person, mut history| {
         catalog.complete(&needs, &mut history, now);
         if evaluate(condition, &history, now).holds {
             matching.extend(person.nodes.first());

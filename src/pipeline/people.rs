@@ -13,7 +13,7 @@ use crate::profile::{
     Account, Consent, ConsentRules, History, KeptConsent, PastEvent, Policies, Policy, Profile, Trait,
     over_time, standing,
 };
-use crate::segment::{Catalog, Needs, Segment};
+use crate::segment::{Catalog, Least, Needs, Segment};
 use crate::store::{Asked, Db, Failure, Result, Seen, Visited};
 use crate::value::{Members, Object, nfc};
 
@@ -38,6 +38,18 @@ pub(crate) fn history(
             })?;
         }
     }
+    let asserted = said_of(db, person, needs, catalog, until)?;
+    assembled(db, person, needs, catalog, until, (events, asserted))
+}
+
+/// What was asserted of a person's traits that are wanted.
+fn said_of(
+    db: &Db,
+    person: &Person,
+    needs: &Needs,
+    catalog: &Catalog,
+    until: Option<Timestamp>,
+) -> Result<Vec<(String, Trait)>> {
     let mut asserted = Vec::new();
     let past = |at: Timestamp| until.is_none_or(|until| at <= until);
     for name in needs.traits() {
@@ -47,7 +59,7 @@ pub(crate) fn history(
             asserted.extend(db.trait_of(node, name, latest)?.into_iter().filter(|(_, said)| past(said.at)));
         }
     }
-    assembled(db, person, needs, catalog, until, (events, asserted))
+    Ok(asserted)
 }
 
 /// Whether the latest of several values of a trait stands, and nothing is asked of the ones before.
@@ -126,26 +138,26 @@ fn in_order(db: &Db, mut events: Vec<Loose>) -> Result<Vec<PastEvent>> {
 /// portions.
 const PORTION: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 19 };
 
-/// Calls `each` with everybody and what [`history`] gives of them. The log is gone through from end to end, instead of
-/// searched for each.
+/// Where of so many people one is left, their traits are looked up one by one, instead of gone through.
+const FEW: usize = 16;
+
+/// Calls `each` with everybody who has done what is asked at least, and what [`history`] gives of them. The log is gone
+/// through from end to end, instead of searched for each.
 pub(crate) fn everybody<E: From<Failure>>(
     db: &Db,
     identities: &Identities,
-    needs: &Needs,
+    (needs, least): (&Needs, &[Least]),
     catalog: &Catalog,
     until: Option<Timestamp>,
     mut each: impl FnMut(&Person, History) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let members: Vec<String> = needs.property_names().map(|name| format!("properties.{name}")).collect();
     let partition = &identities.partition;
-    let mut traits = all_traits(db, identities, needs, catalog, until)?;
-    let mut said = |person: &Person| {
-        let root = person.nodes.first().and_then(|node| partition.root(*node));
-        root.and_then(|root| traits.remove(&root)).unwrap_or_default()
-    };
+    let root_of = |person: &Person| person.nodes.first().and_then(|node| partition.root(*node));
     if !needs.events() {
+        let mut traits = all_traits(db, identities, needs, catalog, until)?;
         return identities.people().try_for_each(|person| {
-            let asserted = said(&person);
+            let asserted = root_of(&person).and_then(|root| traits.remove(&root)).unwrap_or_default();
             let history = assembled(db, &person, needs, catalog, until, (Vec::new(), asserted))?;
             each(&person, history)
         });
@@ -179,19 +191,27 @@ pub(crate) fn everybody<E: From<Failure>>(
         )
     };
     let mut counts = vec![0_u32; identities.interner.len()];
+    let mut done: Vec<Done<'_>> = least.iter().map(|least| Done::new(least, &names, counts.len())).collect();
     look(None, &mut |visited| {
         if let Some(root) = partition.root(visited.node) {
             counts[root.index()] += 1;
+            for done in &mut done {
+                done.note(root, &visited);
+            }
         }
     })?;
-    let mut people = identities.people().peekable();
+    let roots = || partition.roots().filter(|root| done.iter().all(|done| done.is_enough(*root)));
+    let are_few = !least.is_empty() && roots().count() * FEW < partition.sets();
+    let mut traits =
+        if are_few { FxHashMap::default() } else { all_traits(db, identities, needs, catalog, until)? };
+    let mut people = roots().filter_map(|root| identities.person(root)).peekable();
     let mut places = counts;
     while people.peek().is_some() {
         let (mut portion, mut held): (Vec<(Person, Vec<Loose>)>, _) = (Vec::new(), 0);
         // Of whom it is not the turn, nothing is kept.
         let mut turn: FxHashMap<Node, usize> = FxHashMap::default();
         while let Some(person) = people.next_if(|_| held < PORTION) {
-            let root = person.nodes.first().and_then(|node| partition.root(*node));
+            let root = root_of(&person);
             let count = root.map_or(0, |root| std::mem::take(&mut places[root.index()]) as usize);
             if let Some(root) = root.filter(|_| count > 0) {
                 turn.insert(root, portion.len());
@@ -214,12 +234,47 @@ pub(crate) fn everybody<E: From<Failure>>(
             })?;
         }
         for (person, events) in portion {
-            let asserted = said(&person);
+            let asserted = if are_few {
+                said_of(db, &person, needs, catalog, until)?
+            } else {
+                root_of(&person).and_then(|root| traits.remove(&root)).unwrap_or_default()
+            };
             let history = assembled(db, &person, needs, catalog, until, (events, asserted))?;
             each(&person, history)?;
         }
     }
     Ok(())
+}
+
+/// How often everybody has done something that is asked at least.
+struct Done<'l> {
+    least: &'l Least,
+    /// By the numbers of names: whether they are meant.
+    meant: Vec<bool>,
+    /// By the roots of people.
+    counts: Vec<u32>,
+}
+
+impl<'l> Done<'l> {
+    fn new(least: &'l Least, names: &[(u32, String)], nodes: usize) -> Self {
+        let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+        let mut meant = vec![false; most];
+        for (number, name) in names {
+            meant[*number as usize] = least.wants(name);
+        }
+        Self { least, meant, counts: vec![0; nodes] }
+    }
+
+    fn note(&mut self, root: Node, visited: &Visited<'_>) {
+        let is_meant = self.meant.get(visited.name as usize).copied().unwrap_or(false);
+        if is_meant && self.least.has(visited.at) {
+            self.counts[root.index()] += 1;
+        }
+    }
+
+    fn is_enough(&self, root: Node) -> bool {
+        u64::from(self.counts[root.index()]) >= self.least.count
+    }
 }
 
 /// What was asserted of everybody's traits that are wanted, by the roots of their sets. Where the latest of several values

@@ -96,7 +96,8 @@ fn audience(
             let needs = catalog.needs(condition);
             let mut matching = Vec::new();
             let mut looked_at = 0;
-            everybody(db, identities, &needs, catalog, None, |person, mut history| {
+            let least = condition.least(now);
+            everybody(db, identities, (&needs, &least), catalog, None, |person, mut history| {
                 if looked_at % OFTEN == 0 {
                     watch.tell(0)?;
                 }

@@ -45,6 +45,7 @@ mod condition;
 mod evaluate;
 mod explain;
 mod json;
+mod least;
 mod needs;
 mod occurrences;
 mod read;
@@ -73,6 +74,7 @@ pub use self::condition::{
 pub use self::evaluate::evaluate;
 pub(crate) use self::evaluate::trait_value;
 pub(crate) use self::explain::explain;
+pub(crate) use self::least::Least;
 pub use self::needs::Needs;
 pub use self::rfm::RfmBounds;
 pub(crate) use self::rfm::group as rfm_group;

@@ -389,6 +389,21 @@ proptest! {
     }
 
     #[test]
+    fn whoever_meets_a_condition_has_done_the_least(
+        conditions in proptest::collection::vec(condition(), 1..3),
+        person in history(),
+        now in 0..100_i64,
+    ) {
+        let (condition, now) = (all(conditions), second(now));
+        if evaluate(&condition, &person, now).holds {
+            for least in condition.least(now) {
+                let counts = |event: &&PastEvent| least.wants(&event.name) && least.has(event.at);
+                prop_assert!(person.events.iter().filter(counts).count() as u64 >= least.count, "{:?}", least);
+            }
+        }
+    }
+
+    #[test]
     fn a_sequence_is_found_if_any_choice_of_events_makes_one(
         condition in sequences(),
         person in history(),
