@@ -438,14 +438,15 @@ pub(crate) struct Known {
 /// changed them.
 pub(crate) fn known(db: &Db, person: &Person, definitions: &Definitions, now: Timestamp) -> Result<Known> {
     let catalog = &definitions.catalog;
-    let settled = is_settled(db, definitions, now)?;
+    let keeps = !definitions.is_empty();
+    let settled = !keeps || is_settled(db, definitions, now)?;
     let asked = |live: &&Live| !(settled && live.segment.is_live());
     let asked: Vec<&str> = definitions.all.iter().filter(asked).map(|live| live.segment.name()).collect();
     let needs = catalog.needs_of_all(asked.iter().copied());
     let mut history = history(db, person, &needs, catalog, None)?;
     catalog.complete(&needs, &mut history, now);
     let tags = catalog.tags_of(&history, now);
-    let mut segments = if settled { db.segments_of(person.profile)? } else { Vec::new() };
+    let mut segments = if settled && keeps { db.segments_of(person.profile)? } else { Vec::new() };
     let is_member = |name: &&str| history.segments.get(*name).is_some_and(|verdict| verdict.holds);
     segments.extend(asked.into_iter().filter(is_member).map(str::to_owned));
     segments.sort();
