@@ -191,7 +191,8 @@ pub(crate) fn everybody<E: From<Failure>>(
         )
     };
     let mut counts = vec![0_u32; identities.interner.len()];
-    let mut done: Vec<Done<'_>> = least.iter().map(|least| Done::new(least, &names, counts.len())).collect();
+    let mut done: Vec<Done<'_>> =
+        least.iter().map(|least| Done::new(least, (&names, most), counts.len())).collect();
     look(None, &mut |visited| {
         if let Some(root) = partition.root(visited.node) {
             counts[root.index()] += 1;
@@ -256,8 +257,7 @@ struct Done<'l> {
 }
 
 impl<'l> Done<'l> {
-    fn new(least: &'l Least, names: &[(u32, String)], nodes: usize) -> Self {
-        let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+    fn new(least: &'l Least, (names, most): (&[(u32, String)], usize), nodes: usize) -> Self {
         let mut meant = vec![false; most];
         for (number, name) in names {
             meant[*number as usize] = least.wants(name);

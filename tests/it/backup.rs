@@ -12,7 +12,7 @@ use customerdb::{
 };
 use proptest::prelude::*;
 
-use crate::erasure::{forget_definition, found_in, lives};
+use crate::erasure::{forget_definition, found_in, held_up, lives};
 use crate::reference::{NAMES, history, ingest};
 use crate::support::{NOW, builder, cases, define, everybody, ids, incompressible, partition, place, sound};
 
@@ -268,13 +268,8 @@ fn a_process_that_ends_in_the_middle_leaves_no_file_that_looks_whole() {
 #[test]
 fn a_backup_holds_nobody_whose_erasure_is_not_complete() {
     let (folder, path) = place();
-    let cdp = open(&path);
-    let secrets = lives(&cdp);
-    forget_definition(&cdp);
-    #[expect(clippy::disallowed_methods, reason = "another program, which reads as long as it likes")]
-    let reader = rusqlite::Connection::open(&path).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM identifiers").unwrap();
-    assert!(!cdp.erase("user_id:secret-user").unwrap().complete);
+    let (cdp, secrets, _reader, receipt) = held_up(&path);
+    assert!(!receipt.complete);
     let elsewhere = tempfile::tempdir().unwrap();
     let copy = elsewhere.path().join("copy.db");
     cdp.backup(&copy).unwrap();

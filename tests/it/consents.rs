@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use customerdb::{
     Cdp, ChangeCause, ConsentDecision, ConsentMerge, ConsentState, Error, Event, ManualClock, Purpose, Rules,
-    Segment, SegmentMove, SharedDevice, Source, Timestamp, all, consented_to, days, did, hours, not,
+    Segment, SharedDevice, Source, Timestamp, all, consented_to, days, did, hours, not,
 };
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{NOW, builder, cases, everybody, memory, names, place, sound};
+use crate::support::{NOW, builder, cases, everybody, memory, names, place, sound, told};
 
 fn granted(purpose: &str, at: Timestamp) -> ConsentDecision {
     ConsentDecision::granted(purpose).at(at)
@@ -21,17 +21,6 @@ fn denied(purpose: &str, at: Timestamp) -> ConsentDecision {
 
 fn state(cdp: &Cdp, id: &str, purpose: &str) -> Option<ConsentState> {
     cdp.consents(id).unwrap().get(purpose).map(|held| held.state)
-}
-
-/// Each entry and exit: segment, member, whether it is an entry, and why.
-fn told(cdp: &Cdp) -> Vec<(String, String, bool, ChangeCause)> {
-    let changes = cdp.changes(0, usize::MAX).unwrap().into_iter();
-    changes
-        .map(|change| {
-            let entered = change.change == SegmentMove::Entered;
-            (change.segment, change.member.to_string(), entered, change.cause)
-        })
-        .collect()
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use customerdb::{
     Cause, Cdp, Change, ChangeCause, ConsentDecision, ConsentState, Durability, Error, Event, ManualClock,
-    Purpose, Rules, Segment, SegmentMove, Source, consented_to, days, did, has_account, has_identifier,
-    has_trait,
+    Purpose, Receipt, Rules, Segment, SegmentMove, Source, consented_to, days, did, has_account,
+    has_identifier, has_trait,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -421,16 +421,22 @@ fn nothing_of_somebody_erased_is_left_in_any_file() {
     assert_eq!(found_in(&path, &secrets), Vec::<String>::new());
 }
 
-#[test]
-fn while_somebody_reads_what_was_there_an_erasure_is_not_complete() {
-    let (_folder, path) = place();
-    let cdp = open(&path);
+/// Erases somebody while another program reads what was there before, as long as its connection is not dropped.
+pub(crate) fn held_up(path: &Path) -> (Cdp, Vec<String>, rusqlite::Connection, Receipt) {
+    let cdp = open(path);
     let secrets = lives(&cdp);
     forget_definition(&cdp);
     #[expect(clippy::disallowed_methods, reason = "another program, which reads as long as it likes")]
-    let reader = rusqlite::Connection::open(&path).unwrap();
+    let reader = rusqlite::Connection::open(path).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM identifiers").unwrap();
     let receipt = cdp.erase("user_id:secret-user").unwrap();
+    (cdp, secrets, reader, receipt)
+}
+
+#[test]
+fn while_somebody_reads_what_was_there_an_erasure_is_not_complete() {
+    let (_folder, path) = place();
+    let (cdp, secrets, reader, receipt) = held_up(&path);
     assert!(!receipt.complete);
     assert_eq!((receipt.identifiers, receipt.events), (6, 8));
     assert!(cdp.profile("user_id:secret-user").unwrap().is_none(), "nobody finds them any more");
@@ -451,13 +457,8 @@ fn while_somebody_reads_what_was_there_an_erasure_is_not_complete() {
 #[test]
 fn what_a_crash_cut_short_is_completed_by_whoever_opens_the_file() {
     let (_folder, path) = place();
-    let cdp = open(&path);
-    let secrets = lives(&cdp);
-    forget_definition(&cdp);
-    #[expect(clippy::disallowed_methods, reason = "another program, which reads as long as it likes")]
-    let reader = rusqlite::Connection::open(&path).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM identifiers").unwrap();
-    assert!(!cdp.erase("user_id:secret-user").unwrap().complete);
+    let (cdp, secrets, reader, receipt) = held_up(&path);
+    assert!(!receipt.complete);
     drop(cdp);
     drop(reader);
     let cdp = open(&path);

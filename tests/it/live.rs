@@ -11,23 +11,12 @@ use customerdb::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{NOW, builder, cases, everybody, memory, names, place, sound};
+use crate::support::{NOW, builder, cases, everybody, memory, names, nested, place, sound, told};
 
 fn error(cdp: &Cdp, segment: Segment) -> String {
     let error = cdp.define(segment).unwrap_err();
     assert!(matches!(error, Error::Definition(_)), "{error:?}");
     error.to_string()
-}
-
-/// Each entry and exit: segment, member, whether it is an entry, and why.
-fn told(cdp: &Cdp) -> Vec<(String, String, bool, ChangeCause)> {
-    let changes = cdp.changes(0, usize::MAX).unwrap().into_iter();
-    changes
-        .map(|change| {
-            let entered = change.change == SegmentMove::Entered;
-            (change.segment, change.member.to_string(), entered, change.cause)
-        })
-        .collect()
 }
 
 #[test]
@@ -319,16 +308,6 @@ fn leaf() -> impl Strategy<Value = Condition> {
     ]
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
-    leaf().prop_recursive(2, 6, 3, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 1..3).prop_map(all),
-            prop::collection::vec(inner.clone(), 1..3).prop_map(any),
-            inner.prop_map(not),
-        ]
-    })
-}
-
 #[derive(Debug, Clone)]
 enum Step {
     Ingest(Vec<(u8, u8, i64, i64)>),
@@ -390,7 +369,7 @@ proptest! {
 
     #[test]
     fn live_is_what_a_look_at_everything_gives(
-        conditions in prop::collection::vec(condition(), 3),
+        conditions in prop::collection::vec(nested(leaf()), 3),
         steps in prop::collection::vec(step(), 1..20),
     ) {
         let (_folder, path) = place();

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::live::journal_agrees;
-use crate::support::{NOW, builder, cases, everybody, names, sound};
+use crate::support::{NOW, builder, cases, everybody, names, nested, sound};
 
 fn leaf() -> impl Strategy<Value = Condition> {
     let name = || prop::sample::select(vec!["A", "B", "C", "$page", "$identify", "A*", "*"]);
@@ -41,16 +41,6 @@ fn leaf() -> impl Strategy<Value = Condition> {
         Just(has_account(all(Vec::<Condition>::new()))),
         (1..60_u32).prop_map(|to| in_sample("x", 0.0, to.into())),
     ]
-}
-
-fn condition() -> impl Strategy<Value = Condition> {
-    leaf().prop_recursive(2, 6, 3, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 1..3).prop_map(all),
-            prop::collection::vec(inner.clone(), 1..3).prop_map(any),
-            inner.prop_map(not),
-        ]
-    })
 }
 
 /// An event of a person, a device, or both, some minutes before or after now.
@@ -129,7 +119,7 @@ proptest! {
 
     #[test]
     fn what_the_news_cannot_change_need_not_be_asked(
-        conditions in prop::collection::vec(condition(), 6),
+        conditions in prop::collection::vec(nested(leaf()), 6),
         steps in prop::collection::vec(step(), 1..14),
         policy in prop::sample::select(vec![SharedDevice::First, SharedDevice::Last, SharedDevice::None]),
     ) {

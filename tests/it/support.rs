@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use customerdb::{Cdp, CdpBuilder, Durability, ManualClock, ProfileId, Rules, Segment, Timestamp, Value};
+use customerdb::{
+    Cdp, CdpBuilder, ChangeCause, Condition, Durability, ManualClock, ProfileId, Rules, Segment, SegmentMove,
+    Timestamp, Value, all, any, not,
+};
+use proptest::prelude::{Strategy, prop, prop_oneof};
 use proptest::test_runner::Config as ProptestConfig;
 use tempfile::TempDir;
 
@@ -144,4 +148,26 @@ pub(crate) fn incompressible(seed: usize, len: usize) -> String {
         char::from(b'0' + (state >> 58) as u8)
     };
     (0..len).map(letter).collect()
+}
+
+/// Each entry and exit: segment, member, whether it is an entry, and why.
+pub(crate) fn told(cdp: &Cdp) -> Vec<(String, String, bool, ChangeCause)> {
+    let changes = cdp.changes(0, usize::MAX).unwrap().into_iter();
+    changes
+        .map(|change| {
+            let entered = change.change == SegmentMove::Entered;
+            (change.segment, change.member.to_string(), entered, change.cause)
+        })
+        .collect()
+}
+
+/// Conditions made of some, a few deep.
+pub(crate) fn nested(leaf: impl Strategy<Value = Condition> + 'static) -> impl Strategy<Value = Condition> {
+    leaf.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3).prop_map(all),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(any),
+            inner.prop_map(not),
+        ]
+    })
 }
