@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde_json::json;
 
 use super::read::{Members, Result, number, path, text, valid_path};
-use super::timeline::{Place, Timeline};
+use super::timeline::{Part, Place, Timeline, people};
 use crate::error::DefinitionError;
 use crate::value::{DottedPath, Object, Value};
 
@@ -130,16 +130,16 @@ impl Groups {
     pub(super) fn of(timeline: &Timeline, by: &By, counted: u64) -> Self {
         let labels = timeline.legend.by.values();
         let mut sizes = vec![0_u64; labels.len()];
-        for person in 0..timeline.people() {
-            let events = timeline.events(person);
-            if timeline.legend.by_people.is_some() {
+        for (part, person) in people(timeline.parts()) {
+            let events = part.events(person);
+            if part.is_by_people() {
                 if !events.is_empty() {
-                    sizes[timeline.label(person, 0) as usize] += 1;
+                    sizes[part.label(person, 0) as usize] += 1;
                 }
                 continue;
             }
-            for event in events.filter(|event| timeline.mask[*event] & counted != 0) {
-                sizes[timeline.label(person, event) as usize] += 1;
+            for event in events.filter(|event| part.mask[*event] & counted != 0) {
+                sizes[part.label(person, event) as usize] += 1;
             }
         }
         let mut order: Vec<usize> = (0..labels.len()).filter(|label| sizes[*label] > 0).collect();
@@ -162,11 +162,13 @@ impl Groups {
     }
 
     /// The group of an event of a person; `None` of a value that no event bears that counts.
-    pub(super) fn get(&self, timeline: &Timeline, person: usize, event: usize) -> Option<usize> {
-        if self.of_label.is_empty() {
-            return Some(0);
-        }
-        self.of_label.get(timeline.label(person, event) as usize).copied().flatten()
+    pub(super) fn get(&self, part: &Part, person: usize, event: usize) -> Option<usize> {
+        if self.of_label.is_empty() { Some(0) } else { self.of_value(part.label(person, event)) }
+    }
+
+    /// The group of a value by its number.
+    pub(super) fn of_value(&self, label: u32) -> Option<usize> {
+        self.of_label.get(label as usize).copied().flatten()
     }
 
     /// The value of each group, and whether it is the rest.

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, plain_event, question};
 use super::table::{Table, amount, heading, start};
+use super::timeline::people;
 use super::trend::periods_of;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
@@ -166,14 +167,14 @@ impl Question for Lifecycle {
         let skipped = if shown.len() == 0 { periods.len() } else { periods.len() - shown.len() };
         let count = |groups: &Groups| -> Result<Vec<Vec<LifecyclePeriod>>> {
             let blank = vec![vec![Counts::default(); periods.len()]; groups.len()];
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut counts = blank.clone();
                 let mut active: Vec<(usize, usize)> = Vec::new();
-                for person in people {
+                for (part, person) in people(parts) {
                     active.clear();
-                    for event in timeline.events(person).filter(|event| timeline.mask[*event] & 1 != 0) {
-                        if let Some(group) = groups.get(timeline, person, event) {
-                            active.push((group, periods.of(timeline.at[event])));
+                    for event in part.events(person).filter(|event| part.mask[*event] & 1 != 0) {
+                        if let Some(group) = groups.get(part, person, event) {
+                            active.push((group, periods.of(part.at[event])));
                         }
                     }
                     active.sort_unstable();

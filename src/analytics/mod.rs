@@ -45,7 +45,7 @@ pub use self::retention::{Cohort, Retention, RetentionGroup, RetentionMode, Rete
 pub use self::rfm::{Rfm, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
-pub(crate) use self::timeline::{Labels, Legend, Place, Reading, Timeline, Wanted};
+pub(crate) use self::timeline::{Amount, Labels, Legend, Place, Reading, Row, Timeline, Wanted};
 pub use self::trend::{Measure, Trend, TrendGroup, TrendPoint, TrendReport};
 
 use self::breakdown::Groups;

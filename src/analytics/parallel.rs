@@ -1,18 +1,18 @@
 //! Going through everybody on all cores, and stopping when asked to.
 
 use std::fmt;
-use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::timeline::Timeline;
+use super::timeline::{Part, Timeline};
 use crate::error::{Error, Result};
 
-/// How many events a core takes at once.
-const BLOCK: usize = 1 << 16;
+/// So many events are not worth another core.
+const FEW: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 14 };
 
 /// How long whoever asked may be left unheard.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -53,34 +53,51 @@ impl<'w> Watch<'w> {
     }
 }
 
-/// Does `count` for everybody: people in blocks, blocks on all cores. The parts come back in the order of the people.
-pub(super) fn in_parallel<T: Send>(
+/// Into so many pieces everybody is cut: as many answers are put together to one.
+const PIECES: usize = 32;
+
+/// Does `count` for everybody: parts of a timeline at a time, on all cores. What it gives comes in the order of the
+/// people.
+pub(super) fn for_everybody<T: Send>(
     timeline: &Timeline,
     watch: &Watch<'_>,
-    count: impl Fn(Range<usize>) -> T + Sync,
+    count: impl Fn(&[Part]) -> T + Sync,
 ) -> Result<Vec<T>> {
-    let blocks = timeline.blocks(BLOCK);
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(blocks.len());
-    watch.tell(timeline.len() as u64)?;
-    if cores <= 1 {
-        let one = |block: &Range<usize>| {
-            let part = count(block.clone());
-            watch.tell(timeline.len() as u64).map(|()| part)
+    let parts = timeline.parts();
+    let pieces = parts.chunks(parts.len().div_ceil(PIECES).max(1)).collect();
+    in_parallel(pieces, watch, timeline.len(), count)
+}
+
+/// Does `work` with all jobs, on all cores. What it gives comes in the order of the jobs. Whoever watches is told that
+/// `events` were looked at.
+pub(super) fn in_parallel<J: Send, T: Send>(
+    jobs: Vec<J>,
+    watch: &Watch<'_>,
+    events: usize,
+    work: impl Fn(J) -> T + Sync,
+) -> Result<Vec<T>> {
+    let cores = if events < FEW { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
+    watch.tell(events as u64)?;
+    if cores.min(jobs.len()) <= 1 {
+        let one = |job| {
+            let done = work(job);
+            watch.tell(events as u64).map(|()| done)
         };
-        return blocks.iter().map(one).collect();
+        return jobs.into_iter().map(one).collect();
     }
-    let next = AtomicUsize::new(0);
-    let mut parts: Vec<Option<T>> = blocks.iter().map(|_| None).collect();
+    let mut done: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
+    let jobs = Mutex::new(jobs.into_iter().enumerate());
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| -> Result<()> {
         let (hand, handed) = mpsc::channel();
         for _ in 0..cores {
             let hand = hand.clone();
-            let (next, blocks, count) = (&next, &blocks, &count);
+            let (next, work) = (&next, &work);
             scope.spawn(move || {
-                while !watch.is_stopped() {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(block) = blocks.get(place) else { return };
-                    if hand.send((place, count(block.clone()))).is_err() {
+                while !watch.is_stopped()
+                    && let Some((place, job)) = next()
+                {
+                    if hand.send((place, work(job))).is_err() {
                         return;
                     }
                 }
@@ -89,13 +106,13 @@ pub(super) fn in_parallel<T: Send>(
         drop(hand);
         loop {
             match handed.recv_timeout(PATIENCE) {
-                Ok((place, part)) => parts[place] = Some(part),
+                Ok((place, part)) => done[place] = Some(part),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            watch.tell(timeline.len() as u64)?;
+            watch.tell(events as u64)?;
         }
         Ok(())
     })?;
-    parts.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
+    done.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
 }

@@ -7,10 +7,11 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::breakdown::Groups;
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, longer_than_zero, number, plain_event, question, span};
 use super::sessions::cut;
 use super::table::{Table, amount, heading};
+use super::timeline::people;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
@@ -213,14 +214,14 @@ impl Question for Paths {
         let timeline = ground.timeline;
         let gap = self.gap.map_or(i64::MAX, Span::as_micros);
         let count = |groups: &Groups| -> Result<Vec<PathsReport>> {
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut tallies = vec![Tally::default(); groups.len()];
-                for person in people {
-                    for mut path in cut(timeline, person, gap) {
-                        let Some(first) = path.find(|event| timeline.mask[*event] & 1 != 0) else { continue };
-                        let Some(group) = groups.get(timeline, person, first) else { continue };
+                for (part, person) in people(parts) {
+                    for mut path in cut(part, person, gap) {
+                        let Some(first) = path.find(|event| part.mask[*event] & 1 != 0) else { continue };
+                        let Some(group) = groups.get(part, person, first) else { continue };
                         tallies[group].paths += 1;
-                        let names = &timeline.name[first..path.end];
+                        let names = &part.name[first..path.end];
                         for (step, pair) in (1..=self.depth).zip(names.windows(2)) {
                             *tallies[group].counts.entry((step, pair[0], pair[1])).or_default() += 1;
                         }

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
 use super::figures::share;
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, flag, number, plain_event, question, text, word, word_of};
 use super::table::{Table, amount, figure, heading, percent, start};
-use super::timeline::Place;
+use super::timeline::{Part, Place, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -264,32 +264,31 @@ impl Retention {
     /// Adds one person to the triangles of the groups.
     fn count(
         &self,
-        ground: &Ground<'_>,
+        part: &Part,
         periods: &Periods,
         groups: &Groups,
         person: usize,
         triangles: &mut [Triangle],
     ) {
-        let timeline = ground.timeline;
-        let events = timeline.events(person);
-        let starts = events.clone().filter(|event| timeline.mask[*event] & START != 0);
+        let events = part.events(person);
+        let starts = events.clone().filter(|event| part.mask[*event] & START != 0);
         let mut starts: Vec<usize> =
             if self.first_time { starts.take(1).collect() } else { starts.collect() };
-        starts.retain(|event| self.scope.contains(timeline.at[*event]));
+        starts.retain(|event| self.scope.contains(part.at[*event]));
         // The first start of each period is the one that counts.
-        starts.dedup_by_key(|event| periods.of(timeline.at[*event]));
+        starts.dedup_by_key(|event| periods.of(part.at[*event]));
         if starts.is_empty() {
             return;
         }
-        let backs = events
-            .filter(|event| timeline.mask[*event] & BACK != 0 && self.scope.contains(timeline.at[*event]));
-        let backs: Vec<(usize, usize)> = backs.map(|event| (periods.of(timeline.at[event]), event)).collect();
+        let backs =
+            events.filter(|event| part.mask[*event] & BACK != 0 && self.scope.contains(part.at[*event]));
+        let backs: Vec<(usize, usize)> = backs.map(|event| (periods.of(part.at[event]), event)).collect();
         let mut returned: Vec<usize> = backs.iter().map(|(period, _)| *period).collect();
         returned.dedup();
         for start in starts {
-            let Some(group) = groups.get(timeline, person, start) else { continue };
+            let Some(group) = groups.get(part, person, start) else { continue };
             let triangle = &mut triangles[group];
-            let (cohort, width) = (periods.of(timeline.at[start]), triangle.width);
+            let (cohort, width) = (periods.of(part.at[start]), triangle.width);
             let row = cohort * width;
             triangle.counts[row] += 1;
             match self.mode {
@@ -306,8 +305,8 @@ impl Retention {
             if !triangle.sums.is_empty() {
                 let inside = |period: &usize| *period >= cohort && *period - cohort < width;
                 for (period, event) in backs.iter().filter(|(period, _)| inside(period)) {
-                    if timeline.at[*event] >= timeline.at[start] {
-                        timeline.amounts[*event].add_to(&mut triangle.sums[row + period - cohort]);
+                    if part.at[*event] >= part.at[start] {
+                        part.amounts[*event].add_to(&mut triangle.sums[row + period - cohort]);
                     }
                 }
             }
@@ -341,9 +340,10 @@ impl Question for Retention {
         let count = |groups: &Groups| -> Result<Vec<Vec<Cohort>>> {
             fits(groups.len())?;
             let blank = Triangle::new(periods.len(), width, self.value.is_some());
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut triangles = vec![blank.clone(); groups.len()];
-                people.for_each(|person| self.count(ground, &periods, groups, person, &mut triangles));
+                people(parts)
+                    .for_each(|(part, person)| self.count(part, &periods, groups, person, &mut triangles));
                 triangles
             })?;
             let mut whole = vec![blank.clone(); groups.len()];

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::breakdown::Groups;
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, parsed, path, plain_event, question};
 use super::table::{Table, amount, figure, heading, percent};
-use super::timeline::Place;
+use super::timeline::{Place, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -196,7 +196,8 @@ pub struct RfmGroup {
 /// Somebody, before the scores.
 struct Buyer {
     person: usize,
-    last: usize,
+    /// The value of a breakdown, of the last purchase.
+    label: u32,
     recency: i64,
     frequency: u64,
     monetary: Num,
@@ -224,18 +225,19 @@ impl Question for Rfm {
     fn answer(&self, ground: &Ground<'_>) -> Result<RfmReport> {
         let timeline = ground.timeline;
         let at = self.at.unwrap_or(ground.now);
-        let parts = in_parallel(timeline, ground.watch, |people| {
+        let parts = for_everybody(timeline, ground.watch, |parts| {
             let mut buyers = Vec::new();
-            for person in people {
+            for (part, person) in people(parts) {
                 let (mut sum, mut frequency, mut last) = (Sum::default(), 0, None);
-                for event in timeline.events(person).filter(|event| timeline.at[*event] <= at.as_micros()) {
-                    timeline.amounts[event].add_to(&mut sum);
+                for event in part.events(person).filter(|event| part.at[*event] <= at.as_micros()) {
+                    part.amounts[event].add_to(&mut sum);
                     frequency += 1;
                     last = Some(event);
                 }
                 if let Some(last) = last {
-                    let recency = ground.zone.days_between(Timestamp::from_micros(timeline.at[last]), at);
-                    buyers.push(Buyer { person, last, recency, frequency, monetary: sum.number(), sum });
+                    let recency = ground.zone.days_between(Timestamp::from_micros(part.at[last]), at);
+                    let label = part.label(person, last);
+                    buyers.push(Buyer { person, label, recency, frequency, monetary: sum.number(), sum });
                 }
             }
             buyers
@@ -258,17 +260,17 @@ impl Question for Rfm {
             group: rfm_group(r[place], f[place]),
         };
         let mut profiles: Vec<RfmProfile> = buyers.iter().enumerate().map(profile).collect();
-        let groups = ground.groups(&self.scope, 1).map(|groups| grouped(ground, &groups, &buyers, &profiles));
+        let groups = ground.groups(&self.scope, 1).map(|groups| grouped(&groups, &buyers, &profiles));
         profiles.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(RfmReport { profiles, groups })
     }
 }
 
-fn grouped(ground: &Ground<'_>, groups: &Groups, buyers: &[Buyer], profiles: &[RfmProfile]) -> Vec<RfmGroup> {
+fn grouped(groups: &Groups, buyers: &[Buyer], profiles: &[RfmProfile]) -> Vec<RfmGroup> {
     let mut told: Vec<RfmGroup> =
         groups.values().map(|(value, other)| RfmGroup { value, other, profiles: Vec::new() }).collect();
     for (buyer, profile) in buyers.iter().zip(profiles) {
-        if let Some(group) = groups.get(ground.timeline, buyer.person, buyer.last) {
+        if let Some(group) = groups.of_value(buyer.label) {
             told[group].profiles.push(profile.clone());
         }
     }

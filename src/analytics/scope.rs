@@ -32,9 +32,14 @@ impl Scope {
             && self.until.is_none_or(|until| at < until.as_micros())
     }
 
+    /// Whether a range is given.
+    pub(crate) fn is_ranged(&self) -> bool {
+        self.from.is_some() || self.until.is_some()
+    }
+
     /// Whether a question is about some of the events or people only.
     pub(crate) fn is_narrowed(&self) -> bool {
-        self.from.is_some() || self.until.is_some() || self.audience.is_some()
+        self.is_ranged() || self.audience.is_some()
     }
 
     pub(crate) fn check(&self) -> Result<(), DefinitionError> {

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::figures::{median_seconds, p90_seconds, share};
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, longer_than_zero, plain_event, question, span};
 use super::table::{Table, amount, heading, length};
-use super::timeline::Timeline;
+use super::timeline::{Part, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::{Span, minutes};
 use crate::error::{DefinitionError, Result};
@@ -184,12 +184,8 @@ impl Tally {
 }
 
 /// The places of a person's events, cut where a pause is longer than `gap`.
-pub(super) fn cut(
-    timeline: &Timeline,
-    person: usize,
-    gap: i64,
-) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
-    let events = timeline.events(person);
+pub(super) fn cut(part: &Part, person: usize, gap: i64) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    let events = part.events(person);
     let mut next = events.start;
     std::iter::from_fn(move || {
         let first = next;
@@ -197,7 +193,7 @@ pub(super) fn cut(
             return None;
         }
         next += 1;
-        while next < events.end && timeline.at[next] - timeline.at[next - 1] <= gap {
+        while next < events.end && part.at[next] - part.at[next - 1] <= gap {
             next += 1;
         }
         Some(first..next)
@@ -211,19 +207,19 @@ impl Question for Sessions {
         let timeline = ground.timeline;
         let names = &timeline.legend.names;
         let count = |groups: &Groups| -> Result<Vec<SessionsReport>> {
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut tallies = vec![Tally::new(names.len()); groups.len()];
                 let mut last = vec![usize::MAX; groups.len()];
-                for person in people {
-                    for session in cut(timeline, person, self.gap.as_micros()) {
+                for (part, person) in people(parts) {
+                    for session in cut(part, person, self.gap.as_micros()) {
                         let (first, end) = (session.start, session.end - 1);
-                        let Some(group) = groups.get(timeline, person, first) else { continue };
+                        let Some(group) = groups.get(part, person, first) else { continue };
                         let tally = &mut tallies[group];
                         tally.people += u64::from(std::mem::replace(&mut last[group], person) != person);
                         tally.events += session.len() as u64;
-                        tally.lengths.push(timeline.at[end] - timeline.at[first]);
-                        tally.entries[timeline.name[first] as usize] += 1;
-                        tally.exits[timeline.name[end] as usize] += 1;
+                        tally.lengths.push(part.at[end] - part.at[first]);
+                        tally.entries[part.name[first] as usize] += 1;
+                        tally.exits[part.name[end] as usize] += 1;
                     }
                 }
                 tallies

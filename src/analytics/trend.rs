@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, path, plain_event, question};
 use super::table::{Table, clean, figure, start, value};
-use super::timeline::Place;
+use super::timeline::{Place, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -234,16 +234,16 @@ impl Question for Trend {
                 Measure::Sum(_) => Counts::Sums(vec![Sum::default(); cells]),
                 Measure::Total | Measure::Unique => Counts::Numbers(vec![0; cells]),
             };
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut counts = blank.clone();
                 // Who was last counted in each group and period, for each is to be counted once.
                 let mut last = vec![usize::MAX; if self.measure == Measure::Unique { cells } else { 0 }];
-                for person in people {
-                    for event in timeline.events(person).filter(|event| timeline.mask[*event] & 1 != 0) {
-                        let Some(group) = groups.get(timeline, person, event) else { continue };
-                        let place = group * width + periods.of(timeline.at[event]);
+                for (part, person) in people(parts) {
+                    for event in part.events(person).filter(|event| part.mask[*event] & 1 != 0) {
+                        let Some(group) = groups.get(part, person, event) else { continue };
+                        let place = group * width + periods.of(part.at[event]);
                         match &mut counts {
-                            Counts::Sums(sums) => timeline.amounts[event].add_to(&mut sums[place]),
+                            Counts::Sums(sums) => part.amounts[event].add_to(&mut sums[place]),
                             Counts::Numbers(numbers) => {
                                 let seen = last.get_mut(place).map(|last| std::mem::replace(last, person));
                                 numbers[place] += u64::from(seen != Some(person));

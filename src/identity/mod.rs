@@ -31,7 +31,7 @@ pub(crate) use hand::{HAND, Hand, Ruling};
 pub(crate) use identities::{Identities, Person};
 pub(crate) use interner::{Interner, Node};
 pub(crate) use normalise::normalise;
-pub(crate) use partition::{Partition, ProfileNo};
+pub(crate) use partition::{Numbers, Partition, ProfileNo};
 pub(crate) use path::shortest_path;
 pub(crate) use redact::{places, take_out};
 pub(crate) use replay::{Former, Past, Succession, by_strength, strongest};

@@ -1,5 +1,7 @@
 //! Who is whom: union-find over nodes, with the members of each set and the profile it belongs to.
 
+use std::sync::{Arc, OnceLock};
+
 /// An identifier's number: dense, given in order of arrival, and never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Node(pub(crate) u32);
@@ -54,6 +56,33 @@ pub(crate) struct Partition {
     slots: Vec<Slot>,
     sets: usize,
     held: usize,
+    /// Made when a question about everybody is asked, and let go of at the next change.
+    numbers: OnceLock<Arc<Numbers>>,
+}
+
+/// Everybody, numbered from 0 without gaps: for columns of what is known of people.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// Of each node the number of its person, or [`NOBODY`](Self::NOBODY).
+    of_nodes: Vec<u32>,
+    /// Of each person the root.
+    roots: Vec<Node>,
+}
+
+impl Numbers {
+    /// The number of nodes that are nobody's.
+    pub(crate) const NOBODY: u32 = u32::MAX;
+
+    /// The number of the person who holds a node, or [`NOBODY`](Self::NOBODY).
+    #[inline]
+    pub(crate) fn person(&self, node: u32) -> u32 {
+        self.of_nodes.get(node as usize).copied().unwrap_or(Self::NOBODY)
+    }
+
+    /// By the numbers of people, the roots of their sets.
+    pub(crate) fn roots(&self) -> &[Node] {
+        &self.roots
+    }
 }
 
 impl Partition {
@@ -98,12 +127,31 @@ impl Partition {
 
     /// Makes room for nodes up to `nodes`, dormant at first.
     pub(crate) fn grow(&mut self, nodes: usize) {
+        self.numbers.take();
         let Some(more) = nodes.checked_sub(self.slots.len()) else { return };
         if self.slots.capacity() < nodes {
             // Doubling would take up to twice the memory that is needed.
             self.slots.reserve_exact(more.max(self.slots.len() / 16));
         }
         self.slots.resize(nodes, Slot { parent: DORMANT, next: DORMANT, profile: ProfileNo(0) });
+    }
+
+    /// Everybody by number.
+    pub(crate) fn numbers(&self) -> Arc<Numbers> {
+        let make = || {
+            let roots: Vec<Node> = self.roots().collect();
+            let mut of_nodes = vec![Numbers::NOBODY; self.slots.len()];
+            for (number, root) in (0..).zip(&roots) {
+                of_nodes[root.index()] = number;
+            }
+            for node in (0..self.slots.len()).map(Node::at) {
+                if let Some(root) = self.root(node) {
+                    of_nodes[node.index()] = of_nodes[root.index()];
+                }
+            }
+            Arc::new(Numbers { of_nodes, roots })
+        };
+        Arc::clone(self.numbers.get_or_init(make))
     }
 
     /// How many sets there are.
@@ -161,6 +209,7 @@ impl Partition {
 
     /// Makes a dormant node a set of its own, of the profile `profile`.
     pub(crate) fn found(&mut self, node: Node, profile: ProfileNo) {
+        self.numbers.take();
         self.grow(node.index() + 1);
         debug_assert!(self.root(node).is_none(), "only a dormant node can found a set");
         self.slots[node.index()] = Slot { parent: ROOT + 1, next: node.0, profile };
@@ -170,6 +219,7 @@ impl Partition {
 
     /// Joins the sets of two nodes; the older profile's number survives. Dormant nodes join nothing.
     pub(crate) fn union(&mut self, a: Node, b: Node) {
+        self.numbers.take();
         // Memory is asked for both before either is waited for.
         let parents = [a, b].map(|node| self.slots.get(node.index()).map_or(DORMANT, |slot| slot.parent));
         let (Some(a), Some(b)) = (self.halve(a.0, parents[0]), self.halve(b.0, parents[1])) else { return };
@@ -188,6 +238,7 @@ impl Partition {
 
     /// Makes nodes dormant that are whole sets together.
     pub(crate) fn release(&mut self, nodes: &[Node]) {
+        self.numbers.take();
         for &node in nodes {
             let Some(slot) = self.slots.get_mut(node.index()).filter(|slot| slot.parent != DORMANT) else {
                 continue;
@@ -249,6 +300,12 @@ mod tests {
                 prop_assert_eq!(members, expected);
             }
             prop_assert_eq!(partition.roots().count(), partition.sets());
+            let numbers = partition.numbers();
+            prop_assert_eq!(numbers.roots().len(), partition.sets());
+            for node in 0..40_u32 {
+                let root = numbers.roots()[numbers.person(node) as usize];
+                prop_assert_eq!(Some(root), partition.root(Node(node)));
+            }
             let again = Partition::of((0..40).map(|node| partition.profile(Node(node))));
             prop_assert_eq!((again.sets(), again.held()), (partition.sets(), partition.held()));
             for node in (0..40).map(Node) {
@@ -270,6 +327,14 @@ mod tests {
         assert_eq!(partition.root(Node(9)), None);
         assert_eq!(partition.members(Node(0)).count(), 0);
         assert_eq!((partition.sets(), partition.held()), (1, 1));
+        let numbers = partition.numbers();
+        assert_eq!(
+            (numbers.person(0), numbers.person(1), numbers.person(9)),
+            (Numbers::NOBODY, 0, Numbers::NOBODY)
+        );
+        partition.release(&[Node(1)]);
+        assert!(partition.numbers().roots().is_empty());
+        partition.found(Node(1), ProfileNo(7));
         let again = Partition::of((0..3).map(|node| partition.profile(Node(node))));
         assert_eq!(
             (again.root(Node(0)), again.root(Node(1)), again.root(Node(2))),

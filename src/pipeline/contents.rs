@@ -1,12 +1,14 @@
 //! What questions look into: the properties and the context of an event, read from its JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::event::Event;
-use crate::value::{Object, Value};
+use crate::store::ReadMembers;
+use crate::value::{Members as _, Object, Value};
 
 /// Whether it is the name of pages or of screens, whose own `name` and `category` are properties too.
 pub(crate) fn is_paged(name: &str) -> bool {
@@ -14,7 +16,7 @@ pub(crate) fn is_paged(name: &str) -> bool {
 }
 
 /// The members of an event that a question may look into; all else is passed over.
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Outer<'j> {
     #[serde(borrow, default)]
     properties: Option<&'j RawValue>,
@@ -25,6 +27,107 @@ struct Outer<'j> {
     #[serde(borrow, default)]
     category: Option<Cow<'j, str>>,
 }
+
+/// The members of properties and of the context that somebody asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Wants {
+    pub(crate) properties: Vec<String>,
+    pub(crate) context: Vec<String>,
+    /// By the numbers of names, whether it is the name of pages or of screens.
+    paged: Vec<bool>,
+}
+
+impl Wants {
+    /// Those members of events of which these are all names, with their numbers.
+    pub(crate) fn new(properties: Vec<String>, context: Vec<String>, names: &[(u32, String)]) -> Self {
+        let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+        let mut paged = vec![false; most];
+        for (number, name) in names {
+            paged[*number as usize] = is_paged(name);
+        }
+        Self { properties, context, paged }
+    }
+
+    /// What the store knows the members by, first those of the properties.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let properties = self.properties.iter().map(|name| format!("properties.{name}"));
+        properties.chain(self.context.iter().map(|name| format!("context.{name}"))).collect()
+    }
+}
+
+impl ReadMembers for Wants {
+    fn read<'j>(&self, json: &'j str, name: u32, out: &mut [Option<Cow<'j, str>>]) {
+        let paged = self.paged.get(name as usize).copied().unwrap_or(false);
+        let simple = || self.properties.iter().chain(&self.context).all(|name| name.is_ascii());
+        if simple() && self.read_quickly(json, paged, out).is_ok() {
+            return;
+        }
+        let (properties, context) = contents(json, paged, !self.context.is_empty());
+        let own = self.properties.iter().map(|name| (&properties).member(name));
+        let found = own.chain(self.context.iter().map(|name| (&context).member(name)));
+        for (place, value) in out.iter_mut().zip(found) {
+            *place = value.map(|value| Cow::Owned(value.to_string()));
+        }
+    }
+}
+
+impl Wants {
+    fn read_quickly<'j>(
+        &self,
+        json: &'j str,
+        paged: bool,
+        out: &mut [Option<Cow<'j, str>>],
+    ) -> serde_json::Result<()> {
+        let members: Outer<'_> = serde_json::from_str(json)?;
+        let (properties, context) = out.split_at_mut(self.properties.len().min(out.len()));
+        for (raw, names, out) in
+            [(members.properties, &self.properties, properties), (members.context, &self.context, context)]
+        {
+            if let Some(raw) = raw.filter(|raw| !names.is_empty() && raw.get() != "null") {
+                serde_json::Deserializer::from_str(raw.get()).deserialize_map(Picked { names, out })?;
+            }
+        }
+        if paged {
+            for (name, text) in [("name", members.name), ("category", members.category)] {
+                let place = self.properties.iter().position(|wanted| wanted == name);
+                if let (Some(text), Some(place)) = (text, place)
+                    && out[place].is_none()
+                {
+                    out[place] = Some(Cow::Owned(Value::from(text).to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the members of some names out of an object, as they are written there.
+struct Picked<'p, 'j> {
+    names: &'p [String],
+    out: &'p mut [Option<Cow<'j, str>>],
+}
+
+impl<'j> Visitor<'j> for Picked<'_, 'j> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(name)) = map.next_key()? {
+            match self.names.iter().position(|wanted| *wanted == name) {
+                Some(place) => self.out[place] = Some(Cow::Borrowed(map.next_value::<&RawValue>()?.get())),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a member, borrowed if it can be.
+#[derive(serde::Deserialize)]
+struct Key<'j>(#[serde(borrow)] Cow<'j, str>);
 
 /// The properties of an event as conditions see them, and if wanted its context.
 pub(crate) fn contents(json: &str, paged: bool, wants_context: bool) -> (Object, Object) {

@@ -5,16 +5,16 @@ use std::ops::ControlFlow;
 
 use rustc_hash::FxHashMap;
 
-use super::contents::{contents, is_paged};
+use super::contents::{Wants, contents, is_paged};
 use crate::clock::Timestamp;
 use crate::id::Identifier;
-use crate::identity::{Identities, Node, Person, Rules, by_strength};
+use crate::identity::{Identities, Node, Numbers, Person, Rules, by_strength};
 use crate::profile::{
     Account, Consent, ConsentRules, History, KeptConsent, PastEvent, Policies, Policy, Profile, Trait,
     over_time, standing,
 };
 use crate::segment::{Catalog, Least, Needs, Segment};
-use crate::store::{Asked, Db, Failure, Result, Seen, Visited};
+use crate::store::{Asked, Chunk, Db, Failure, Result, Seen, Visit};
 use crate::value::{Members, Object, nfc};
 
 /// What conditions with these needs have to see of a person, but for what follows from definitions. Events later than
@@ -151,10 +151,9 @@ pub(crate) fn everybody<E: From<Failure>>(
     until: Option<Timestamp>,
     mut each: impl FnMut(&Person, History) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let members: Vec<String> = needs.property_names().map(|name| format!("properties.{name}")).collect();
     let partition = &identities.partition;
     let root_of = |person: &Person| person.nodes.first().and_then(|node| partition.root(*node));
-    if !needs.events() {
+    if !needs.events() && least.is_empty() {
         let mut traits = all_traits(db, identities, needs, catalog, until)?;
         return identities.people().try_for_each(|person| {
             let asserted = root_of(&person).and_then(|root| traits.remove(&root)).unwrap_or_default();
@@ -162,118 +161,175 @@ pub(crate) fn everybody<E: From<Failure>>(
             each(&person, history)
         });
     }
+    let numbers = partition.numbers();
     let names = db.event_names()?;
-    let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
-    let mut wanted: Vec<Option<&str>> = vec![None; most];
-    for (number, name) in &names {
-        wanted[*number as usize] = needs.wants_event(name).then_some(name.as_str());
-    }
-    let read = |json: &str, name: u32| {
-        let paged = wanted.get(name as usize).copied().flatten().is_some_and(is_paged);
-        let (properties, _) = contents(json, paged, false);
-        needs.property_names().map(|name| (&properties).member(name).cloned()).collect()
-    };
-    let asked = Asked { members: &members, read: &read };
-    let wanted = |name: u32| wanted.get(name as usize).copied().flatten();
-    let after = |until: Timestamp| Timestamp::from_micros(until.as_micros().saturating_add(1));
-    let range = (None, until.map(after));
-    let look = |asked: Option<Asked<'_>>, each: &mut dyn FnMut(Visited<'_>)| {
-        let pause = |_| ControlFlow::Continue(());
-        db.visit_events(
-            range,
-            asked,
-            |name| wanted(name).is_some(),
-            pause,
-            |visited| {
-                each(visited);
-                ControlFlow::Continue(())
-            },
-        )
-    };
-    let mut counts = vec![0_u32; identities.interner.len()];
-    let mut done: Vec<Done<'_>> =
-        least.iter().map(|least| Done::new(least, (&names, most), counts.len())).collect();
-    look(None, &mut |visited| {
-        if let Some(root) = partition.root(visited.node) {
-            counts[root.index()] += 1;
-            for done in &mut done {
-                done.note(root, &visited);
-            }
-        }
-    })?;
-    let roots = || partition.roots().filter(|root| done.iter().all(|done| done.is_enough(*root)));
-    let are_few = !least.is_empty() && roots().count() * FEW < partition.sets();
+    let counts = Counts::of(db, &numbers, (needs, least), &names, until)?;
+    let is_meant = |person: &usize| counts.are_enough(*person, least);
+    let count = (0..numbers.roots().len()).filter(is_meant).count();
+    let are_few = !least.is_empty() && count * FEW < partition.sets();
     let mut traits =
         if are_few { FxHashMap::default() } else { all_traits(db, identities, needs, catalog, until)? };
-    let mut people = roots().filter_map(|root| identities.person(root)).peekable();
-    let mut places = counts;
+    let gathering = Gathering::new(db, &numbers, needs, &names, until);
+    let mut people = (0..numbers.roots().len()).filter(is_meant).peekable();
     while people.peek().is_some() {
-        let (mut portion, mut held): (Vec<(Person, Vec<Loose>)>, _) = (Vec::new(), 0);
-        // Of whom it is not the turn, nothing is kept.
-        let mut turn: FxHashMap<Node, usize> = FxHashMap::default();
-        while let Some(person) = people.next_if(|_| held < PORTION) {
-            let root = root_of(&person);
-            let count = root.map_or(0, |root| std::mem::take(&mut places[root.index()]) as usize);
-            if let Some(root) = root.filter(|_| count > 0) {
-                turn.insert(root, portion.len());
-            }
-            held += count + 1;
-            portion.push((person, Vec::with_capacity(count)));
+        let (mut portion, mut held) = (Vec::new(), 0);
+        while let Some(number) = people.next_if(|_| held < PORTION) {
+            held += counts.events[number] as usize + 1;
+            portion.push(number);
         }
-        if !turn.is_empty() {
-            look((!members.is_empty()).then_some(asked), &mut |visited| {
-                let place = partition.root(visited.node).and_then(|root| turn.get(&root));
-                if let Some(place) = place {
-                    let Visited { at, event, values, .. } = visited;
-                    let name = wanted(visited.name).unwrap_or_default();
-                    let held = needs.property_names().zip(values);
-                    let properties =
-                        held.filter_map(|(name, value)| Some((name.to_owned(), (*value)?.clone()))).collect();
-                    let seen = Seen { event, at, name, message_id: "", json: "" };
-                    portion[*place].1.push(Loose::with(&seen, properties));
-                }
-            })?;
-        }
-        for (person, events) in portion {
+        let mut events = if needs.events() { gathering.of(&portion)? } else { Vec::new() };
+        for (place, number) in portion.into_iter().enumerate() {
+            let root = numbers.roots()[number];
+            let Some(person) = identities.person(root) else { continue };
             let asserted = if are_few {
                 said_of(db, &person, needs, catalog, until)?
             } else {
-                root_of(&person).and_then(|root| traits.remove(&root)).unwrap_or_default()
+                traits.remove(&root).unwrap_or_default()
             };
-            let history = assembled(db, &person, needs, catalog, until, (events, asserted))?;
+            let own = events.get_mut(place).map(std::mem::take).unwrap_or_default();
+            let history = assembled(db, &person, needs, catalog, until, (own, asserted))?;
             each(&person, history)?;
         }
     }
     Ok(())
 }
 
-/// How often everybody has done something that is asked at least.
-struct Done<'l> {
-    least: &'l Least,
-    /// By the numbers of names: whether they are meant.
-    meant: Vec<bool>,
-    /// By the roots of people.
-    counts: Vec<u32>,
+/// The first instant after those that are looked at, if not all are.
+fn end(until: Option<Timestamp>) -> Option<Timestamp> {
+    until.map(|until| Timestamp::from_micros(until.as_micros().saturating_add(1)))
 }
 
-impl<'l> Done<'l> {
-    fn new(least: &'l Least, (names, most): (&[(u32, String)], usize), nodes: usize) -> Self {
-        let mut meant = vec![false; most];
-        for (number, name) in names {
-            meant[*number as usize] = least.wants(name);
+/// By the numbers of names, whether `wanted` is true of them.
+fn by_number(names: &[(u32, String)], wanted: impl Fn(&str) -> bool) -> Vec<bool> {
+    let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+    let mut flags = vec![false; most];
+    for (number, name) in names {
+        flags[*number as usize] = wanted(name);
+    }
+    flags
+}
+
+/// How often everybody has done what conditions look at, and what is asked at least, by the numbers of people.
+struct Counts {
+    events: Vec<u32>,
+    done: Vec<Vec<u32>>,
+}
+
+impl Counts {
+    fn of(
+        db: &Db,
+        numbers: &Numbers,
+        (needs, least): (&Needs, &[Least]),
+        names: &[(u32, String)],
+        until: Option<Timestamp>,
+    ) -> Result<Self> {
+        let needed = by_number(names, |name| needs.wants_event(name));
+        let meant: Vec<Vec<bool>> =
+            least.iter().map(|least| by_number(names, |name| least.wants(name))).collect();
+        let is_wanted = |name: usize| needed[name] || meant.iter().any(|meant| meant[name]);
+        let wanted: Vec<bool> = (0..needed.len()).map(is_wanted).collect();
+        let visit = Visit { range: (None, end(until)), wanted: &wanted, numbers: false, asked: None };
+        let people = numbers.roots().len();
+        let make = || Self { events: vec![0; people], done: vec![vec![0; people]; least.len()] };
+        let count = |counts: &mut Self, chunk: &Chunk<'_>| {
+            let name = chunk.name as usize;
+            if needed[name] {
+                for node in chunk.nodes {
+                    if let Some(count) = counts.events.get_mut(numbers.person(*node) as usize) {
+                        *count += 1;
+                    }
+                }
+            }
+            for ((done, least), meant) in counts.done.iter_mut().zip(least).zip(&meant) {
+                if meant[name] {
+                    let inside = least.inside();
+                    for (node, at) in chunk.nodes.iter().zip(chunk.times) {
+                        if inside.contains(at)
+                            && let Some(count) = done.get_mut(numbers.person(*node) as usize)
+                        {
+                            *count += 1;
+                        }
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        };
+        let mut all = db.visit_events(visit, |_| ControlFlow::Continue(()), make, count)?.into_iter();
+        let mut whole = all.next().unwrap_or_else(make);
+        let add = |own: &mut [u32], other: &[u32]| {
+            own.iter_mut().zip(other).for_each(|(own, other)| *own += other);
+        };
+        for other in all {
+            add(&mut whole.events, &other.events);
+            whole.done.iter_mut().zip(&other.done).for_each(|(own, other)| add(own, other));
         }
-        Self { least, meant, counts: vec![0; nodes] }
+        Ok(whole)
     }
 
-    fn note(&mut self, root: Node, visited: &Visited<'_>) {
-        let is_meant = self.meant.get(visited.name as usize).copied().unwrap_or(false);
-        if is_meant && self.least.has(visited.at) {
-            self.counts[root.index()] += 1;
-        }
+    fn are_enough(&self, person: usize, least: &[Least]) -> bool {
+        self.done.iter().zip(least).all(|(done, least)| u64::from(done[person]) >= least.count)
+    }
+}
+
+/// How the events of some people are gathered.
+struct Gathering<'g> {
+    db: &'g Db,
+    numbers: &'g Numbers,
+    names: FxHashMap<u32, &'g str>,
+    wanted: Vec<bool>,
+    /// The properties that are wanted, and what the store knows them by.
+    wants: Wants,
+    members: Vec<String>,
+    until: Option<Timestamp>,
+}
+
+impl<'g> Gathering<'g> {
+    fn new(
+        db: &'g Db,
+        numbers: &'g Numbers,
+        needs: &Needs,
+        names: &'g [(u32, String)],
+        until: Option<Timestamp>,
+    ) -> Self {
+        let properties = needs.property_names().map(str::to_owned).collect();
+        let wants = Wants::new(properties, Vec::new(), names);
+        let members = wants.texts();
+        let wanted = by_number(names, |name| needs.wants_event(name));
+        let names = names.iter().map(|(number, name)| (*number, name.as_str())).collect();
+        Self { db, numbers, names, wanted, wants, members, until }
     }
 
-    fn is_enough(&self, root: Node) -> bool {
-        u64::from(self.counts[root.index()]) >= self.least.count
+    /// The events of people, in the order of the people; those of each in none.
+    fn of(&self, people: &[usize]) -> Result<Vec<Vec<Loose>>> {
+        let mut places = vec![u32::MAX; self.numbers.roots().len()];
+        for (place, person) in (0..).zip(people) {
+            places[*person] = place;
+        }
+        let Self { numbers, names, wanted, wants, members, until, .. } = self;
+        let asked = (!members.is_empty()).then_some(Asked { members, read: wants });
+        let visit = Visit { range: (None, end(*until)), wanted, numbers: true, asked };
+        let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
+            let name = names.get(&chunk.name).copied().unwrap_or_default();
+            for ((node, at), event) in chunk.nodes.iter().zip(chunk.times).zip(chunk.events) {
+                let person = numbers.person(*node) as usize;
+                let Some(place) = places.get(person).copied().filter(|place| *place != u32::MAX) else {
+                    continue;
+                };
+                let held = wants.properties.iter().zip(chunk.values.of(*event));
+                let properties =
+                    held.filter_map(|(name, value)| Some((name.clone(), value?.clone()))).collect();
+                let at = Timestamp::from_micros(*at);
+                let seen = Seen { event: *event, at, name, message_id: "", json: "" };
+                found.push((place, Loose::with(&seen, properties)));
+            }
+            ControlFlow::Continue(())
+        };
+        let found = self.db.visit_events(visit, |_| ControlFlow::Continue(()), Vec::new, take)?;
+        let mut all: Vec<Vec<Loose>> = people.iter().map(|_| Vec::new()).collect();
+        for (place, loose) in found.into_iter().flatten() {
+            all[place as usize].push(loose);
+        }
+        Ok(all)
     }
 }
 

@@ -1,23 +1,27 @@
 //! Filling the timeline that a question about everybody is answered from.
 //!
-//! The log is read once. Whose an event is, is asked of the union-find as it stands, and what a question wants of an
-//! event is taken out of its JSON; an event of which nothing is wanted but that it happened is not parsed at all.
+//! The log is gone through once, on all cores. Whose an event is, is asked of the union-find as it stands, and what a
+//! question wants of an event is taken from the columns of its members; of events of which nothing is wanted but that they
+//! happened no more than who and when is looked at.
 
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::State;
-use super::contents::{contents, is_paged};
+use super::contents::Wants;
 use super::membership::{self, Live};
 use super::people::{self, everybody};
-use crate::analytics::{Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch};
+use crate::analytics::{
+    Amount, Audience, Labels, Legend, Place, Reading, Row, Scope, Source, Timeline, Wanted, Watch,
+};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
-use crate::identity::{Node, strongest};
+use crate::identity::{Node, Numbers, strongest};
 use crate::profile::{Trait, standing};
 use crate::segment::{EventCondition, evaluate, has_trait, trait_value};
-use crate::store::{Asked, Db, Visited};
+use crate::store::{Asked, Chunk, Db, Stand, Visit};
 use crate::value::{DottedPath, Members, Object, Value, nfc};
 
 /// The events that a question wants.
@@ -37,28 +41,20 @@ pub(crate) fn timeline(
     let audience = audience(db, state, scope, now, watch)?;
     let history = wanted.history || wanted.conditions.iter().any(EventCondition::is_first_only);
     let range = (if history { None } else { scope.from }, scope.until);
-    let mut scan = Scan::new(state, audience, wanted, scope, names, now);
-    let mut stopped = Ok(());
-    let mut failed = Ok(());
-    let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
+    let scan = Scan::new(state, audience, wanted, scope, names, now);
     let members = scan.members.texts();
-    let paged: Vec<bool> = scan.names.known.iter().map(|name| name.paged).collect();
-    let (wants_context, own) = (scan.members.wants_context(), scan.members.clone());
-    let read = move |json: &str, name: u32| {
-        let paged = paged.get(name as usize).copied().unwrap_or(false);
-        own.values(&contents(json, paged, wants_context))
-    };
-    let asked = Asked { members: &members, read: &read };
-    let asked = (!members.is_empty()).then_some(asked);
-    db.visit_events(
-        range,
-        asked,
-        |name| wants.get(name as usize).copied().unwrap_or(false),
+    let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
+    let asked = (!members.is_empty()).then_some(Asked { members: &members, read: &scan.members });
+    let visit = Visit { range, wanted: &wants, numbers: wanted.ordered, asked };
+    let mut stopped = Ok(());
+    let gathered = db.visit_events(
+        visit,
         |seen| go_on(watch.tell(seen), &mut stopped),
-        |visited| go_on(scan.take(visited), &mut failed),
+        || Gather::new(&scan),
+        |gather, chunk| gather.take(&scan, chunk),
     )?;
-    stopped.and(failed)?;
-    scan.finish(db, watch)
+    stopped?;
+    scan.finish(db, gathered, watch)
 }
 
 fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<()> {
@@ -123,23 +119,24 @@ struct Name {
     plain: u64,
     /// Conditions that it meets if its properties or its time fit, by their places.
     asking: Vec<usize>,
-    /// Whether it is the name of pages or of screens, whose own `name` and `category` are properties too.
-    paged: bool,
 }
 
 /// The names of events by their numbers.
 struct Names {
     known: Vec<Name>,
     texts: Vec<String>,
+    /// With their numbers, as the store has them.
+    all: Vec<(u32, String)>,
 }
 
 impl Names {
     fn of(db: &Db, wanted: &Wanted) -> Result<Self> {
         let (mut known, mut texts): (Vec<Name>, Vec<String>) = (Vec::new(), Vec::new());
-        for (number, text) in db.event_names()? {
-            let mut name = Name { paged: is_paged(&text), ..Name::default() };
+        let all = db.event_names()?;
+        for (number, text) in &all {
+            let mut name = Name::default();
             for (place, condition) in wanted.conditions.iter().enumerate() {
-                if condition.fits_name(&text) {
+                if condition.fits_name(text) {
                     name.asking.push(place);
                 }
             }
@@ -150,39 +147,30 @@ impl Names {
             };
             name.plain = name.asking.iter().filter(|place| simple(place)).map(|place| 1 << place).sum();
             name.asking.retain(|place| !simple(place));
-            known.resize_with(number as usize, Name::default);
-            texts.resize_with(number as usize, String::new);
+            known.resize_with(*number as usize, Name::default);
+            texts.resize_with(*number as usize, String::new);
             known.push(name);
-            texts.push(text);
+            texts.push(text.clone());
         }
-        Ok(Self { known, texts })
+        Ok(Self { known, texts, all })
     }
 }
 
-/// Marks nodes of whom it is not known yet which person they are, and such as are not asked about.
-const UNKNOWN: u32 = u32::MAX;
-const NOBODY: u32 = u32::MAX - 1;
-
-/// The work under way.
+/// What a question asks, and what its readers share.
 struct Scan<'s> {
     state: &'s State,
-    audience: Option<FxHashSet<Node>>,
+    numbers: Arc<Numbers>,
+    /// By the numbers of people, who is asked about; `None` for everybody.
+    audience: Option<Vec<bool>>,
     wanted: &'s Wanted,
     scope: &'s Scope,
     names: Names,
     now: Timestamp,
     /// The members of events that are wanted.
     members: Wants,
-    reading: Reading,
-    /// Of each node the number of its person, and of each person the root.
-    people: Vec<u32>,
-    roots: Vec<Node>,
-    by: Labels,
-    labels: Vec<Labels>,
-    /// Whether any event bore the number that is added up.
-    any_amount: bool,
-    /// Whether any event met a condition that its label is asked of: one that is not the first, if there are several.
-    any_labelled: bool,
+    /// The values that tell groups apart, and labels.
+    by: Mutex<Labels>,
+    labels: Vec<Mutex<Labels>>,
 }
 
 impl<'s> Scan<'s> {
@@ -196,164 +184,139 @@ impl<'s> Scan<'s> {
     ) -> Self {
         let by = scope.by.as_ref().and_then(|by| by.place());
         let places: Vec<_> = wanted.labels.iter().chain(&wanted.amount).chain(by).collect();
+        let numbers = state.identities.partition.numbers();
+        let audience =
+            audience.map(|audience| numbers.roots().iter().map(|root| audience.contains(root)).collect());
         Self {
             state,
+            numbers,
             audience,
             wanted,
             scope,
-            names,
             now,
-            members: Wants::of(&places, &wanted.conditions),
-            reading: Reading { labels: vec![Vec::new(); wanted.labels.len()], ..Reading::default() },
-            people: vec![UNKNOWN; state.identities.interner.len()],
-            roots: Vec::new(),
-            by: Labels::default(),
-            labels: vec![Labels::default(); wanted.labels.len()],
-            any_amount: false,
-            any_labelled: false,
+            members: wants(&places, &wanted.conditions, &names.all),
+            by: Mutex::default(),
+            labels: wanted.labels.iter().map(|_| Mutex::default()).collect(),
+            names,
         }
     }
 
-    /// The number of the person who holds a node; `None` if nobody does, or if they are not asked about.
-    fn person(&mut self, node: Node) -> Option<u32> {
-        let partition = &self.state.identities.partition;
-        match *self.people.get(node.index())? {
-            UNKNOWN => {}
-            NOBODY => return None,
-            person => return Some(person),
-        }
-        let root = partition
-            .root(node)
-            .filter(|root| self.audience.as_ref().is_none_or(|audience| audience.contains(root)));
-        let person = match root {
-            None => NOBODY,
-            Some(root) if self.people[root.index()] == UNKNOWN => {
-                self.roots.push(root);
-                let person = u32::try_from(self.roots.len() - 1).unwrap_or(NOBODY);
-                self.people[root.index()] = person;
-                person
-            }
-            Some(root) => self.people[root.index()],
-        };
-        self.people[node.index()] = person;
-        (person != NOBODY).then_some(person)
+    /// The place of the property that a breakdown goes by.
+    fn by_place(&self) -> Option<&'s Place> {
+        self.scope.by.as_ref().and_then(|by| by.place())
     }
 
-    /// Notes one event, if it is wanted.
-    fn take(&mut self, visited: Visited<'_>) -> Result<()> {
-        let Some(person) = self.person(visited.node) else { return Ok(()) };
-        let name = &self.names.known[visited.name as usize];
-        let mut mask = name.plain;
-        let conditions = &self.wanted.conditions;
-        let (properties, context) = self.members.found(visited.values);
-        for place in &name.asking {
-            let condition = &conditions[*place];
-            let in_time = condition.is_first_only() || condition.fits_time(visited.at, self.now);
-            if in_time && condition.fits_properties(&properties) {
-                mask |= 1 << place;
-            }
+    /// The one member that the value at a place hangs on, if it is one.
+    fn only_member(&self, path: &DottedPath, in_context: bool) -> Option<usize> {
+        let mut roots = path.roots();
+        let (root, None) = (roots.next()?, roots.next()) else { return None };
+        if in_context {
+            let place = self.members.context.iter().position(|name| name == root)?;
+            Some(self.members.properties.len() + place)
+        } else {
+            self.members.properties.iter().position(|name| name == root)
         }
-        if mask == 0 && !self.wanted.all_events {
-            return Ok(());
-        }
-        let reading = &mut self.reading;
-        reading.person.push(person);
-        reading.at.push(visited.at.as_micros());
-        reading.mask.push(mask);
-        if self.wanted.names {
-            reading.name.push(visited.name);
-        }
-        if self.wanted.ordered {
-            reading.event.push(visited.event);
-        }
-        if let Some(place) = self.scope.by.as_ref().and_then(|by| by.place()) {
-            let value = place.find(&properties, &context);
-            reading.by.push(label(&mut self.by, value, place.member)?);
-        }
-        self.any_labelled |= mask > 1;
-        for ((column, labels), place) in
-            reading.labels.iter_mut().zip(&mut self.labels).zip(&self.wanted.labels)
-        {
-            column.push(label(labels, place.find(&properties, &context), place.member)?);
-        }
-        if let Some(place) = &self.wanted.amount {
-            let amount = place.add_up(&properties, &context);
-            self.any_amount |= !amount.is_missing();
-            reading.amounts.push(amount);
-        }
-        Ok(())
+    }
+
+    /// The number of the person who holds a node, if anybody does and they are asked about.
+    #[inline]
+    fn person(&self, node: u32) -> Option<u32> {
+        let person = self.numbers.person(node);
+        let is_meant = person != Numbers::NOBODY
+            && self.audience.as_ref().is_none_or(|audience| audience[person as usize]);
+        is_meant.then_some(person)
     }
 
     /// The timeline of what was noted.
-    fn finish(mut self, db: &Db, watch: &Watch<'_>) -> Result<Timeline> {
-        let noted = self.reading.at.len();
-        if noted > 0 && !self.scope.is_narrowed() {
-            self.check_properties()?;
+    fn finish(mut self, db: &Db, gathered: Vec<Gather>, watch: &Watch<'_>) -> Result<Timeline> {
+        let (mut any_amount, mut any_labelled) = (false, false);
+        let mut readings = Vec::with_capacity(gathered.len());
+        for gather in gathered {
+            gather.failed?;
+            any_amount |= gather.any_amount;
+            any_labelled |= gather.any_labelled;
+            readings.push(gather.reading);
         }
-        let by_people = match self.scope.by.as_ref().map(|by| &by.source) {
-            Some(Source::Trait(path)) => Some(self.traits(db, path, watch)?),
-            _ => None,
-        };
-        let people = if self.wanted.people { self.named(watch)? } else { Vec::new() };
+        let noted: usize = readings.iter().map(Reading::len).sum();
+        let by = std::mem::take(&mut self.by).into_inner().unwrap_or_else(PoisonError::into_inner);
+        let labels = std::mem::take(&mut self.labels).into_iter();
+        let labels =
+            labels.map(|labels| labels.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+        let mut legend = Legend { count: self.numbers.roots().len(), by, labels, ..Legend::default() };
+        if noted > 0 && !self.scope.is_narrowed() {
+            self.check_properties(&legend, any_amount, any_labelled)?;
+        }
+        let by_trait = self.scope.by.as_ref().and_then(|by| match &by.source {
+            Source::Trait(path) => Some(path),
+            Source::Property(_) => None,
+        });
+        if by_trait.is_some() || self.wanted.people {
+            let mut present = vec![false; legend.count];
+            readings.iter().flat_map(Reading::people).for_each(|person| present[person as usize] = true);
+            if let Some(path) = by_trait {
+                legend.by_people = Some(self.traits(db, path, &present, &mut legend.by, watch)?);
+            }
+            if self.wanted.people {
+                legend.people = self.named(&present, noted, watch)?;
+            }
+        }
         watch.tell(noted as u64)?;
-        let legend = Legend {
-            count: self.roots.len(),
-            people,
-            names: self.names.texts,
-            by: self.by,
-            by_people,
-            labels: self.labels,
-        };
+        legend.names = self.names.texts;
         let ids = |events: &[u32]| Ok(db.message_ids(events)?);
-        let pause = || watch.tell(noted as u64);
-        Timeline::new(self.reading, legend, self.wanted, self.scope, self.now, ids, pause)
+        Timeline::new(readings, legend, (self.wanted, self.scope), self.now, ids, watch)
     }
 
     /// Refuses what no event has: a slip of the pen. In a range or a segment it may well be that none has it.
-    fn check_properties(&self) -> Result<()> {
+    fn check_properties(&self, legend: &Legend, any_amount: bool, any_labelled: bool) -> Result<()> {
         let missing = |member: &str, place: &dyn std::fmt::Display| {
             let reason = format!("none of the events that this is about has {:?}", place.to_string());
             Err(DefinitionError::new(member, reason).into())
         };
-        if let Some(place) = self.scope.by.as_ref().and_then(|by| by.place())
-            && self.by.is_empty()
-        {
+        if let Some(place) = self.by_place().filter(|_| legend.by.is_empty()) {
             return missing(place.member, place);
         }
-        for (labels, place) in self.labels.iter().zip(&self.wanted.labels) {
-            if labels.is_empty() && self.any_labelled {
+        for (labels, place) in legend.labels.iter().zip(&self.wanted.labels) {
+            if labels.is_empty() && any_labelled {
                 return missing(place.member, place);
             }
         }
         match &self.wanted.amount {
-            Some(place) if !self.any_amount => missing(place.member, place),
+            Some(place) if !any_amount => missing(place.member, place),
             _ => Ok(()),
         }
     }
 
-    /// Of each person the number of the value that a trait has.
-    fn traits(&mut self, db: &Db, path: &DottedPath, watch: &Watch<'_>) -> Result<Vec<u32>> {
+    /// Of each person of whom there is an event the number of the value that a trait has.
+    fn traits(
+        &self,
+        db: &Db,
+        path: &DottedPath,
+        present: &[bool],
+        by: &mut Labels,
+        watch: &Watch<'_>,
+    ) -> Result<Vec<u32>> {
         let catalog = &self.state.segments.catalog;
-        let mut numbers = vec![0; self.roots.len()];
+        let mut numbers = vec![0; present.len()];
         if path.roots().any(|name| catalog.traits.contains_key(name)) {
             let needs = catalog.needs(&has_trait(&path.to_string()).exists());
-            for (place, (number, root)) in numbers.iter_mut().zip(&self.roots).enumerate() {
+            let people = numbers.iter_mut().zip(self.numbers.roots()).zip(present);
+            let people = people.filter(|(_, present)| **present).map(|(person, _)| person);
+            for (place, (number, root)) in people.enumerate() {
                 if place % OFTEN == 0 {
                     watch.tell(0)?;
                 }
                 let Some(person) = self.state.identities.person(*root) else { continue };
                 let mut history = people::history(db, &person, &needs, catalog, None)?;
                 catalog.complete(&needs, &mut history, self.now);
-                *number = label(&mut self.by, trait_value(path, &history), "by.trait")?;
+                *number = label(by, trait_value(path, &history), "by.trait")?;
             }
         }
         let mut said: FxHashMap<u32, Vec<(String, Trait)>> = FxHashMap::default();
-        let partition = &self.state.identities.partition;
         let (mut seen, mut stopped) = (0_usize, Ok(()));
         for name in path.roots().filter(|name| !catalog.traits.contains_key(*name)) {
             db.visit_trait(name, |node, value| {
-                let person = partition.root(node).and_then(|root| self.people.get(root.index()).copied());
-                if let Some(person) = person.filter(|person| *person < NOBODY) {
+                let person = self.numbers.person(node.0);
+                if present.get(person as usize).copied().unwrap_or(false) {
                     said.entry(person).or_default().push((name.to_owned(), value));
                 }
                 seen += 1;
@@ -372,86 +335,254 @@ impl<'s> Scan<'s> {
                 found = value.filter(|value| !value.is_null());
                 found.is_some()
             });
-            numbers[person as usize] = label(&mut self.by, found, "by.trait")?;
+            numbers[person as usize] = label(by, found, "by.trait")?;
         }
-        if self.by.is_empty() && !self.roots.is_empty() && !self.scope.is_narrowed() {
+        if by.is_empty() && present.contains(&true) && !self.scope.is_narrowed() {
             let reason = format!("none of the people that this is about has {:?}", path.to_string());
             return Err(DefinitionError::new("by.trait", reason).into());
         }
         Ok(numbers)
     }
 
-    /// The name of each person: the strongest identifier.
-    fn named(&self, watch: &Watch<'_>) -> Result<Vec<String>> {
+    /// The name of each person of whom there is an event: the strongest identifier.
+    fn named(&self, present: &[bool], noted: usize, watch: &Watch<'_>) -> Result<Vec<String>> {
         let State { identities, rules, .. } = self.state;
-        let name = |(place, root): (usize, &Node)| {
+        let name = |(place, (root, present)): (usize, (&Node, &bool))| {
             if place % OFTEN == 0 {
-                watch.tell(self.reading.at.len() as u64)?;
+                watch.tell(noted as u64)?;
+            }
+            if !present {
+                return Ok(String::new());
             }
             let strongest = strongest(identities, rules, identities.partition.members(*root));
             Ok(strongest.map(|node| identities.interner.identifier(node).to_string()).unwrap_or_default())
         };
-        self.roots.iter().enumerate().map(name).collect()
+        self.numbers.roots().iter().zip(present).enumerate().map(name).collect()
     }
 }
 
-/// The members of events that a question looks into: of the properties, and of the context.
-#[derive(Debug, Clone, Default)]
-struct Wants {
-    properties: Vec<String>,
-    context: Vec<String>,
+/// What was found out of the values in columns, by where they stand: the same place has the same value.
+struct Memo<T> {
+    pieces: Vec<Vec<Option<T>>>,
 }
 
-impl Wants {
-    fn of(places: &[&Place], conditions: &[EventCondition]) -> Self {
-        let mut wants = Self::default();
-        for place in places {
-            let own = if place.in_context() { &mut wants.context } else { &mut wants.properties };
-            own.extend(place.path().roots().map(str::to_owned));
+impl<T: Copy> Memo<T> {
+    fn new() -> Self {
+        Self { pieces: Vec::new() }
+    }
+
+    #[inline]
+    fn get(&self, stand: Stand) -> Option<T> {
+        *self.pieces.get(stand.piece as usize)?.get(stand.label as usize)?
+    }
+
+    fn put(&mut self, stand: Stand, found: T) {
+        let (piece, label) = (stand.piece as usize, stand.label as usize);
+        if self.pieces.len() <= piece {
+            self.pieces.resize_with(piece + 1, Vec::new);
         }
-        for path in conditions.iter().flat_map(EventCondition::paths) {
-            wants.properties.extend(path.roots().map(str::to_owned));
+        let labels = &mut self.pieces[piece];
+        if labels.len() <= label {
+            labels.resize(label + 1, None);
         }
-        for names in [&mut wants.properties, &mut wants.context] {
-            names.sort_unstable();
-            names.dedup();
-        }
-        wants
-    }
-
-    fn wants_context(&self) -> bool {
-        !self.context.is_empty()
-    }
-
-    /// What the store knows the members by.
-    fn texts(&self) -> Vec<String> {
-        let properties = self.properties.iter().map(|name| format!("properties.{name}"));
-        properties.chain(self.context.iter().map(|name| format!("context.{name}"))).collect()
-    }
-
-    /// Their values in the contents of an event.
-    fn values(&self, (properties, context): &(Object, Object)) -> Vec<Option<Value>> {
-        let own = self.properties.iter().map(|name| (&properties).member(name));
-        own.chain(self.context.iter().map(|name| (&context).member(name)))
-            .map(Option::<&Value>::cloned)
-            .collect()
-    }
-
-    /// The same values, to be found by their names.
-    fn found<'f>(&'f self, values: &'f [Option<&'f Value>]) -> (Found<'f>, Found<'f>) {
-        let (properties, context) = values.split_at(self.properties.len().min(values.len()));
-        let found = |names, values| Found { names, values };
-        (found(&self.properties, properties), found(&self.context, context))
+        labels[label] = Some(found);
     }
 }
 
-/// Members of an event.
-struct Found<'f> {
-    names: &'f [String],
-    values: &'f [Option<&'f Value>],
+/// A thing that is asked of the values of events, which hangs on one member only if `member` says so.
+struct Found<T> {
+    member: Option<usize>,
+    known: Memo<T>,
 }
 
-impl<'f> Members<'f> for Found<'f> {
+impl<T: Copy> Found<T> {
+    fn new(member: Option<usize>) -> Self {
+        Self { member, known: Memo::new() }
+    }
+
+    /// What is found of an event of a chunk.
+    fn of(&mut self, chunk: &Chunk<'_>, event: u32, find: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some(member) = self.member else { return find() };
+        let stand = chunk.values.stand(member, event);
+        if let Some(known) = self.known.get(stand) {
+            return Ok(known);
+        }
+        let found = find()?;
+        self.known.put(stand, found);
+        Ok(found)
+    }
+}
+
+/// What one reader has noted.
+struct Gather {
+    reading: Reading,
+    /// What of the values of events was found out: by the conditions, the breakdown and the labels.
+    fits: Vec<Found<bool>>,
+    by: Found<u32>,
+    labels: Vec<Found<u32>>,
+    amount: Option<usize>,
+    /// Whether any event bore the number that is added up.
+    any_amount: bool,
+    /// Whether any event met a condition that its label is asked of: one that is not the first, if there are several.
+    any_labelled: bool,
+    failed: Result<()>,
+}
+
+impl Gather {
+    fn new(scan: &Scan<'_>) -> Self {
+        let member = |place: &Place| scan.only_member(place.path(), place.in_context());
+        let of_condition = |condition: &EventCondition| {
+            let mut members = condition.paths().map(|path| scan.only_member(path, false));
+            let first = members.next().flatten()?;
+            members.all(|member| member == Some(first)).then_some(first)
+        };
+        Self {
+            reading: Reading::new(scan.numbers.roots().len(), scan.wanted.labels.len()),
+            fits: scan
+                .wanted
+                .conditions
+                .iter()
+                .map(|condition| Found::new(of_condition(condition)))
+                .collect(),
+            by: Found::new(scan.by_place().and_then(member)),
+            labels: scan.wanted.labels.iter().map(|place| Found::new(member(place))).collect(),
+            amount: scan.wanted.amount.as_ref().and_then(member),
+            any_amount: false,
+            any_labelled: false,
+            failed: Ok(()),
+        }
+    }
+
+    /// Notes the events of a chunk that are wanted.
+    fn take(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>) -> ControlFlow<()> {
+        let name = &scan.names.known[chunk.name as usize];
+        let wanted = scan.wanted;
+        let is_plain = name.asking.is_empty()
+            && !wanted.names
+            && wanted.amount.is_none()
+            && wanted.labels.is_empty()
+            && scan.by_place().is_none();
+        if !is_plain {
+            let noted = (0..chunk.nodes.len()).try_for_each(|place| self.note(scan, chunk, name, place));
+            return go_on(noted, &mut self.failed);
+        }
+        let mask = name.plain;
+        self.any_labelled |= mask > 1;
+        for (place, (node, at)) in chunk.nodes.iter().zip(chunk.times).enumerate() {
+            if let Some(person) = scan.person(*node) {
+                let event = chunk.events.get(place).copied().unwrap_or_default();
+                self.reading.share(person).rows.push(Row { person, event, at: *at, mask });
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Notes one event, if it is wanted.
+    fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, name: &Name, place: usize) -> Result<()> {
+        let Some(person) = scan.person(chunk.nodes[place]) else { return Ok(()) };
+        let (at, event) = (chunk.times[place], chunk.events.get(place).copied().unwrap_or_default());
+        let wanted = scan.wanted;
+        let mut mask = name.plain;
+        for place in &name.asking {
+            let condition = &wanted.conditions[*place];
+            let at = Timestamp::from_micros(at);
+            if !condition.is_first_only() && !condition.fits_time(at, scan.now) {
+                continue;
+            }
+            let fits = || Ok(condition.fits_properties(&Sight::of(scan, chunk, event).properties()));
+            if self.fits[*place].of(chunk, event, fits)? {
+                mask |= 1 << place;
+            }
+        }
+        if mask == 0 && !wanted.all_events {
+            return Ok(());
+        }
+        self.any_labelled |= mask > 1;
+        let share = self.reading.share(person);
+        share.rows.push(Row { person, event, at, mask });
+        if wanted.names {
+            share.name.push(chunk.name);
+        }
+        let number = |labels: &Mutex<Labels>, place: &Place| {
+            let sight = Sight::of(scan, chunk, event);
+            let value = place.find(&sight.properties(), &sight.context());
+            label(&mut lock(labels), value, place.member)
+        };
+        if let Some(place) = scan.by_place() {
+            share.by.push(self.by.of(chunk, event, || number(&scan.by, place))?);
+        }
+        let labels = self.labels.iter_mut().zip(&scan.labels).zip(&wanted.labels);
+        for (column, ((found, labels), place)) in share.labels.iter_mut().zip(labels) {
+            column.push(found.of(chunk, event, || number(labels, place))?);
+        }
+        if let Some(place) = &wanted.amount {
+            let quick = self.amount.and_then(|member| {
+                let stand = chunk.values.stand(member, event);
+                if stand.label == 0 {
+                    return Some(Amount::Missing);
+                }
+                chunk.values.millionths(member, stand).map(Amount::Millionths)
+            });
+            let amount = quick.unwrap_or_else(|| {
+                let sight = Sight::of(scan, chunk, event);
+                place.add_up(&sight.properties(), &sight.context())
+            });
+            self.any_amount |= !amount.is_missing();
+            share.amounts.push(amount);
+        }
+        Ok(())
+    }
+}
+
+fn lock(labels: &Mutex<Labels>) -> MutexGuard<'_, Labels> {
+    labels.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The members of events that places and conditions look into.
+fn wants(places: &[&Place], conditions: &[EventCondition], names: &[(u32, String)]) -> Wants {
+    let (mut properties, mut context) = (Vec::new(), Vec::new());
+    for place in places {
+        let own = if place.in_context() { &mut context } else { &mut properties };
+        own.extend(place.path().roots().map(str::to_owned));
+    }
+    for path in conditions.iter().flat_map(EventCondition::paths) {
+        properties.extend(path.roots().map(str::to_owned));
+    }
+    for members in [&mut properties, &mut context] {
+        members.sort_unstable();
+        members.dedup();
+    }
+    Wants::new(properties, context, names)
+}
+
+/// The members of an event, to be found by their names.
+struct Sight<'f> {
+    wants: &'f Wants,
+    values: Vec<Option<&'f Value>>,
+}
+
+impl<'f> Sight<'f> {
+    fn of(scan: &'f Scan<'_>, chunk: &Chunk<'f>, event: u32) -> Self {
+        Self { wants: &scan.members, values: chunk.values.of(event) }
+    }
+
+    fn properties(&self) -> Seen<'_, 'f> {
+        Seen { names: &self.wants.properties, values: &self.values }
+    }
+
+    fn context(&self) -> Seen<'_, 'f> {
+        let values = self.values.get(self.wants.properties.len()..).unwrap_or_default();
+        Seen { names: &self.wants.context, values }
+    }
+}
+
+/// Values by the names of the members.
+struct Seen<'s, 'f> {
+    names: &'s [String],
+    values: &'s [Option<&'f Value>],
+}
+
+impl<'f> Members<'f> for Seen<'_, 'f> {
     fn member(&self, name: &str) -> Option<&'f Value> {
         let place = self.names.iter().position(|other| other == name)?;
         self.values.get(place).copied().flatten()

@@ -1,6 +1,8 @@
 //! What whoever meets a condition has done at least. It is counted for everybody at once; only those who have need be asked
 //! the condition itself.
 
+use std::ops::RangeInclusive;
+
 use super::condition::{Condition, CountTest, EventCondition, EventName, Window};
 use crate::clock::Timestamp;
 
@@ -19,9 +21,9 @@ impl Least {
         self.name.fits(name)
     }
 
-    /// Whether an event at that instant counts.
-    pub(crate) fn has(&self, at: Timestamp) -> bool {
-        self.from.is_none_or(|from| at >= from) && self.until.is_none_or(|until| at <= until)
+    /// The instants of the events that count, in microseconds.
+    pub(crate) fn inside(&self) -> RangeInclusive<i64> {
+        self.from.map_or(i64::MIN, Timestamp::as_micros)..=self.until.map_or(i64::MAX, Timestamp::as_micros)
     }
 }
 

@@ -40,7 +40,9 @@ pub(crate) use decisions::{Decided, Of};
 pub(crate) use events::StoredEvent;
 pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};
-pub(crate) use log::{Asked, COLUMN_BYTES, NewEvent, SEAL_EVERY, Seen, Shared, Visited};
+pub(crate) use log::{
+    Asked, COLUMN_BYTES, Chunk, NewEvent, ReadMembers, SEAL_EVERY, Seen, Shared, Stand, Visit,
+};
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
 pub(crate) use segments::{KeptSegment, Standing};

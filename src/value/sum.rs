@@ -84,6 +84,11 @@ impl Sum {
         self.over(count).map_or(Value::Null, Num::to_value)
     }
 
+    /// The sum in millionths, if it is exact.
+    pub(crate) fn millionths(&self) -> Option<i128> {
+        self.is_exact().then_some(self.millionths)
+    }
+
     pub(crate) fn add_number(&mut self, number: Num) {
         let exact = match number {
             Num::Int(whole) => whole.checked_mul(MILLION),

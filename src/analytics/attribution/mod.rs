@@ -20,10 +20,10 @@ use serde_json::json;
 use self::credit::{Touch, conversions, share_out};
 use self::markov::{CONVERSION, NOTHING, Walks};
 use super::breakdown::Groups;
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{Members, event, longer_than_zero, path, plain_event, question, span, text, word, word_of};
 use super::table::{Table, amount, heading, percent};
-use super::timeline::{Place, Timeline};
+use super::timeline::{Part, Place, Timeline, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
@@ -238,10 +238,17 @@ impl Channels {
     fn of(timeline: &Timeline) -> Result<Self> {
         let mut channels = Self { names: Vec::new(), of_label: Vec::new(), direct: None };
         let mut used = vec![false; timeline.legend.labels[0].values().len()];
-        for (label, mask) in timeline.labels[0].iter().zip(&timeline.mask) {
+        let events = timeline.parts().iter().flat_map(|part| part.labels[0].iter().zip(&part.mask));
+        for (label, mask) in events {
             used[*label as usize] |= mask & TOUCHES != 0;
         }
-        for (value, used) in timeline.legend.labels[0].values().iter().zip(used) {
+        let values = timeline.legend.labels[0].values();
+        channels.of_label = vec![usize::MAX; values.len()];
+        // In an order that does not hang on the one in which the values were met.
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by_cached_key(|label| values[*label].to_string());
+        for label in order {
+            let (value, used) = (&values[label], used[label]);
             let name = match value {
                 Value::Null => DIRECT.to_owned(),
                 Value::String(text) if is_direct(text) => DIRECT.to_owned(),
@@ -261,7 +268,7 @@ impl Channels {
                 let reason = format!("more than {} different channels", Attribution::MOST_CHANNELS);
                 return Err(DefinitionError::new("channel", reason).into());
             }
-            channels.of_label.push(number);
+            channels.of_label[label] = number;
         }
         channels.direct = channels.names.iter().position(|name| name == DIRECT);
         Ok(channels)
@@ -325,25 +332,18 @@ impl Tally {
 
 impl Attribution {
     /// Adds the paths of one person.
-    fn count(
-        &self,
-        timeline: &Timeline,
-        channels: &Channels,
-        groups: &Groups,
-        person: usize,
-        all: &mut [Tally],
-    ) {
+    fn count(&self, part: &Part, channels: &Channels, groups: &Groups, person: usize, all: &mut [Tally]) {
         let lookback = self.lookback.map_or(i64::MAX, Span::as_micros);
         let mut path: Vec<(usize, i64)> = Vec::new();
         let mut last_touch = None;
-        for event in timeline.events(person) {
-            let (mask, label, at) = (timeline.mask[event], timeline.labels[0][event], timeline.at[event]);
+        for event in part.events(person) {
+            let (mask, label, at) = (part.mask[event], part.labels[0][event], part.at[event]);
             if mask & TOUCHES != 0 && (self.touch.is_some() || label != 0) {
                 path.push((channels.of_label[label as usize], at));
                 last_touch = Some(event);
             }
             if mask & CONVERTS != 0 {
-                if let Some(group) = groups.get(timeline, person, event) {
+                if let Some(group) = groups.get(part, person, event) {
                     let inside = path.iter().filter(|(_, touched)| at - touched <= lookback);
                     let touches: Vec<Touch> =
                         inside.map(|(channel, touched)| (*channel, at - touched)).collect();
@@ -353,7 +353,7 @@ impl Attribution {
             }
         }
         if let Some(last) = last_touch.filter(|_| !path.is_empty())
-            && let Some(group) = groups.get(timeline, person, last)
+            && let Some(group) = groups.get(part, person, last)
         {
             for (channel, _) in &path {
                 all[group].touched[*channel] = true;
@@ -389,9 +389,10 @@ impl Question for Attribution {
         let channels = Channels::of(timeline)?;
         let names = &channels.names;
         let count = |groups: &Groups| -> Result<Vec<AttributionReport>> {
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut all = vec![Tally::new(names.len()); groups.len()];
-                people.for_each(|person| self.count(timeline, &channels, groups, person, &mut all));
+                people(parts)
+                    .for_each(|(part, person)| self.count(part, &channels, groups, person, &mut all));
                 all
             })?;
             let mut whole = vec![Tally::new(names.len()); groups.len()];

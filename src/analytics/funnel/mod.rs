@@ -11,11 +11,12 @@ use serde_json::json;
 use self::attempt::{Events, Finder, Rules};
 use super::breakdown::Groups;
 use super::figures::{median_seconds, p90_seconds, share};
-use super::parallel::in_parallel;
+use super::parallel::for_everybody;
 use super::read::{
     Members, event, events, flag, longer_than_zero, number, plain_event, question, span, word, word_of,
 };
 use super::table::{Table, amount, heading, length, percent};
+use super::timeline::people;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
@@ -352,15 +353,14 @@ impl Question for Funnel {
         let rules = self.rules();
         let count = |groups: &Groups| -> Result<Vec<Vec<FunnelStep>>> {
             let timeline = ground.timeline;
-            let parts = in_parallel(timeline, ground.watch, |people| {
+            let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut tallies = vec![Tally::new(rules.steps); groups.len()];
                 let mut finder = Finder::default();
-                for person in people {
-                    let places = timeline.events(person);
-                    let events =
-                        Events { at: &timeline.at[places.clone()], mask: &timeline.mask[places.clone()] };
+                for (part, person) in people(parts) {
+                    let places = part.events(person);
+                    let events = Events { at: &part.at[places.clone()], mask: &part.mask[places.clone()] };
                     if let Some(best) = rules.best(events, &mut finder)
-                        && let Some(group) = groups.get(timeline, person, places.start + best.first)
+                        && let Some(group) = groups.get(part, person, places.start + best.first)
                     {
                         tallies[group].add(&best.times);
                     }

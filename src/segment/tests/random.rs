@@ -397,7 +397,7 @@ proptest! {
         let (condition, now) = (all(conditions), second(now));
         if evaluate(&condition, &person, now).holds {
             for least in condition.least(now) {
-                let counts = |event: &&PastEvent| least.wants(&event.name) && least.has(event.at);
+                let counts = |event: &&PastEvent| least.wants(&event.name) && least.inside().contains(&event.at.as_micros());
                 prop_assert!(person.events.iter().filter(counts).count() as u64 >= least.count, "{:?}", least);
             }
         }

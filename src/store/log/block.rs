@@ -1,16 +1,23 @@
 //! Columns of sealed events: who, when, what, and the number under which the log has the rest.
 //!
-//! The events of a block are sorted by node, by time and by number, so a person's are found by a search among its nodes,
-//! and a question about everybody goes through the columns that it needs. Bytes, numbers little-endian:
+//! The events of a block are grouped by name, and within a name sorted by node, by time and by number. So a question about
+//! everybody goes through the columns of the names that it asks about and through no others, and a person's events are
+//! found by a search in each of the names. Bytes, numbers little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 1 | the way that the rest is written: 1 |
 //! | 4 | how many events |
-//! | 4 | how many different nodes |
+//! | 4 | how many parts |
 //! | 8 | by how many microseconds the times are divided: 1, 1,000 or 1,000,000 |
+//! | parts | the events of one name each, those with the lowest number first; those of all names that have few are one part, the last |
+//!
+//! A part:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 | how many events |
 //! | column | the nodes |
-//! | column | of each node the place of its first event |
 //! | column | the times, divided, plus 2^63 |
 //! | column | the numbers of the events |
 //! | column | the numbers of their names |
@@ -18,11 +25,9 @@
 //!
 //! A column is as [`pack`] describes it. An event that is nobody's has the node 2^32 − 1.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "columns hold what was a u32 or a place before it was packed"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "columns hold what was a u32 before it was packed")]
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::pack::{self, Column, Numbers};
@@ -31,6 +36,12 @@ use super::pack::{self, Column, Numbers};
 pub(super) const NOBODY: u32 = u32::MAX;
 
 const WAY: u8 = 1;
+
+/// What a block begins with.
+const HEAD: usize = 17;
+
+/// A name with fewer events than that has no part of its own in a block.
+const FEW: usize = if cfg!(test) { 2 } else { 64 };
 
 /// An event, but for its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,22 +56,33 @@ pub(super) struct Entry {
 
 /// Writes events, which must be sorted, as a block.
 pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
-    let mut out = vec![WAY];
-    let len = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
-    let starts: Vec<usize> = (0..entries.len())
-        .filter(|place| *place == 0 || entries[place - 1].node != entries[*place].node)
-        .collect();
-    out.extend(len(entries.len()));
-    out.extend(len(starts.len()));
+    let mut by_name: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
+    for entry in entries {
+        by_name.entry(entry.name).or_default().push(*entry);
+    }
+    let (mut parts, mut rest) = (Vec::new(), Vec::new());
+    for own in by_name.into_values() {
+        if own.len() < FEW { rest.extend(own) } else { parts.push(own) }
+    }
+    if !rest.is_empty() {
+        rest.sort_unstable();
+        parts.push(rest);
+    }
     let divides = |unit: &&i64| entries.iter().all(|entry| entry.at % **unit == 0);
     let unit = *[1_000_000, 1_000].iter().find(divides).unwrap_or(&1);
+    let len = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
+    let mut out = vec![WAY];
+    out.extend(len(entries.len()));
+    out.extend(len(parts.len()));
     out.extend(unit.to_le_bytes());
-    pack::write(starts.iter().map(|start| entries[*start].node.into()), &mut out);
-    pack::write(starts.iter().map(|start| *start as u64), &mut out);
-    pack::write(entries.iter().map(|entry| (entry.at / unit).cast_unsigned() ^ SIGN), &mut out);
-    pack::write(entries.iter().map(|entry| entry.event.into()), &mut out);
-    pack::write(entries.iter().map(|entry| entry.name.into()), &mut out);
-    pack::write(entries.iter().map(|entry| entry.source.into()), &mut out);
+    for part in parts {
+        out.extend(len(part.len()));
+        pack::write(part.iter().map(|entry| entry.node.into()), &mut out);
+        pack::write(part.iter().map(|entry| (entry.at / unit).cast_unsigned() ^ SIGN), &mut out);
+        pack::write(part.iter().map(|entry| entry.event.into()), &mut out);
+        pack::write(part.iter().map(|entry| entry.name.into()), &mut out);
+        pack::write(part.iter().map(|entry| entry.source.into()), &mut out);
+    }
     out
 }
 
@@ -72,10 +94,15 @@ const SIGN: u64 = 1 << 63;
 pub(super) struct Block {
     bytes: Vec<u8>,
     count: usize,
-    runs: usize,
     unit: i64,
+    parts: Vec<Columns>,
+}
+
+/// Where the columns of a part stand.
+#[derive(Debug)]
+struct Columns {
+    count: usize,
     nodes: Column,
-    starts: Column,
     times: Column,
     events: Column,
     names: Column,
@@ -87,36 +114,19 @@ impl Block {
     pub(super) fn read(bytes: Vec<u8>) -> Option<Self> {
         let (way, head) = bytes.split_first()?;
         let (count, head) = head.split_first_chunk()?;
-        let (runs, head) = head.split_first_chunk()?;
+        let (parts, head) = head.split_first_chunk()?;
         let unit = i64::from_le_bytes(*head.first_chunk()?);
-        let (count, runs) = (u32::from_le_bytes(*count) as usize, u32::from_le_bytes(*runs) as usize);
+        let (count, many) = (u32::from_le_bytes(*count) as usize, u32::from_le_bytes(*parts));
         if *way != WAY || ![1, 1_000, 1_000_000].contains(&unit) {
             return None;
         }
-        let mut rest = 17;
-        let mut column = |count| Column::read(&bytes, &mut rest, count);
-        let (nodes, starts) = (column(runs)?, column(runs)?);
-        let (times, events, names, sources) =
-            (column(count)?, column(count)?, column(count)?, column(count)?);
-        // No two events have one number. So a few bytes cannot stand for as many events as one could not go through.
-        if rest != bytes.len() || !events.can_tell_apart(count) {
-            return None;
+        let (mut rest, mut parts, mut found) = (HEAD, Vec::new(), 0_usize);
+        for _ in 0..many {
+            let part = Columns::read(&bytes, &mut rest)?;
+            found = found.checked_add(part.count)?;
+            parts.push(part);
         }
-        let block = Self { bytes, count, runs, unit, nodes, starts, times, events, names, sources };
-        block.is_sound().then_some(block)
-    }
-
-    /// Whether nodes and where they begin are in order, as every search takes for granted.
-    fn is_sound(&self) -> bool {
-        let (nodes, starts) = (self.nodes.of(&self.bytes), self.starts.of(&self.bytes));
-        let rising = |numbers: Numbers<'_>| (1..self.runs).all(|run| numbers.get(run - 1) < numbers.get(run));
-        let begins = if self.count == 0 { self.runs == 0 } else { self.runs > 0 && starts.get(0) == 0 };
-        begins
-            && rising(nodes)
-            && rising(starts)
-            && (self.runs == 0
-                || starts.get(self.runs - 1) < self.count as u64
-                    && nodes.get(self.runs - 1) <= u64::from(NOBODY))
+        (rest == bytes.len() && found == count).then_some(Self { bytes, count, unit, parts })
     }
 
     /// How many events it has.
@@ -126,75 +136,75 @@ impl Block {
 
     /// The bytes that it takes in memory.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len() + size_of::<Self>()
+        self.bytes.len() + size_of::<Self>() + self.parts.len() * size_of::<Columns>()
     }
 
-    /// The places of a node's events.
-    pub(super) fn places_of(&self, node: u32) -> Range<usize> {
-        let nodes = self.nodes.of(&self.bytes);
-        let (mut low, mut high) = (0, self.runs);
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if nodes.get(middle) < u64::from(node) { low = middle + 1 } else { high = middle }
-        }
-        if low < self.runs && nodes.get(low) == u64::from(node) { self.run(low) } else { 0..0 }
-    }
-
-    /// The places of the events of the node that stands `run`th.
-    fn run(&self, run: usize) -> Range<usize> {
-        let starts = self.starts.of(&self.bytes);
-        let end = if run + 1 < self.runs { starts.get(run + 1) as usize } else { self.count };
-        starts.get(run) as usize..end
-    }
-
-    /// The nodes, each with the places of its events.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
-        let nodes = self.nodes.of(&self.bytes);
-        (0..self.runs).map(move |run| (nodes.get(run) as u32, self.run(run)))
-    }
-
-    /// What stands in the columns, by place.
-    pub(super) fn columns(&self) -> Columns<'_> {
-        Columns {
+    /// The events by name.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.parts.iter().map(|columns| Part {
+            count: columns.count,
             unit: self.unit,
-            times: self.times.of(&self.bytes),
-            events: self.events.of(&self.bytes),
-            names: self.names.of(&self.bytes),
-            sources: self.sources.of(&self.bytes),
-        }
+            nodes: columns.nodes.of(&self.bytes),
+            times: columns.times.of(&self.bytes),
+            events: columns.events.of(&self.bytes),
+            names: columns.names.of(&self.bytes),
+            sources: columns.sources.of(&self.bytes),
+        })
     }
 
-    /// All events, sorted.
+    /// All events.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let columns = self.columns();
-        self.runs().flat_map(move |(node, places)| places.map(move |place| columns.entry(node, place)))
+        self.parts().flat_map(|part| (0..part.count).map(move |place| part.entry(place)))
+    }
+
+    /// A node's events.
+    pub(super) fn entries_of(&self, node: u32) -> impl Iterator<Item = Entry> {
+        self.parts().flat_map(move |part| part.places_of(node).map(move |place| part.entry(place)))
     }
 }
 
-/// The columns of a block.
+impl Columns {
+    /// Reads the part at the beginning of `rest`, which is moved behind it.
+    fn read(bytes: &[u8], rest: &mut usize) -> Option<Self> {
+        let count = u32::from_le_bytes(*bytes.get(*rest..)?.first_chunk()?) as usize;
+        *rest += 4;
+        let mut column = || Column::read(bytes, rest, count);
+        let (nodes, times, events) = (column()?, column()?, column()?);
+        let (names, sources) = (column()?, column()?);
+        // No two events have one number. So a few bytes cannot stand for as many events as one could not go through.
+        if count == 0 || !events.can_tell_apart(count) {
+            return None;
+        }
+        // Every search takes for granted that nodes are in order.
+        let own = nodes.of(bytes);
+        let sorted = (1..count).all(|place| own.get(place - 1) <= own.get(place));
+        (sorted && own.get(count - 1) <= u64::from(NOBODY)).then_some(Self {
+            count,
+            nodes,
+            times,
+            events,
+            names,
+            sources,
+        })
+    }
+}
+
+/// The events of one name in a block, or of several that have few.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Columns<'b> {
+pub(super) struct Part<'b> {
+    count: usize,
     unit: i64,
+    nodes: Numbers<'b>,
     times: Numbers<'b>,
     events: Numbers<'b>,
     names: Numbers<'b>,
     sources: Numbers<'b>,
 }
 
-impl Columns<'_> {
-    #[inline]
-    pub(super) fn at(&self, place: usize) -> i64 {
-        (self.times.get(place) ^ SIGN).cast_signed().wrapping_mul(self.unit)
-    }
-
-    #[inline]
-    pub(super) fn event(&self, place: usize) -> u32 {
-        self.events.get(place) as u32
-    }
-
-    #[inline]
-    pub(super) fn name(&self, place: usize) -> u32 {
-        self.names.get(place) as u32
+impl Part<'_> {
+    /// How many events it has.
+    pub(super) fn len(&self) -> usize {
+        self.count
     }
 
     /// The name of all events, if they have the same.
@@ -202,9 +212,49 @@ impl Columns<'_> {
         self.names.only().map(|name| name as u32)
     }
 
-    pub(super) fn entry(&self, node: u32, place: usize) -> Entry {
-        let (at, event, name) = (self.at(place), self.event(place), self.name(place));
-        Entry { node, at, event, name, source: self.sources.get(place) as u32 }
+    pub(super) fn name(&self, place: usize) -> u32 {
+        self.names.get(place) as u32
+    }
+
+    /// The nodes of all events, behind what `out` holds already; and so on.
+    pub(super) fn nodes(&self, out: &mut Vec<u32>) {
+        out.extend((0..self.count).map(|place| self.nodes.get(place) as u32));
+    }
+
+    pub(super) fn times(&self, out: &mut Vec<i64>) {
+        out.extend((0..self.count).map(|place| self.at(place)));
+    }
+
+    pub(super) fn events(&self, out: &mut Vec<u32>) {
+        out.extend((0..self.count).map(|place| self.events.get(place) as u32));
+    }
+
+    #[inline]
+    fn at(&self, place: usize) -> i64 {
+        (self.times.get(place) ^ SIGN).cast_signed().wrapping_mul(self.unit)
+    }
+
+    pub(super) fn entry(&self, place: usize) -> Entry {
+        Entry {
+            node: self.nodes.get(place) as u32,
+            at: self.at(place),
+            event: self.events.get(place) as u32,
+            name: self.name(place),
+            source: self.sources.get(place) as u32,
+        }
+    }
+
+    /// The places of a node's events.
+    fn places_of(&self, node: u32) -> Range<usize> {
+        let first = |is_before: &dyn Fn(u64) -> bool| {
+            let (mut low, mut high) = (0, self.count);
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                if is_before(self.nodes.get(middle)) { low = middle + 1 } else { high = middle }
+            }
+            low
+        };
+        first(&|other| other < u64::from(node))..first(&|other| other <= u64::from(node))
     }
 }
 
@@ -233,12 +283,39 @@ mod tests {
         fn what_was_written_is_read(entries in entries()) {
             let block = Block::read(write(&entries)).unwrap();
             prop_assert_eq!(block.len(), entries.len());
-            prop_assert_eq!(block.entries().collect::<Vec<_>>(), entries.clone());
+            let sorted = |read: &mut dyn Iterator<Item = Entry>| {
+                let mut all: Vec<Entry> = read.collect();
+                all.sort_unstable();
+                all
+            };
+            prop_assert_eq!(sorted(&mut block.entries()), entries.clone());
             for node in entries.iter().map(|entry| entry.node).chain([3, NOBODY]) {
-                let columns = block.columns();
-                let found: Vec<Entry> = block.places_of(node).map(|place| columns.entry(node, place)).collect();
+                let found = sorted(&mut block.entries_of(node));
                 let own: Vec<Entry> = entries.iter().filter(|entry| entry.node == node).copied().collect();
                 prop_assert_eq!(found, own);
+            }
+        }
+
+        #[test]
+        fn what_is_many_of_a_name_is_a_part_and_what_is_few_another(entries in entries()) {
+            let block = Block::read(write(&entries)).unwrap();
+            let of = |name: u32| entries.iter().filter(|entry| entry.name == name).count();
+            let names: std::collections::BTreeSet<u32> = entries.iter().map(|entry| entry.name).collect();
+            let (many, few): (Vec<u32>, Vec<u32>) = names.into_iter().partition(|name| of(*name) >= FEW);
+            let parts: Vec<Part<'_>> = block.parts().collect();
+            prop_assert_eq!(parts.len(), many.len() + usize::from(!few.is_empty()));
+            for (part, name) in parts.iter().zip(&many) {
+                prop_assert_eq!((part.only_name(), part.len()), (Some(*name), of(*name)));
+            }
+            for part in parts {
+                let (mut nodes, mut times, mut events) = (Vec::new(), Vec::new(), Vec::new());
+                part.nodes(&mut nodes);
+                part.times(&mut times);
+                part.events(&mut events);
+                for place in 0..part.len() {
+                    let Entry { node, at, event, .. } = part.entry(place);
+                    prop_assert_eq!((nodes[place], times[place], events[place]), (node, at, event));
+                }
             }
         }
 
@@ -254,7 +331,7 @@ mod tests {
             flipped[at.index(whole.len())] ^= flip;
             if let Some(block) = Block::read(flipped) {
                 prop_assert_eq!(block.entries().count(), block.len());
-                block.places_of(3);
+                block.entries_of(3).for_each(drop);
             }
             prop_assert!(Block::read(whole[..cut.index(whole.len())].to_vec()).is_none());
         }

@@ -78,8 +78,8 @@ impl Db {
                 }
                 Ok(block) => {
                     let same = |entry: &Entry| events.get(&entry.event) == Some(entry);
-                    let ends = block.entries().next().zip(block.entries().last());
-                    let within = ends.is_some_and(|(a, b)| (a.node, b.node) == place.nodes);
+                    let nodes = || block.entries().map(|entry| entry.node);
+                    let within = nodes().min().zip(nodes().max()) == Some(place.nodes);
                     if !within || !block.entries().all(|entry| same(&entry)) {
                         let what = format!("the block {} of columns says other than the log", place.block);
                         faults.push(("blocks", what));

@@ -92,7 +92,9 @@ impl Db {
                 continue;
             }
             let block = self.block(place)?;
-            let staying: Vec<Entry> = block.entries().filter(|entry| !gone.contains(&entry.event)).collect();
+            let mut staying: Vec<Entry> =
+                block.entries().filter(|entry| !gone.contains(&entry.event)).collect();
+            staying.sort_unstable();
             if staying.len() == block.len() {
                 places.push(*place);
                 continue;

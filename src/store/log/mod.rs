@@ -13,6 +13,7 @@
 
 mod block;
 mod check;
+mod cores;
 mod dictionary;
 mod edit;
 mod find;
@@ -42,8 +43,8 @@ use self::press::{Press, Presses};
 pub(crate) use self::read::Seen;
 pub(crate) use self::room::Shared;
 use self::tail::Tail;
-pub(crate) use self::values::Asked;
-pub(crate) use self::visit::Visited;
+pub(crate) use self::values::{Asked, ReadMembers, Stand};
+pub(crate) use self::visit::{Chunk, Visit};
 use super::packed::damaged;
 use super::{Db, Result};
 use crate::clock::Timestamp;

@@ -75,6 +75,12 @@ impl Db {
         Ok(block)
     }
 
+    /// The message ids of events, one after the other.
+    pub(crate) fn message_ids(&self, events: &[u32]) -> Result<Vec<String>> {
+        self.catch_up()?;
+        events.iter().map(|event| self.with_text(*event, |text| text.id.to_owned())).collect()
+    }
+
     /// Looks at an event with its texts.
     pub(super) fn with_text<T>(&self, event: u32, look: impl FnOnce(Text<'_>) -> T) -> Result<T> {
         self.find_text(event, look)?
@@ -144,8 +150,7 @@ impl Db {
         let mut found = Vec::new();
         for place in places {
             let block = self.block(&place)?;
-            let columns = block.columns();
-            found.extend(block.places_of(node).map(|place| columns.entry(node, place)));
+            found.extend(block.entries_of(node));
         }
         let log = self.log.borrow();
         found.extend(log.tail.of(node));

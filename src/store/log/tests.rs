@@ -1,13 +1,15 @@
 //! The log beside a list of events that does everything by going through all of it.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Asked, NewEvent, Shared};
+use super::{Asked, Chunk, NewEvent, ReadMembers, Shared, Visit};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::Node;
@@ -152,22 +154,30 @@ fn compare(db: &Db, model: &Model) {
     let orphans = model.of(None).len() as u64;
     assert_eq!(db.count_events().unwrap(), (model.events.len() as u64, orphans));
     let names = db.event_names().unwrap();
-    let wanted = |name: u32| names.iter().any(|(number, text)| *number == name && text != "name 2");
+    let last = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+    let mut wanted = vec![false; last];
+    for (number, text) in &names {
+        wanted[*number as usize] = text != "name 2";
+    }
     let range = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
     let members = ["length".to_owned()];
-    let read = |json: &str, _: u32| vec![(json.len() > 9).then(|| json.len().into())];
-    let asked = Asked { members: &members, read: &read };
+    let asked = Asked { members: &members, read: &Length };
     for asked in [None, Some(asked), Some(asked)] {
-        let mut found = Vec::new();
         let pause = |_| ControlFlow::Continue(());
-        db.visit_events(range, asked, wanted, pause, |event| {
-            let own = model.events.iter().find(|known| known.number == i64::from(event.event)).unwrap();
-            let value = &read(&own.json, 0)[0];
-            assert_eq!(event.values, asked.map(|_| value.as_ref()).as_slice());
-            found.push(i64::from(event.event));
+        let visit = Visit { range, wanted: &wanted, numbers: true, asked };
+        let take = |found: &mut Vec<i64>, chunk: &Chunk<'_>| {
+            for ((node, at), event) in chunk.nodes.iter().zip(chunk.times).zip(chunk.events) {
+                let own = model.events.iter().find(|known| known.number == i64::from(*event)).unwrap();
+                let name = names.iter().find(|(number, _)| *number == chunk.name).unwrap();
+                assert_eq!((own.node, own.at, &own.name), (Some(*node), *at, &name.1));
+                let value = length(&own.json).map(Value::from);
+                assert_eq!(chunk.values.of(*event), asked.map(|_| value.as_ref()).as_slice());
+                found.push(own.number);
+            }
             ControlFlow::Continue(())
-        })
-        .unwrap();
+        };
+        let found = db.visit_events(visit, pause, Vec::new, take).unwrap();
+        let mut found: Vec<i64> = found.into_iter().flatten().collect();
         found.sort_unstable();
         let fits =
             |event: &&Known| event.node.is_some() && (2..7).contains(&event.at) && event.name != "name 2";
@@ -176,6 +186,19 @@ fn compare(db: &Db, model: &Model) {
         assert_eq!(found, fitting);
     }
     assert_eq!(db.faults_of_log().unwrap(), []);
+}
+
+/// A member of every event: how long its JSON is, if it is long.
+struct Length;
+
+fn length(json: &str) -> Option<usize> {
+    (json.len() > 9).then_some(json.len())
+}
+
+impl ReadMembers for Length {
+    fn read<'j>(&self, json: &'j str, _: u32, out: &mut [Option<Cow<'j, str>>]) {
+        out[0] = length(json).map(|length| length.to_string().into());
+    }
 }
 
 fn play(steps: Vec<Step>, seal_every: usize) {

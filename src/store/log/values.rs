@@ -1,19 +1,23 @@
 //! Members of events that questions have asked for, as columns in memory.
 //!
 //! The log is read for them once; from then on they lie beside the columns of the file, as long as there is room. They are
-//! kept by pieces of the log (numbers of events, sixteen thousand of them each) and by the name of the events.
+//! kept by pieces of the log, sixteen thousand numbers of events each: where the value of an event stands follows from its
+//! number, wherever its columns have gone.
 
-use std::num::NonZero;
-use std::sync::Arc;
-use std::thread;
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::block::Entry;
+use super::cores::{cores, on_cores};
+use super::pack;
 use super::press::Press;
-use super::{Shared, read};
+use super::{Log, Shared, read};
 use crate::store::{Db, Result};
+use crate::value::Sum;
 
 /// How many numbers a piece covers, as a power of two: so few that reading one can be interrupted soon, and in debug builds
 /// so few that tests have several pieces.
@@ -24,172 +28,214 @@ const PIECE: u32 = if cfg!(debug_assertions) { 3 } else { 14 };
 pub(crate) struct Asked<'a> {
     /// What each is called, in whatever way: under the same name the same is found.
     pub(crate) members: &'a [String],
-    /// Their values in the JSON of an event whose name has that number, in the same order.
-    pub(crate) read: &'a (dyn Fn(&str, u32) -> Vec<Option<Value>> + Sync),
+    pub(crate) read: &'a dyn ReadMembers,
 }
 
-/// Which column it is: of which piece, up to which number, of events of which name, of which member, in the log after how
-/// many edits.
+/// How the members of an event are found.
+pub(crate) trait ReadMembers: Sync {
+    /// Puts the JSON of their values in the JSON of an event, whose name has that number, into their places.
+    fn read<'j>(&self, json: &'j str, name: u32, out: &mut [Option<Cow<'j, str>>]);
+}
+
+/// Which column it is: of which piece, up to which number, of which member, in the log after how many edits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     piece: u32,
     until: u32,
-    name: u32,
     member: String,
     edits: i64,
     rollbacks: u64,
 }
 
-/// The values of one member of all events of a name in a piece.
+/// The values of one member of events in a piece.
 #[derive(Debug)]
-pub(super) struct Column {
-    /// Which events, from the first number of the piece on.
-    rows: Arc<[u16]>,
-    /// Of each the place of its value in the dictionary plus one, or 0.
-    labels: Vec<u32>,
+pub(crate) struct Column {
+    /// Of events of which names: by their numbers, in order.
+    names: Arc<[u32]>,
+    /// Of each number of the piece the place of its value in the dictionary plus one, or 0, packed.
+    bytes: Vec<u8>,
+    labels: pack::Column,
     dictionary: Vec<Value>,
+    /// The numbers in the dictionary, in whole millionths, once somebody asks for them.
+    millionths: OnceLock<Box<[Option<i64>]>>,
     size: usize,
 }
 
 impl Column {
-    fn new(rows: Arc<[u16]>, values: impl Iterator<Item = Option<Value>>) -> Self {
-        let (mut labels, mut dictionary) = (Vec::with_capacity(rows.len()), Vec::new());
-        let mut known: FxHashMap<String, u32> = FxHashMap::default();
-        let mut texts = 0;
-        for value in values {
-            let Some(value) = value else {
-                labels.push(0);
-                continue;
-            };
-            let text = value.to_string();
-            texts += text.len();
-            let label = *known.entry(text).or_insert_with(|| {
-                dictionary.push(value);
-                u32::try_from(dictionary.len()).unwrap_or(u32::MAX)
-            });
-            labels.push(label);
-        }
-        let size = size_of::<Self>() + rows.len() * 6 + dictionary.len() * size_of::<Value>() + texts;
-        Self { rows, labels, dictionary, size }
+    /// The column of labels by number of the event, and of what the labels mean.
+    fn new(names: Arc<[u32]>, labels: &[u32], dictionary: Vec<Value>, texts: usize) -> Option<Self> {
+        let mut bytes = Vec::new();
+        pack::write(labels.iter().map(|label| u64::from(*label)), &mut bytes);
+        let labels = pack::Column::read(&bytes, &mut 0, labels.len())?;
+        let each = size_of::<Value>() + size_of::<Option<i64>>();
+        let size = size_of::<Self>() + bytes.len() + dictionary.len() * each + texts;
+        Some(Self { names, bytes, labels, dictionary, millionths: OnceLock::new(), size })
     }
 
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    fn value(&self, row: usize) -> Option<&Value> {
-        let label = *self.labels.get(row)?;
+    /// Whether it has the values of events of all these names.
+    fn covers(&self, names: &[u32]) -> bool {
+        names.iter().all(|name| self.names.binary_search(name).is_ok())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "labels are u32 before they are packed")]
+    fn label(&self, event: u32) -> u32 {
+        self.labels.of(&self.bytes).get((event & MASK) as usize) as u32
+    }
+
+    fn value(&self, label: u32) -> Option<&Value> {
         self.dictionary.get((label as usize).checked_sub(1)?)
+    }
+
+    fn millionths(&self, label: u32) -> Option<i64> {
+        let all = self.millionths.get_or_init(|| {
+            let whole = |value: &Value| {
+                let mut sum = Sum::default();
+                sum.add(value);
+                sum.millionths().filter(|_| value.is_number()).and_then(|whole| i64::try_from(whole).ok())
+            };
+            self.dictionary.iter().map(whole).collect()
+        });
+        *all.get((label as usize).checked_sub(1)?)?
     }
 }
 
-/// The columns of the events of one name in one piece, in the order in which they were asked for.
-type Columns = Vec<Arc<Column>>;
+const MASK: u32 = (1 << PIECE) - 1;
+
+/// The values that a question asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    /// By member, and by piece.
+    members: Vec<Vec<Option<Arc<Column>>>>,
+}
+
+/// Where a value stands: in which piece, and there under which label. The same place has the same value, and the label 0
+/// means that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stand {
+    pub(crate) piece: u32,
+    pub(crate) label: u32,
+}
+
+impl Values {
+    /// Where the value stands that an event has of a member.
+    pub(crate) fn stand(&self, member: usize, event: u32) -> Stand {
+        let piece = event >> PIECE;
+        Stand { piece, label: self.column(member, piece).map_or(0, |column| column.label(event)) }
+    }
+
+    /// The value that stands there.
+    pub(crate) fn value(&self, member: usize, stand: Stand) -> Option<&Value> {
+        self.column(member, stand.piece)?.value(stand.label)
+    }
+
+    /// That value in millionths, if it is a number and a whole number of them.
+    pub(crate) fn millionths(&self, member: usize, stand: Stand) -> Option<i64> {
+        self.column(member, stand.piece)?.millionths(stand.label)
+    }
+
+    /// The values that an event has of all members.
+    pub(crate) fn of(&self, event: u32) -> Vec<Option<&Value>> {
+        (0..self.members.len()).map(|member| self.value(member, self.stand(member, event))).collect()
+    }
+
+    fn column(&self, member: usize, piece: u32) -> Option<&Column> {
+        self.members.get(member)?.get(piece as usize)?.as_deref()
+    }
+}
 
 /// The rows of the log that hold a piece, as they are written.
 type Raw = Vec<(u32, u32, u32, Vec<u8>)>;
 
+/// A piece that has to be read, for events of some names.
+struct Job {
+    piece: u32,
+    names: Arc<[u32]>,
+    raw: Raw,
+}
+
+/// Who reads pieces, and what was read.
+struct Reader {
+    press: Press,
+    read: Result<Vec<(u32, Vec<Column>)>>,
+}
+
 impl Db {
-    /// Calls `each` with events and the values that they have, in no order. `pause` is called now and then.
-    pub(super) fn with_values<B>(
+    /// The values of members of the events of some names, whose numbers are in order. `needed` says which pieces hold any,
+    /// if it has to be known; `pause` is called now and then.
+    pub(super) fn values(
         &self,
-        mut events: Vec<Entry>,
         asked: Asked<'_>,
-        mut pause: impl FnMut(u64) -> std::ops::ControlFlow<B>,
-        mut each: impl FnMut(Entry, &[Option<&Value>]) -> std::ops::ControlFlow<B>,
-    ) -> Result<()> {
+        names: &[u32],
+        needed: impl FnOnce() -> Result<Vec<bool>>,
+        mut pause: impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Values> {
         self.write_groups()?;
-        events.sort_unstable_by_key(|entry| (entry.event >> PIECE, entry.name, entry.event));
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let pieces: Vec<&[Entry]> = events.chunk_by(|a, b| a.event >> PIECE == b.event >> PIECE).collect();
-        let mut looked_at = 0;
-        for some in pieces.chunks(threads) {
-            self.looked_at(some.iter().map(|entries| entries.len()).sum())?;
-            let known = self.columns_of(some, asked)?;
-            for (entries, columns) in some.iter().zip(known) {
-                for (of_name, columns) in entries.chunk_by(|a, b| a.name == b.name).zip(columns) {
-                    looked_at += of_name.len() as u64;
-                    if hand_out(of_name, &columns, &mut each).is_break() {
-                        return Ok(());
-                    }
-                }
-                if pause(looked_at).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The columns for some pieces: of each piece for each name. What is not at hand is read, a piece by each thread.
-    fn columns_of(&self, pieces: &[&[Entry]], asked: Asked<'_>) -> Result<Vec<Vec<Columns>>> {
-        let mut found: Vec<Vec<Option<Columns>>> = Vec::new();
-        let mut jobs: Vec<(usize, FxHashSet<u32>, Raw)> = Vec::new();
-        let (shared, dictionary) = {
+        let (shared, dictionary, until) = {
             let log = self.log.borrow();
-            (Arc::clone(&log.shared), log.press.dictionary().cloned())
+            (Arc::clone(&log.shared), log.press.dictionary().cloned(), log.tail.until())
         };
-        for (place, entries) in pieces.iter().enumerate() {
-            let names = entries.chunk_by(|a, b| a.name == b.name).map(|of_name| of_name[0].name);
-            let piece = entries[0].event >> PIECE;
-            let columns: Vec<Option<Columns>> = names
-                .clone()
-                .map(|name| {
-                    asked.members.iter().map(|member| shared.values(&self.key(piece, name, member))).collect()
-                })
-                .collect();
-            let missing: FxHashSet<u32> =
-                names.zip(&columns).filter(|(_, known)| known.is_none()).map(|(name, _)| name).collect();
-            if !missing.is_empty() {
-                jobs.push((place, missing, self.raw(piece)?));
-            }
-            found.push(columns);
+        let pieces = until.div_ceil(1 << PIECE);
+        let key = |piece: u32, member: &String| self.log.borrow().key(piece, member);
+        let mut members: Vec<Vec<Option<Arc<Column>>>> = asked
+            .members
+            .iter()
+            .map(|member| (0..pieces).map(|piece| shared.values(&key(piece, member))).collect())
+            .collect();
+        let is_known =
+            |column: &Option<Arc<Column>>| column.as_ref().is_some_and(|column| column.covers(names));
+        let is_complete = |piece: u32| members.iter().all(|columns| is_known(&columns[piece as usize]));
+        let mut missing: Vec<u32> = (0..pieces).filter(|piece| !is_complete(*piece)).collect();
+        if missing.is_empty() {
+            return Ok(Values { members });
         }
-        let read_all = |(place, names, raw): &(usize, FxHashSet<u32>, Raw)| {
-            (*place, parse(pieces[*place][0].event >> PIECE, names, raw, asked, dictionary.as_ref()))
+        let needed = needed()?;
+        missing.retain(|piece| needed.get(*piece as usize).copied().unwrap_or(false));
+        // What was known of other names stays known.
+        let names_of = |piece: u32| {
+            let known = members.iter().filter_map(|columns| columns[piece as usize].as_ref());
+            let mut all: Vec<u32> = known.flat_map(|column| column.names.iter().copied()).collect();
+            all.extend(names);
+            all.sort_unstable();
+            all.dedup();
+            all.into()
         };
-        let read: Vec<_> = if let [job] = &jobs[..] {
-            vec![read_all(job)]
-        } else {
-            thread::scope(|scope| {
-                let running: Vec<_> = jobs.iter().map(|job| scope.spawn(|| read_all(job))).collect();
-                let joined = running
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-                joined.collect()
-            })
+        let jobs: Vec<(u32, Arc<[u32]>)> =
+            missing.into_iter().map(|piece| (piece, names_of(piece))).collect();
+        let reader = |_| Reader { press: Press::new(dictionary.clone()), read: Ok(Vec::new()) };
+        let readers = (0..cores().min(jobs.len()).max(1)).map(reader).collect();
+        let read = |reader: &mut Reader, job: Job| {
+            let columns = columns(&job, asked, &mut reader.press);
+            match (&mut reader.read, columns) {
+                (Ok(read), Ok(columns)) => read.push((job.piece, columns)),
+                (read, Err(failure)) => *read = Err(failure),
+                (Err(_), _) => {}
+            }
+            if reader.read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        for (place, columns) in read {
-            let mut columns = columns?;
-            let piece = pieces[place][0].event >> PIECE;
-            let names = pieces[place].chunk_by(|a, b| a.name == b.name).map(|of_name| of_name[0].name);
-            for (name, slot) in names.zip(&mut found[place]) {
-                if slot.is_none() {
-                    let read = columns.remove(&name).unwrap_or_default();
-                    for (member, column) in asked.members.iter().zip(&read) {
-                        shared.keep_values(self.key(piece, name, member), column);
-                    }
-                    *slot = Some(read);
+        let readers = on_cores(readers, read, |give| {
+            for (piece, names) in jobs {
+                self.looked_at(1 << PIECE)?;
+                let raw = self.raw(piece)?;
+                if pause().is_break() || give(Job { piece, names, raw }).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        for reader in readers {
+            for (piece, columns) in reader.read? {
+                for (own, (member, column)) in members.iter_mut().zip(asked.members.iter().zip(columns)) {
+                    let column = Arc::new(column);
+                    shared.keep_values(key(piece, member), &column);
+                    own[piece as usize] = Some(column);
                 }
             }
         }
-        Ok(found
-            .into_iter()
-            .map(|columns| columns.into_iter().map(Option::unwrap_or_default).collect())
-            .collect())
-    }
-
-    fn key(&self, piece: u32, name: u32, member: &str) -> Key {
-        let log = self.log.borrow();
-        let end = piece.saturating_add(1).checked_shl(PIECE).filter(|end| *end > 0).unwrap_or(u32::MAX);
-        Key {
-            piece,
-            until: end.min(log.tail.until()),
-            name,
-            member: member.to_owned(),
-            edits: log.edits,
-            rollbacks: log.shared.rollbacks(),
-        }
+        Ok(Values { members })
     }
 
     /// The rows of the log that hold a piece.
@@ -205,61 +251,77 @@ impl Db {
     }
 }
 
-/// Which events of a name there are in a piece, and of each member their values.
-type Rows = (Vec<u16>, Vec<Vec<Option<Value>>>);
+/// Which piece an event is in.
+pub(super) fn piece_of(event: u32) -> usize {
+    (event >> PIECE) as usize
+}
 
-/// Reads the members of all events of some names in a piece.
-fn parse(
-    piece: u32,
-    names: &FxHashSet<u32>,
-    raw: &Raw,
-    asked: Asked<'_>,
-    dictionary: Option<&Arc<[u8]>>,
-) -> Result<FxHashMap<u32, Columns>> {
-    let mut press = Press::new(dictionary.cloned());
-    let mut found: FxHashMap<u32, Rows> = FxHashMap::default();
-    for (first, span, crc, bytes) in raw {
-        let group = read::sound_group(*first, *span, *crc, bytes, &mut press)?;
+impl Log {
+    fn key(&self, piece: u32, member: &str) -> Key {
+        let end = piece.saturating_add(1).checked_shl(PIECE).filter(|end| *end > 0).unwrap_or(u32::MAX);
+        Key {
+            piece,
+            until: end.min(self.tail.until()),
+            member: member.to_owned(),
+            edits: self.edits,
+            rollbacks: self.shared.rollbacks(),
+        }
+    }
+}
+
+/// Reads the members of the events of a piece.
+fn columns(job: &Job, asked: Asked<'_>, press: &mut Press) -> Result<Vec<Column>> {
+    let mut drafts: Vec<Draft> = asked.members.iter().map(|_| Draft::new()).collect();
+    for (first, span, crc, bytes) in &job.raw {
+        let group = read::sound_group(*first, *span, *crc, bytes, press)?;
         for text in group.iter() {
             let Entry { event, name, .. } = text.entry;
-            if event >> PIECE == piece && names.contains(&name) {
-                let (rows, columns) =
-                    found.entry(name).or_insert_with(|| (Vec::new(), vec![Vec::new(); asked.members.len()]));
-                rows.push((event & ((1 << PIECE) - 1)) as u16);
-                for (column, value) in columns.iter_mut().zip((asked.read)(text.json, name)) {
-                    column.push(value);
+            if event >> PIECE == job.piece && job.names.binary_search(&name).is_ok() {
+                let mut found = vec![None; drafts.len()];
+                asked.read.read(text.json, name, &mut found);
+                for (draft, value) in drafts.iter_mut().zip(found) {
+                    draft.put((event & MASK) as usize, value.as_deref());
                 }
             }
         }
     }
-    let columns = |(name, (rows, columns)): (u32, Rows)| {
-        let rows: Arc<[u16]> = rows.into();
-        let columns =
-            columns.into_iter().map(|values| Arc::new(Column::new(Arc::clone(&rows), values.into_iter())));
-        (name, columns.collect())
+    let column = |draft: Draft| {
+        let Draft { labels, dictionary, texts, .. } = draft;
+        Column::new(Arc::clone(&job.names), &labels, dictionary, texts)
     };
-    Ok(found.into_iter().map(columns).collect())
+    drafts
+        .into_iter()
+        .map(|draft| column(draft).ok_or_else(|| super::damaged("a column cannot be packed".to_owned())))
+        .collect()
 }
 
-/// Gives events of one name in one piece their values.
-fn hand_out<B>(
-    entries: &[Entry],
-    columns: &Columns,
-    each: &mut impl FnMut(Entry, &[Option<&Value>]) -> std::ops::ControlFlow<B>,
-) -> std::ops::ControlFlow<B> {
-    let mut values = vec![None; columns.len()];
-    let rows: &[u16] = columns.first().map_or(&[], |column| &column.rows);
-    let mut row = 0;
-    for entry in entries {
-        let own = (entry.event & ((1 << PIECE) - 1)) as u16;
-        row += rows[row..].partition_point(|other| *other < own);
-        let there = rows.get(row) == Some(&own);
-        for (value, column) in values.iter_mut().zip(columns) {
-            *value = if there { column.value(row) } else { None };
-        }
-        each(*entry, &values)?;
+/// A column under way.
+struct Draft {
+    labels: Vec<u32>,
+    dictionary: Vec<Value>,
+    known: FxHashMap<String, u32>,
+    texts: usize,
+}
+
+impl Draft {
+    fn new() -> Self {
+        Self { labels: vec![0; 1 << PIECE], dictionary: Vec::new(), known: FxHashMap::default(), texts: 0 }
     }
-    std::ops::ControlFlow::Continue(())
+
+    /// Notes the value of an event by its JSON.
+    fn put(&mut self, place: usize, json: Option<&str>) {
+        let Some(json) = json else { return };
+        if let Some(label) = self.known.get(json) {
+            self.labels[place] = *label;
+            return;
+        }
+        let Ok(value) = serde_json::from_str(json) else { return };
+        self.dictionary.push(value);
+        self.texts += json.len();
+        let label = u32::try_from(self.dictionary.len()).unwrap_or(0);
+        self.known.insert(json.to_owned(), label);
+        self.labels[place] = label;
+    }
 }
 
 impl Shared {

@@ -1,104 +1,251 @@
-//! Going through the log for a question about everybody.
+//! Going through the log for a question about everybody: columns of events of one name, on all cores.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::block::{Entry, NOBODY};
-use super::{Asked, Log, Place};
+use super::block::{Block, Entry, NOBODY, Part};
+use super::cores::{cores, on_cores};
+use super::values::{Values, piece_of};
+use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
-use crate::identity::Node;
 use crate::store::{Db, Result};
 
-/// An event of the log that somebody holds, as long as it is looked at.
+/// So many events are not worth another core.
+const FEW: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 14 };
+
+/// The events of a visit: which, and what of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Visit<'v> {
+    /// From the one instant on, and before the other.
+    pub(crate) range: (Option<Timestamp>, Option<Timestamp>),
+    /// By the numbers of names, whether events of that name are wanted.
+    pub(crate) wanted: &'v [bool],
+    /// Whether the numbers of events are wanted.
+    pub(crate) numbers: bool,
+    /// The members that are wanted.
+    pub(crate) asked: Option<Asked<'v>>,
+}
+
+impl Visit<'_> {
+    fn wants(&self, name: u32) -> bool {
+        self.wanted.get(name as usize).copied().unwrap_or(false)
+    }
+
+    fn times(&self) -> (i64, i64) {
+        let (from, until) = self.range;
+        (from.map_or(i64::MIN, Timestamp::as_micros), until.map_or(i64::MAX, Timestamp::as_micros))
+    }
+
+    /// The numbers of the names that are wanted.
+    fn names(&self) -> Vec<u32> {
+        (0..).zip(self.wanted).filter(|(_, wanted)| **wanted).map(|(name, _)| name).collect()
+    }
+}
+
+/// Events of one name that somebody holds, in columns: the first of each column belong to the first event, and so on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Visited<'r> {
-    pub(crate) node: Node,
-    pub(crate) at: Timestamp,
+pub(crate) struct Chunk<'c> {
     pub(crate) name: u32,
-    pub(crate) event: u32,
-    /// The members that were asked for, in that order; none if none were.
-    pub(crate) values: &'r [Option<&'r Value>],
+    /// Whose they are.
+    pub(crate) nodes: &'c [u32],
+    /// When they were, in microseconds.
+    pub(crate) times: &'c [i64],
+    /// Their numbers, if those were wanted, or members.
+    pub(crate) events: &'c [u32],
+    /// The members that were asked for, by number.
+    pub(crate) values: &'c Values,
+}
+
+/// What one core is given at once.
+enum Job {
+    Sealed(Arc<Block>, bool),
+    Loose(Vec<Entry>),
+}
+
+/// A worker with what it reuses from job to job.
+struct Worker<W> {
+    own: W,
+    columns: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
+    nodes: Vec<u32>,
+    times: Vec<i64>,
+    events: Vec<u32>,
 }
 
 impl Db {
-    /// Calls `each` with every event in [from, until) that belongs to somebody and whose name `wanted` is true of, in
-    /// any order, with the members that are asked for. `pause` is called now and then with how many were looked at, and
-    /// may end the visit.
-    pub(crate) fn visit_events(
+    /// Calls `work` with all events that are wanted, in any order, on all cores: each with one of the workers that `make`
+    /// gives, which are given back. `pause` is called now and then with how many events were looked at, and may end the
+    /// visit, as `work` may.
+    pub(crate) fn visit_events<W: Send>(
         &self,
-        (from, until): (Option<Timestamp>, Option<Timestamp>),
-        asked: Option<Asked<'_>>,
-        wanted: impl Fn(u32) -> bool,
+        visit: Visit<'_>,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
-        mut each: impl FnMut(Visited<'_>) -> ControlFlow<()>,
-    ) -> Result<()> {
+        make: impl Fn() -> W,
+        work: impl Fn(&mut W, &Chunk<'_>) -> ControlFlow<()> + Sync,
+    ) -> Result<Vec<W>> {
         self.catch_up()?;
-        let from = from.map_or(i64::MIN, Timestamp::as_micros);
-        let until = until.map_or(i64::MAX, Timestamp::as_micros);
+        let (from, until) = visit.times();
         let places: Vec<Place> = self
             .log
             .borrow()
             .places()
             .filter(|place| place.times.1 >= from && place.times.0 < until)
             .collect();
-        let mut found: Vec<Entry> = Vec::new();
-        let fits = |log: &Log, entry: Entry| {
-            let owned = Entry { node: log.moves.owner(entry.event, entry.node), ..entry };
-            (owned.node != NOBODY && owned.at >= from && owned.at < until && wanted(owned.name))
-                .then_some(owned)
-        };
-        let mut seen = 0;
-        let mut pass = |found: &mut Vec<Entry>, looked_at: usize| -> ControlFlow<()> {
-            seen += looked_at as u64;
-            pause(seen)?;
-            if asked.is_some() {
-                return ControlFlow::Continue(());
+        let values = match visit.asked {
+            None => Values::default(),
+            Some(asked) => {
+                let needed = || self.pieces(&places, &visit);
+                self.values(asked, &visit.names(), needed, || pause(0))?
             }
-            found.drain(..).try_for_each(|entry| each(visited(entry, &[])))
         };
-        for place in places {
-            let block = self.block(&place)?;
-            self.looked_at(block.len())?;
-            let columns = block.columns();
-            if columns.only_name().is_some_and(|name| !wanted(name)) {
-                continue;
-            }
-            let log = self.log.borrow();
-            for (node, places) in block.runs() {
-                for place in places {
-                    if wanted(columns.name(place)) {
-                        found.extend(fits(&log, columns.entry(node, place)));
-                    }
+        let log = self.log.borrow();
+        let tail: Vec<Entry> =
+            log.tail.entries().iter().filter(|entry| visit.wants(entry.name)).copied().collect();
+        let total = tail.len() + places.iter().map(|place| place.count as usize).sum::<usize>();
+        let many = if total <= FEW { 1 } else { cores() };
+        let workers = (0..many).map(|_| Worker { own: make(), columns: Buffers::default() }).collect();
+        let moves = &log.moves;
+        let take = |worker: &mut Worker<W>, job: Job| {
+            let Worker { own, columns } = worker;
+            let mut each = |chunk: &Chunk<'_>| work(own, chunk);
+            match job {
+                Job::Sealed(block, cut) => {
+                    let visiting = Visiting { visit: &visit, moves, values: &values, cut };
+                    block.parts().try_for_each(|part| visiting.part(&part, columns, &mut each))
+                }
+                Job::Loose(entries) => {
+                    let visiting = Visiting { visit: &visit, moves, values: &values, cut: true };
+                    visiting.loose(entries, columns, &mut each)
                 }
             }
-            drop(log);
-            if pass(&mut found, block.len()).is_break() {
-                return Ok(());
-            }
-        }
-        let tail: Vec<Entry> = {
-            let log = self.log.borrow();
-            log.tail.entries().iter().filter_map(|entry| fits(&log, *entry)).collect()
         };
-        let looked_at = tail.len();
-        found.extend(tail);
-        if pass(&mut found, looked_at).is_break() {
-            return Ok(());
-        }
-        let Some(asked) = asked else { return Ok(()) };
-        let each = |entry, values: &[Option<&Value>]| each(visited(entry, values));
-        self.with_values(found, asked, |looked_at| pause(seen + looked_at), each)
+        let workers = on_cores(workers, take, |give| {
+            let mut seen = 0;
+            for place in places {
+                let block = self.block(&place)?;
+                self.looked_at(block.len())?;
+                seen += block.len() as u64;
+                let cut = place.times.0 < from || place.times.1 >= until;
+                if pause(seen).is_break() || give(Job::Sealed(block, cut)).is_break() {
+                    return Ok(());
+                }
+            }
+            seen += tail.len() as u64;
+            for some in tail.chunks(FEW) {
+                if pause(seen).is_break() || give(Job::Loose(some.to_vec())).is_break() {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(workers.into_iter().map(|worker| worker.own).collect())
     }
 
-    /// The message ids of events, one after the other.
-    pub(crate) fn message_ids(&self, events: &[u32]) -> Result<Vec<String>> {
-        self.catch_up()?;
-        events.iter().map(|event| self.with_text(*event, |text| text.id.to_owned())).collect()
+    /// Which pieces of the log hold events that are wanted.
+    fn pieces(&self, places: &[Place], visit: &Visit<'_>) -> Result<Vec<bool>> {
+        let (from, until) = visit.times();
+        let mut pieces = vec![false; piece_of(self.log.borrow().tail.until()) + 1];
+        let mut note = |entry: &Entry| {
+            if visit.wants(entry.name) && entry.at >= from && entry.at < until {
+                pieces[piece_of(entry.event)] = true;
+            }
+        };
+        for place in places {
+            let block = self.block(place)?;
+            self.looked_at(block.len())?;
+            let parts = block.parts().filter(|part| part.only_name().is_none_or(|name| visit.wants(name)));
+            parts.for_each(|part| (0..part.len()).for_each(|place| note(&part.entry(place))));
+        }
+        self.log.borrow().tail.entries().iter().for_each(note);
+        Ok(pieces)
     }
 }
 
-fn visited<'r>(entry: Entry, values: &'r [Option<&'r Value>]) -> Visited<'r> {
-    let at = Timestamp::from_micros(entry.at);
-    Visited { node: Node(entry.node), at, name: entry.name, event: entry.event, values }
+/// What is known while events are handed out.
+struct Visiting<'v> {
+    visit: &'v Visit<'v>,
+    moves: &'v Moves,
+    values: &'v Values,
+    /// Whether some may be outside of the range.
+    cut: bool,
+}
+
+type Each<'e> = dyn FnMut(&Chunk<'_>) -> ControlFlow<()> + 'e;
+
+impl Visiting<'_> {
+    /// Hands out a part of a block.
+    fn part(&self, part: &Part<'_>, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
+        let Some(name) = part.only_name() else {
+            let entries = (0..part.len()).filter(|place| self.visit.wants(part.name(*place)));
+            return self.loose(entries.map(|place| part.entry(place)).collect(), columns, each);
+        };
+        if !self.visit.wants(name) {
+            return ControlFlow::Continue(());
+        }
+        let Buffers { nodes, times, events } = &mut *columns;
+        nodes.clear();
+        times.clear();
+        events.clear();
+        part.nodes(nodes);
+        part.times(times);
+        if self.visit.numbers || self.visit.asked.is_some() || !self.moves.by_event.is_empty() {
+            part.events(events);
+        }
+        self.hand_out(name, columns, each)
+    }
+
+    /// Hands out events of several names.
+    fn loose(&self, mut entries: Vec<Entry>, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
+        entries.sort_by_key(|entry| entry.name);
+        for of_name in entries.chunk_by(|a, b| a.name == b.name) {
+            columns.nodes.clear();
+            columns.times.clear();
+            columns.events.clear();
+            columns.nodes.extend(of_name.iter().map(|entry| entry.node));
+            columns.times.extend(of_name.iter().map(|entry| entry.at));
+            columns.events.extend(of_name.iter().map(|entry| entry.event));
+            self.hand_out(of_name[0].name, columns, each)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands out events of one name, those that somebody holds and that are in the range.
+    fn hand_out(&self, name: u32, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
+        if !self.moves.by_event.is_empty() {
+            for (node, event) in columns.nodes.iter_mut().zip(&columns.events) {
+                *node = self.moves.owner(*event, *node);
+            }
+        }
+        if self.cut || columns.nodes.contains(&NOBODY) {
+            self.narrow(columns);
+        }
+        let Buffers { nodes, times, events } = columns;
+        if nodes.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        each(&Chunk { name, nodes, times, events, values: self.values })
+    }
+
+    /// Leaves only events that somebody holds and that are in the range.
+    fn narrow(&self, columns: &mut Buffers) {
+        let (from, until) = self.visit.times();
+        let Buffers { nodes, times, events } = columns;
+        let mut kept = 0;
+        for place in 0..nodes.len() {
+            if nodes[place] != NOBODY && times[place] >= from && times[place] < until {
+                nodes[kept] = nodes[place];
+                times[kept] = times[place];
+                if let Some(event) = events.get(place).copied() {
+                    events[kept] = event;
+                }
+                kept += 1;
+            }
+        }
+        nodes.truncate(kept);
+        times.truncate(kept);
+        events.truncate(kept);
+    }
 }

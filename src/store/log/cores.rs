@@ -1,0 +1,110 @@
+//! Work on all cores, handed out by the one thread that may ask SQLite.
+
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::store::Result;
+
+/// How many jobs wait for each core: so few that they take little memory, so many that no core waits for the next.
+const WAITING: usize = 4;
+
+/// How many cores there are.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Calls `work` with every job that `feed` gives, each by one of the workers, which run beside each other and are given
+/// back. If there is one worker only, it works where `feed` does. A worker that breaks off ends the work of all.
+pub(super) fn on_cores<J: Send, W: Send>(
+    mut workers: Vec<W>,
+    work: impl Fn(&mut W, J) -> ControlFlow<()> + Sync,
+    feed: impl FnOnce(&mut dyn FnMut(J) -> ControlFlow<()>) -> Result<()>,
+) -> Result<Vec<W>> {
+    if let [worker] = &mut workers[..] {
+        feed(&mut |job| work(worker, job))?;
+        return Ok(workers);
+    }
+    let stopped = AtomicBool::new(false);
+    let (give, jobs) = sync_channel(WAITING * workers.len());
+    let jobs = Mutex::new(jobs);
+    thread::scope(|scope| {
+        let (stopped, jobs, work) = (&stopped, &jobs, &work);
+        let run = |mut worker: W| {
+            move || {
+                while let Some(job) = next(jobs) {
+                    // Jobs are taken to the end, for nobody is to wait for room.
+                    if !stopped.load(Ordering::Relaxed) && work(&mut worker, job).is_break() {
+                        stopped.store(true, Ordering::Relaxed);
+                    }
+                }
+                worker
+            }
+        };
+        let running: Vec<_> = workers.into_iter().map(|worker| scope.spawn(run(worker))).collect();
+        let outcome = feed(&mut |job| {
+            if stopped.load(Ordering::Relaxed) || give.send(job).is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        drop(give);
+        let joined = running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let workers = joined.collect();
+        outcome.map(|()| workers)
+    })
+}
+
+fn next<J>(jobs: &Mutex<Receiver<J>>) -> Option<J> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_is_done_once_by_however_many() {
+        for workers in 1..5 {
+            let sums = on_cores(
+                vec![0_u64; workers],
+                |sum, job| {
+                    *sum += job;
+                    ControlFlow::Continue(())
+                },
+                |give| {
+                    (1..=1_000).for_each(|job| assert!(give(job).is_continue()));
+                    Ok(())
+                },
+            );
+            assert_eq!(sums.unwrap().into_iter().sum::<u64>(), 500_500);
+        }
+    }
+
+    #[test]
+    fn whoever_breaks_off_ends_the_work_of_all() {
+        for workers in 1..4 {
+            let mut given = 0_u32;
+            let done = on_cores(
+                vec![0_u32; workers],
+                |done, job| {
+                    *done += 1;
+                    if job == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                },
+                |give| {
+                    while give(given).is_continue() {
+                        given += 1;
+                    }
+                    Ok(())
+                },
+            );
+            assert!(done.unwrap().into_iter().sum::<u32>() <= given + 1);
+        }
+    }
+}
