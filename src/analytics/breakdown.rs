@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use serde_json::json;
 
 use super::read::{Members, Result, number, path, text, valid_path};
-use super::timeline::{Part, Place, Timeline, people};
+use super::timeline::{Part, Timeline, people};
+use super::wanted::Place;
 use crate::error::DefinitionError;
 use crate::value::{DottedPath, Object, Value};
 
@@ -138,7 +139,7 @@ impl Groups {
                 }
                 continue;
             }
-            for event in events.filter(|event| part.mask[*event] & counted != 0) {
+            for event in events.filter(|event| part.rows[*event].mask & counted != 0) {
                 sizes[part.label(person, event) as usize] += 1;
             }
         }

@@ -80,6 +80,8 @@ impl Interval {
 pub(super) struct Periods {
     /// The first instant of each, and of the one after the last.
     edges: Vec<i64>,
+    /// How many of them a microsecond is, about.
+    each: f64,
 }
 
 impl Periods {
@@ -87,13 +89,14 @@ impl Periods {
     pub(super) const MOST: usize = 100_000;
 
     /// Those in which the instants from `first` to `last` lie, both included; none if there are no instants.
+    #[expect(clippy::cast_precision_loss, reason = "what is made of it is a guess")]
     pub(super) fn covering(
         interval: Interval,
         zone: &Zone,
         span: Option<(i64, i64)>,
         member: &str,
     ) -> Result<Self> {
-        let Some((first, last)) = span else { return Ok(Self { edges: Vec::new() }) };
+        let Some((first, last)) = span else { return Ok(Self { edges: Vec::new(), each: 0.0 }) };
         let mut edge = interval.start(Timestamp::from_micros(first), zone);
         let mut edges = vec![edge.as_micros()];
         while edge.as_micros() <= last {
@@ -108,7 +111,9 @@ impl Periods {
             edge = interval.next(edge, zone);
             edges.push(edge.as_micros());
         }
-        Ok(Self { edges })
+        let whole = edges.last().map_or(0, |end| end.saturating_sub(edges[0])).max(1);
+        let each = (edges.len() - 1) as f64 / whole as f64;
+        Ok(Self { edges, each })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -116,8 +121,25 @@ impl Periods {
     }
 
     /// Which one an instant lies in, of those that are covered.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "it is a guess, and no less than zero"
+    )]
     pub(super) fn of(&self, at: i64) -> usize {
-        self.edges.partition_point(|edge| *edge <= at).saturating_sub(1)
+        let Some(first) = self.edges.first() else { return 0 };
+        let last = self.len().saturating_sub(1);
+        // Periods are of about one length, so the first guess is right or next to it.
+        let guess = at.wrapping_sub(*first).max(0) as f64 * self.each;
+        let mut found = (guess as usize).min(last);
+        while found > 0 && self.edges[found] > at {
+            found -= 1;
+        }
+        while found < last && self.edges[found + 1] <= at {
+            found += 1;
+        }
+        found
     }
 
     pub(super) fn start(&self, period: usize) -> Timestamp {

@@ -86,7 +86,7 @@ impl Lifecycle {
 impl Ask for Lifecycle {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
-        Ok(Wanted { conditions, history: true, ..Wanted::default() })
+        Ok(Wanted { conditions, history: true, unsorted: true, ..Wanted::default() })
     }
 }
 
@@ -172,9 +172,9 @@ impl Question for Lifecycle {
                 let mut active: Vec<(usize, usize)> = Vec::new();
                 for (part, person) in people(parts) {
                     active.clear();
-                    for event in part.events(person).filter(|event| part.mask[*event] & 1 != 0) {
+                    for event in part.events(person).filter(|event| part.rows[*event].mask & 1 != 0) {
                         if let Some(group) = groups.get(part, person, event) {
-                            active.push((group, periods.of(part.at[event])));
+                            active.push((group, periods.of(part.rows[event].at)));
                         }
                     }
                     active.sort_unstable();

@@ -33,6 +33,7 @@ mod sessions;
 mod table;
 mod timeline;
 mod trend;
+mod wanted;
 
 pub use self::attribution::{Attribution, AttributionGroup, AttributionModel, AttributionReport};
 pub use self::breakdown::By;
@@ -45,8 +46,10 @@ pub use self::retention::{Cohort, Retention, RetentionGroup, RetentionMode, Rete
 pub use self::rfm::{Rfm, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
-pub(crate) use self::timeline::{Amount, Labels, Legend, Place, Reading, Row, Timeline, Wanted};
+pub(crate) use self::timeline::{Legend, Reading, Row, Timeline};
 pub use self::trend::{Measure, Trend, TrendGroup, TrendPoint, TrendReport};
+
+pub(crate) use self::wanted::{Amount, Labels, Place, Wanted};
 
 use self::breakdown::Groups;
 use crate::clock::{Timestamp, Zone};

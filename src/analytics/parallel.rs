@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -85,34 +85,36 @@ pub(super) fn in_parallel<J: Send, T: Send>(
         };
         return jobs.into_iter().map(one).collect();
     }
-    let mut done: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
+    let mut places: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
     let jobs = Mutex::new(jobs.into_iter().enumerate());
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| -> Result<()> {
-        let (hand, handed) = mpsc::channel();
-        for _ in 0..cores {
-            let hand = hand.clone();
+        let (working, ended) = mpsc::channel::<()>();
+        let run = |working: Sender<()>| {
             let (next, work) = (&next, &work);
-            scope.spawn(move || {
+            move || {
+                let mut done = Vec::new();
                 while !watch.is_stopped()
                     && let Some((place, job)) = next()
                 {
-                    if hand.send((place, work(job))).is_err() {
-                        return;
-                    }
+                    done.push((place, work(job)));
                 }
-            });
-        }
-        drop(hand);
-        loop {
-            match handed.recv_timeout(PATIENCE) {
-                Ok((place, part)) => done[place] = Some(part),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                drop(working);
+                done
             }
+        };
+        let running: Vec<_> = (0..cores).map(|_| scope.spawn(run(working.clone()))).collect();
+        drop(working);
+        while ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             watch.tell(events as u64)?;
         }
-        Ok(())
+        for thread in running {
+            let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            for (place, part) in done {
+                places[place] = Some(part);
+            }
+        }
+        watch.tell(events as u64)
     })?;
-    done.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
+    places.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
 }

@@ -218,7 +218,9 @@ impl Question for Paths {
                 let mut tallies = vec![Tally::default(); groups.len()];
                 for (part, person) in people(parts) {
                     for mut path in cut(part, person, gap) {
-                        let Some(first) = path.find(|event| part.mask[*event] & 1 != 0) else { continue };
+                        let Some(first) = path.find(|event| part.rows[*event].mask & 1 != 0) else {
+                            continue;
+                        };
                         let Some(group) = groups.get(part, person, first) else { continue };
                         tallies[group].paths += 1;
                         let names = &part.name[first..path.end];

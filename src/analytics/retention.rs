@@ -10,7 +10,8 @@ use super::figures::share;
 use super::parallel::for_everybody;
 use super::read::{Members, event, flag, number, plain_event, question, text, word, word_of};
 use super::table::{Table, amount, figure, heading, percent, start};
-use super::timeline::{Part, Place, people};
+use super::timeline::{Part, people};
+use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -271,24 +272,25 @@ impl Retention {
         triangles: &mut [Triangle],
     ) {
         let events = part.events(person);
-        let starts = events.clone().filter(|event| part.mask[*event] & START != 0);
+        let starts = events.clone().filter(|event| part.rows[*event].mask & START != 0);
         let mut starts: Vec<usize> =
             if self.first_time { starts.take(1).collect() } else { starts.collect() };
-        starts.retain(|event| self.scope.contains(part.at[*event]));
+        starts.retain(|event| self.scope.contains(part.rows[*event].at));
         // The first start of each period is the one that counts.
-        starts.dedup_by_key(|event| periods.of(part.at[*event]));
+        starts.dedup_by_key(|event| periods.of(part.rows[*event].at));
         if starts.is_empty() {
             return;
         }
-        let backs =
-            events.filter(|event| part.mask[*event] & BACK != 0 && self.scope.contains(part.at[*event]));
-        let backs: Vec<(usize, usize)> = backs.map(|event| (periods.of(part.at[event]), event)).collect();
+        let backs = events
+            .filter(|event| part.rows[*event].mask & BACK != 0 && self.scope.contains(part.rows[*event].at));
+        let backs: Vec<(usize, usize)> =
+            backs.map(|event| (periods.of(part.rows[event].at), event)).collect();
         let mut returned: Vec<usize> = backs.iter().map(|(period, _)| *period).collect();
         returned.dedup();
         for start in starts {
             let Some(group) = groups.get(part, person, start) else { continue };
             let triangle = &mut triangles[group];
-            let (cohort, width) = (periods.of(part.at[start]), triangle.width);
+            let (cohort, width) = (periods.of(part.rows[start].at), triangle.width);
             let row = cohort * width;
             triangle.counts[row] += 1;
             match self.mode {
@@ -305,7 +307,7 @@ impl Retention {
             if !triangle.sums.is_empty() {
                 let inside = |period: &usize| *period >= cohort && *period - cohort < width;
                 for (period, event) in backs.iter().filter(|(period, _)| inside(period)) {
-                    if part.at[*event] >= part.at[start] {
+                    if part.rows[*event].at >= part.rows[start].at {
                         part.amounts[*event].add_to(&mut triangle.sums[row + period - cohort]);
                     }
                 }

@@ -9,7 +9,8 @@ use super::breakdown::Groups;
 use super::parallel::for_everybody;
 use super::read::{Members, event, parsed, path, plain_event, question};
 use super::table::{Table, amount, figure, heading, percent};
-use super::timeline::{Place, people};
+use super::timeline::people;
+use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -229,13 +230,13 @@ impl Question for Rfm {
             let mut buyers = Vec::new();
             for (part, person) in people(parts) {
                 let (mut sum, mut frequency, mut last) = (Sum::default(), 0, None);
-                for event in part.events(person).filter(|event| part.at[*event] <= at.as_micros()) {
+                for event in part.events(person).filter(|event| part.rows[*event].at <= at.as_micros()) {
                     part.amounts[event].add_to(&mut sum);
                     frequency += 1;
                     last = Some(event);
                 }
                 if let Some(last) = last {
-                    let recency = ground.zone.days_between(Timestamp::from_micros(part.at[last]), at);
+                    let recency = ground.zone.days_between(Timestamp::from_micros(part.rows[last].at), at);
                     let label = part.label(person, last);
                     buyers.push(Buyer { person, label, recency, frequency, monetary: sum.number(), sum });
                 }

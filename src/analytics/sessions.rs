@@ -193,7 +193,7 @@ pub(super) fn cut(part: &Part, person: usize, gap: i64) -> impl Iterator<Item = 
             return None;
         }
         next += 1;
-        while next < events.end && part.at[next] - part.at[next - 1] <= gap {
+        while next < events.end && part.rows[next].at - part.rows[next - 1].at <= gap {
             next += 1;
         }
         Some(first..next)
@@ -217,7 +217,7 @@ impl Question for Sessions {
                         let tally = &mut tallies[group];
                         tally.people += u64::from(std::mem::replace(&mut last[group], person) != person);
                         tally.events += session.len() as u64;
-                        tally.lengths.push(part.at[end] - part.at[first]);
+                        tally.lengths.push(part.rows[end].at - part.rows[first].at);
                         tally.entries[part.name[first] as usize] += 1;
                         tally.exits[part.name[end] as usize] += 1;
                     }

@@ -3,212 +3,22 @@
 
 use std::ops::Range;
 
-use rustc_hash::FxHashMap;
-
 use super::parallel::{Watch, in_parallel};
 use super::scope::Scope;
+use super::wanted::{Amount, Labels, Wanted};
 use crate::clock::Timestamp;
-use crate::error::{DefinitionError, Result};
+use crate::error::Result;
 use crate::segment::EventCondition;
-use crate::value::{DottedPath, Members, Num, Sum, Value, nfc, write_canonical};
 
-/// The events that a question wants, and what of them.
-#[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is asked for on its own")]
-pub struct Wanted {
-    /// An event bears a bit for each of these that it meets, the first the lowest.
-    pub(crate) conditions: Vec<EventCondition>,
-    /// Events that meet none are wanted too.
-    pub(crate) all_events: bool,
-    /// Events before the range are wanted too.
-    pub(crate) history: bool,
-    /// It matters which of two events of one instant comes first.
-    pub(crate) ordered: bool,
-    /// The names of events are wanted.
-    pub(crate) names: bool,
-    /// The names of people are wanted.
-    pub(crate) people: bool,
-    /// Values of events are wanted that tell them apart.
-    pub(crate) labels: Vec<Place>,
-    /// A property of events is wanted that is added up.
-    pub(crate) amount: Option<Place>,
-}
-
-impl Wanted {
-    /// The most conditions that a question may have.
-    pub(crate) const MOST: usize = u64::BITS as usize;
-}
-
-/// Where in an event a value stands, and which member of the question says so.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Place {
-    path: DottedPath,
-    /// Whether it stands in `context`, not in `properties`.
-    in_context: bool,
-    pub(crate) member: &'static str,
-}
-
-impl Place {
-    /// `context.…`, or else a path within the properties.
-    pub(crate) fn new(text: &str, member: &'static str) -> Self {
-        let inner = text.strip_prefix("context.");
-        Self { path: DottedPath::new(inner.unwrap_or(text)), in_context: inner.is_some(), member }
-    }
-
-    /// The same, if no name between two dots is empty.
-    pub(crate) fn checked(text: &str, member: &'static str) -> std::result::Result<Self, DefinitionError> {
-        Self::new(text, member).check()
-    }
-
-    pub(crate) fn check(self) -> std::result::Result<Self, DefinitionError> {
-        if self.path.is_valid() {
-            return Ok(self);
-        }
-        Err(DefinitionError::new(self.member, "a name between two dots must not be empty"))
-    }
-
-    pub(crate) fn in_context(&self) -> bool {
-        self.in_context
-    }
-
-    pub(crate) fn path(&self) -> &DottedPath {
-        &self.path
-    }
-
-    /// The first value there that is neither missing nor null.
-    pub(crate) fn find<'v>(
-        &self,
-        properties: &impl Members<'v>,
-        context: &impl Members<'v>,
-    ) -> Option<&'v Value> {
-        let mut found = None;
-        let first = |value: Option<&'v Value>| {
-            found = value.filter(|value| !value.is_null());
-            found.is_some()
-        };
-        if self.in_context {
-            self.path.any_among(context, first)
-        } else {
-            self.path.any_among(properties, first)
-        };
-        found
-    }
-
-    /// All numbers there, added up.
-    pub(crate) fn add_up<'v>(&self, properties: &impl Members<'v>, context: &impl Members<'v>) -> Amount {
-        let mut sum = None;
-        let add = |value: Option<&'v Value>| {
-            if let Some(number) = value.and_then(Value::as_number).and_then(Num::of) {
-                sum.get_or_insert_with(Sum::default).add_number(number);
-            }
-            false
-        };
-        if self.in_context {
-            self.path.any_among(context, add)
-        } else {
-            self.path.any_among(properties, add)
-        };
-        sum.map_or(Amount::Missing, |sum| Amount::of(sum.number()))
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", if self.in_context { "context." } else { "" }, self.path)
-    }
-}
-
-/// A number of an event, in little space.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Amount {
-    Missing,
-    Millionths(i64),
-    /// Whatever is no whole number of millionths, or too large.
-    Other(Box<Num>),
-}
-
-impl Amount {
-    pub(crate) fn of(number: Num) -> Self {
-        let millionths = match number {
-            Num::Mean { millionths, over: 1 } => i64::try_from(millionths).ok(),
-            _ => None,
-        };
-        millionths.map_or_else(|| Self::Other(Box::new(number)), Self::Millionths)
-    }
-
-    pub(crate) fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing)
-    }
-
-    /// Adds the number to a sum.
-    pub(crate) fn add_to(&self, sum: &mut Sum) {
-        match self {
-            Self::Missing => {}
-            Self::Millionths(millionths) => {
-                sum.add_number(Num::Mean { millionths: (*millionths).into(), over: 1 });
-            }
-            Self::Other(number) => sum.add_number(**number),
-        }
-    }
-}
-
-/// Different values, numbered from 1; 0 is none.
-#[derive(Debug, Clone)]
-pub(crate) struct Labels {
-    values: Vec<Value>,
-    numbers: FxHashMap<String, u32>,
-    key: String,
-}
-
-impl Default for Labels {
-    fn default() -> Self {
-        Self { values: vec![Value::Null], numbers: FxHashMap::default(), key: String::new() }
-    }
-}
-
-impl Labels {
-    /// How many different values are told apart.
-    pub(crate) const MOST: usize = 100_000;
-
-    /// The number of a value; `None` if there are too many.
-    pub(crate) fn number(&mut self, value: &Value) -> Option<u32> {
-        let normal = match value {
-            Value::String(text) if !text.is_ascii() => Some(Value::String(nfc(text).into_owned())),
-            _ => None,
-        };
-        let value = normal.as_ref().unwrap_or(value);
-        self.key.clear();
-        write_canonical(value, &mut self.key);
-        if let Some(number) = self.numbers.get(&self.key) {
-            return Some(*number);
-        }
-        if self.values.len() > Self::MOST {
-            return None;
-        }
-        let number = u32::try_from(self.values.len()).ok()?;
-        self.numbers.insert(self.key.clone(), number);
-        self.values.push(value.clone());
-        Some(number)
-    }
-
-    /// The values by their numbers, null for 0.
-    pub(crate) fn values(&self) -> &[Value] {
-        &self.values
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.values.len() == 1
-    }
-}
-
-/// An event as it was read.
+/// An event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    pub(crate) person: u32,
-    /// Its number, if the order at one instant matters.
-    pub(crate) event: u32,
     pub(crate) at: i64,
     pub(crate) mask: u64,
+    /// Its number, if the order at one instant matters.
+    pub(crate) event: u32,
+    /// The number of the person, as long as events are in no order; then where in the columns beside it they stand.
+    pub(crate) who: u32,
 }
 
 /// Events as they were read, in any order, and what else is wanted of each.
@@ -223,10 +33,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    fn append(&mut self, mut other: Self) {
-        self.rows.append(&mut other.rows);
+    /// Adds what another has beside its events.
+    fn append_columns(&mut self, other: &mut Self) {
         self.name.append(&mut other.name);
         self.by.append(&mut other.by);
+        self.labels.resize_with(other.labels.len(), Vec::new);
         self.labels.iter_mut().zip(&mut other.labels).for_each(|(own, other)| own.append(other));
         self.amounts.append(&mut other.amounts);
     }
@@ -270,7 +81,7 @@ impl Reading {
 
     /// The people of whom anything was read, by their numbers.
     pub(crate) fn people(&self) -> impl Iterator<Item = u32> + '_ {
-        self.shares.iter().flat_map(|share| share.rows.iter().map(|row| row.person))
+        self.shares.iter().flat_map(|share| share.rows.iter().map(|row| row.who))
     }
 }
 
@@ -302,8 +113,7 @@ pub(crate) struct Part {
     first: usize,
     /// Where each person's events begin, and where the last one's end.
     starts: Vec<usize>,
-    pub(crate) at: Vec<i64>,
-    pub(crate) mask: Vec<u64>,
+    pub(crate) rows: Vec<Row>,
     pub(crate) name: Vec<u32>,
     by: Vec<u32>,
     by_people: Option<Vec<u32>>,
@@ -314,13 +124,22 @@ pub(crate) struct Part {
 /// Events of one instant of one person, by their places: which comes first, their message ids say.
 type Tie = Range<usize>;
 
+/// In which order a person's events are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Any,
+    Time,
+    /// By time, and at one instant by message id.
+    Exact,
+}
+
 /// A part whose events are in order, but for those of one instant.
 struct Sorted {
     first: usize,
-    share: Share,
-    /// By place, which event.
-    order: Vec<usize>,
     starts: Vec<usize>,
+    rows: Vec<Row>,
+    /// What is known beside the events, as it was read.
+    beside: Share,
     ties: Vec<Tie>,
 }
 
@@ -362,13 +181,18 @@ impl Timeline {
             first_only: bits(wanted).filter(|(_, condition)| condition.is_first_only()).collect(),
             by_people: legend.by_people.as_deref(),
         };
+        let order = match wanted {
+            Wanted { ordered: true, .. } => Order::Exact,
+            Wanted { unsorted: true, .. } if making.first_only.is_empty() => Order::Any,
+            _ => Order::Time,
+        };
         let shares = shares.into_iter().enumerate().map(|(place, shares)| {
             let first = place << shift;
             (first..legend.count.min(first + (1 << shift)), shares)
         });
         // A part without ties is made at once, while it is at hand.
         let made = in_parallel(shares.collect(), watch, noted, |(people, shares)| {
-            let sorted = Sorted::of(people, shares, wanted.ordered);
+            let sorted = Sorted::of(people, shares, order);
             if sorted.ties.is_empty() { Ok(making.part(sorted)) } else { Err(Box::new(sorted)) }
         })?;
         let mut parts = Vec::with_capacity(made.len());
@@ -395,7 +219,7 @@ impl Timeline {
 
     /// How many events there are.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.at.len()).sum()
+        self.parts.iter().map(|part| part.rows.len()).sum()
     }
 
     /// The events of all people, those without any among them.
@@ -412,32 +236,36 @@ impl Timeline {
 
 impl Sorted {
     /// Sorts what several readers have read of some people, by person and time.
-    fn of(people: Range<usize>, shares: Vec<Share>, ordered: bool) -> Self {
-        let mut shares = shares.into_iter();
-        let mut share = shares.next().unwrap_or_default();
-        shares.for_each(|other| share.append(other));
+    fn of(people: Range<usize>, mut shares: Vec<Share>, order: Order) -> Self {
         let first = people.start;
         let mut starts = vec![0; people.len() + 1];
-        for row in &share.rows {
-            starts[row.person as usize - first + 1] += 1;
+        for row in shares.iter().flat_map(|share| &share.rows) {
+            starts[row.who as usize - first + 1] += 1;
         }
         for person in 1..starts.len() {
             starts[person] += starts[person - 1];
         }
         let mut next = starts.clone();
-        let mut keyed = vec![(0_i64, 0_usize); share.rows.len()];
-        for (event, row) in share.rows.iter().enumerate() {
-            let place = &mut next[row.person as usize - first];
-            keyed[*place] = (row.at, event);
-            *place += 1;
+        let mut rows = vec![Row { at: 0, mask: 0, event: 0, who: 0 }; starts[people.len()]];
+        let mut beside = Share::default();
+        let mut number = 0_u32;
+        for share in &mut shares {
+            for row in std::mem::take(&mut share.rows) {
+                let place = &mut next[row.who as usize - first];
+                rows[*place] = Row { who: number, ..row };
+                *place += 1;
+                number += 1;
+            }
+            beside.append_columns(share);
         }
         let mut ties = Vec::new();
-        for person in starts.windows(2) {
-            let own = &mut keyed[person[0]..person[1]];
-            own.sort_unstable();
-            if ordered {
+        let sorted = if order == Order::Any { &[] } else { &starts[..] };
+        for person in sorted.windows(2) {
+            let own = &mut rows[person[0]..person[1]];
+            own.sort_unstable_by_key(|row| (row.at, row.event));
+            if order == Order::Exact {
                 let mut start = person[0];
-                for tied in own.chunk_by(|a, b| a.0 == b.0) {
+                for tied in own.chunk_by(|a, b| a.at == b.at) {
                     if tied.len() > 1 {
                         ties.push(start..start + tied.len());
                     }
@@ -445,58 +273,54 @@ impl Sorted {
                 }
             }
         }
-        let order = keyed.into_iter().map(|(_, event)| event).collect();
-        Self { first, share, order, starts, ties }
+        Self { first, starts, rows, beside, ties }
     }
 
     /// Puts events of one instant in order.
     fn settle(&mut self, tie: Tie, ids: &mut impl FnMut(&[u32]) -> Result<Vec<String>>) -> Result<()> {
-        let tied = &mut self.order[tie];
-        let numbers: Vec<u32> = tied.iter().map(|event| self.share.rows[*event].event).collect();
-        let mut by_id: Vec<(String, usize)> = ids(&numbers)?.into_iter().zip(tied.iter().copied()).collect();
-        by_id.sort_unstable();
-        tied.iter_mut().zip(by_id).for_each(|(place, (_, event))| *place = event);
+        let tied = &mut self.rows[tie];
+        let numbers: Vec<u32> = tied.iter().map(|row| row.event).collect();
+        let mut by_id: Vec<(String, Row)> = ids(&numbers)?.into_iter().zip(tied.iter().copied()).collect();
+        by_id.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        tied.iter_mut().zip(by_id).for_each(|(place, (_, row))| *place = row);
         Ok(())
     }
 }
 
 impl Making<'_> {
     fn part(&self, sorted: Sorted) -> Part {
-        let Sorted { first, mut share, order, mut starts, .. } = sorted;
+        let Sorted { first, mut starts, mut rows, mut beside, .. } = sorted;
         let people = starts.len() - 1;
-        let is_cut = !self.wanted.history && self.scope.is_ranged() || !self.first_only.is_empty();
-        let kept = if is_cut { self.kept(&mut share, &order, &mut starts) } else { order };
-        let amounts = match &mut share.amounts[..] {
+        if !self.first_only.is_empty() {
+            self.narrow(&mut rows, &mut starts);
+        }
+        let amounts = match &mut beside.amounts[..] {
             [] => Vec::new(),
             all => {
-                let taken = |event: &usize| std::mem::replace(&mut all[*event], Amount::Missing);
-                kept.iter().map(taken).collect()
+                let taken = |row: &Row| std::mem::replace(&mut all[row.who as usize], Amount::Missing);
+                rows.iter().map(taken).collect()
             }
         };
         Part {
             first,
             starts,
-            at: kept.iter().map(|event| share.rows[*event].at).collect(),
-            mask: kept.iter().map(|event| share.rows[*event].mask).collect(),
-            name: arranged(&share.name, &kept),
-            by: arranged(&share.by, &kept),
+            name: arranged(&beside.name, &rows),
+            by: arranged(&beside.by, &rows),
             by_people: self.by_people.map(|all| all[first..first + people].to_vec()),
-            labels: share.labels.iter().map(|column| arranged(column, &kept)).collect(),
+            labels: beside.labels.iter().map(|column| arranged(column, &rows)).collect(),
             amounts,
+            rows,
         }
     }
 
-    /// The events that are wanted after all, in order, when it is known which of a person's come first.
-    fn kept(&self, share: &mut Share, order: &[usize], starts: &mut [usize]) -> Vec<usize> {
-        let mut kept = Vec::with_capacity(order.len());
-        let mut end = starts[0];
-        for person in 0..starts.len() - 1 {
-            let events = &order[end..starts[person + 1]];
-            end = starts[person + 1];
+    /// Leaves the events that are wanted after all, when it is known which of a person's come first.
+    fn narrow(&self, rows: &mut Vec<Row>, starts: &mut [usize]) {
+        let (mut kept, mut start) = (0, starts[0]);
+        for place in starts.iter_mut().skip(1) {
+            let end = *place;
             for (bit, condition) in &self.first_only {
                 let mut met = false;
-                for event in events {
-                    let row = &mut share.rows[*event];
+                for row in &mut rows[start..end] {
                     let inside = !met && condition.fits_time(Timestamp::from_micros(row.at), self.now);
                     met |= row.mask & bit != 0;
                     if !inside {
@@ -504,17 +328,18 @@ impl Making<'_> {
                     }
                 }
             }
-            starts[person] = kept.len();
-            kept.extend(events.iter().copied().filter(|event| {
-                let row = &share.rows[*event];
-                (self.wanted.history || self.scope.contains(row.at))
+            for event in start..end {
+                let row = rows[event];
+                if (self.wanted.history || self.scope.contains(row.at))
                     && (self.wanted.all_events || row.mask != 0)
-            }));
+                {
+                    rows[kept] = row;
+                    kept += 1;
+                }
+            }
+            (*place, start) = (kept, end);
         }
-        if let Some(last) = starts.last_mut() {
-            *last = kept.len();
-        }
-        kept
+        rows.truncate(kept);
     }
 }
 
@@ -530,9 +355,8 @@ impl Part {
     }
 
     fn span(&self, mask: u64, scope: &Scope) -> Option<(i64, i64)> {
-        let times = self.at.iter().zip(&self.mask);
-        let mut times =
-            times.filter(|(at, bits)| **bits & mask != 0 && scope.contains(**at)).map(|(at, _)| *at);
+        let fits = |row: &&Row| row.mask & mask != 0 && scope.contains(row.at);
+        let mut times = self.rows.iter().filter(fits).map(|row| row.at);
         let first = times.next()?;
         Some(times.fold((first, first), |(low, high), at| (low.min(at), high.max(at))))
     }
@@ -561,9 +385,9 @@ fn bits(wanted: &Wanted) -> impl Iterator<Item = (u64, &EventCondition)> {
     wanted.conditions.iter().enumerate().map(|(place, condition)| (1 << place, condition))
 }
 
-/// A column in another order; an empty one stays empty.
-fn arranged<T: Copy>(column: &[T], order: &[usize]) -> Vec<T> {
-    if column.is_empty() { Vec::new() } else { order.iter().map(|event| column[*event]).collect() }
+/// What stands beside events, in their order; an empty column stays empty.
+fn arranged(column: &[u32], rows: &[Row]) -> Vec<u32> {
+    if column.is_empty() { Vec::new() } else { rows.iter().map(|row| column[row.who as usize]).collect() }
 }
 
 #[cfg(test)]
@@ -578,7 +402,7 @@ pub(super) mod tests {
         let mut readings = [Reading::new(count, 0), Reading::new(count, 0)];
         for (place, (person, at, mask)) in (0_u32..).zip(events) {
             let share = readings[place as usize % 2].share(*person);
-            share.rows.push(Row { person: *person, event: place, at: *at, mask: *mask });
+            share.rows.push(Row { who: *person, event: place, at: *at, mask: *mask });
             share.name.push(place % 7);
         }
         let names = (0..7).map(|name| format!("n{name}")).collect();
@@ -600,22 +424,8 @@ pub(super) mod tests {
             (one.events(0), one.events(1), other.events(2), other.events(3)),
             (0..1, 1..4, 0..0, 0..1)
         );
-        assert_eq!((&one.mask[..], &other.mask[..]), (&[2, 8, 1, 4][..], &[16][..]));
+        let masks = |part: &Part| part.rows.iter().map(|row| row.mask).collect::<Vec<_>>();
+        assert_eq!((masks(one), masks(other)), (vec![2, 8, 1, 4], vec![16]));
         assert_eq!(timeline.span(1 | 8, &Scope::default()), Some((3, 5)));
-    }
-
-    #[test]
-    fn labels_are_told_apart_by_value_and_normal_form() {
-        let mut labels = Labels::default();
-        for (value, number) in [
-            (Value::from("é"), 1),
-            (Value::from("e\u{301}"), 1),
-            (Value::from(1), 2),
-            (Value::from(1.0), 2),
-            (Value::from("1"), 3),
-        ] {
-            assert_eq!(labels.number(&value), Some(number), "{value}");
-        }
-        assert_eq!(labels.values()[2], 1);
     }
 }

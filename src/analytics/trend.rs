@@ -10,7 +10,8 @@ use super::calendar::{Interval, Periods};
 use super::parallel::for_everybody;
 use super::read::{Members, event, path, plain_event, question};
 use super::table::{Table, clean, figure, start, value};
-use super::timeline::{Place, people};
+use super::timeline::people;
+use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -131,7 +132,8 @@ impl Ask for Trend {
             Measure::Total | Measure::Unique => None,
         };
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
-        Ok(Wanted { conditions, amount, ..Wanted::default() })
+        let unsorted = amount.is_none();
+        Ok(Wanted { conditions, unsorted, amount, ..Wanted::default() })
     }
 }
 
@@ -239,9 +241,9 @@ impl Question for Trend {
                 // Who was last counted in each group and period, for each is to be counted once.
                 let mut last = vec![usize::MAX; if self.measure == Measure::Unique { cells } else { 0 }];
                 for (part, person) in people(parts) {
-                    for event in part.events(person).filter(|event| part.mask[*event] & 1 != 0) {
+                    for event in part.events(person).filter(|event| part.rows[*event].mask & 1 != 0) {
                         let Some(group) = groups.get(part, person, event) else { continue };
-                        let place = group * width + periods.of(part.at[event]);
+                        let place = group * width + periods.of(part.rows[event].at);
                         match &mut counts {
                             Counts::Sums(sums) => part.amounts[event].add_to(&mut sums[place]),
                             Counts::Numbers(numbers) => {

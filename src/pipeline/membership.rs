@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::affected::Index;
-use super::people::{everybody, history};
+use super::everybody::everybody;
+use super::people::history;
 use crate::clock::{Timestamp, Zone};
 use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
@@ -468,12 +469,12 @@ pub(crate) fn matching(
     now: Timestamp,
     until: Option<Timestamp>,
 ) -> Result<Vec<Node>> {
-    let needs = catalog.needs(condition);
+    let (least, rest) = (condition.least(now), condition.rest());
+    let needs = catalog.needs(&rest);
     let mut matching = Vec::new();
-    let least = condition.least(now);
     everybody(db, identities, (&needs, &least), catalog, until, |person, mut history| {
         catalog.complete(&needs, &mut history, now);
-        if evaluate(condition, &history, now).holds {
+        if evaluate(&rest, &history, now).holds {
             matching.extend(person.nodes.first());
         }
         Ok::<(), Error>(())

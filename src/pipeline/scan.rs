@@ -5,24 +5,24 @@
 //! happened no more than who and when is looked at.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::State;
 use super::contents::Wants;
+use super::everybody::everybody;
+use super::gather::Gather;
 use super::membership::{self, Live};
-use super::people::{self, everybody};
-use crate::analytics::{
-    Amount, Audience, Labels, Legend, Place, Reading, Row, Scope, Source, Timeline, Wanted, Watch,
-};
+use super::people;
+use crate::analytics::{Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
 use crate::identity::{Node, Numbers, strongest};
 use crate::profile::{Trait, standing};
 use crate::segment::{EventCondition, evaluate, has_trait, trait_value};
-use crate::store::{Asked, Chunk, Db, Stand, Visit};
-use crate::value::{DottedPath, Members, Object, Value, nfc};
+use crate::store::{Asked, Db, Visit};
+use crate::value::{DottedPath, Object, Value, nfc};
 
 /// The events that a question wants.
 ///
@@ -57,7 +57,7 @@ pub(crate) fn timeline(
     scan.finish(db, gathered, watch)
 }
 
-fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<()> {
+pub(super) fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<()> {
     match outcome {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
@@ -89,17 +89,17 @@ fn audience(
         }
         Some(Audience::Condition(condition)) => {
             let catalog = &state.segments.catalog;
-            let needs = catalog.needs(condition);
+            let (least, rest) = (condition.least(now), condition.rest());
+            let needs = catalog.needs(&rest);
             let mut matching = Vec::new();
             let mut looked_at = 0;
-            let least = condition.least(now);
             everybody(db, identities, (&needs, &least), catalog, None, |person, mut history| {
                 if looked_at % OFTEN == 0 {
                     watch.tell(0)?;
                 }
                 looked_at += 1;
                 catalog.complete(&needs, &mut history, now);
-                if evaluate(condition, &history, now).holds {
+                if evaluate(&rest, &history, now).holds {
                     matching.extend(person.nodes.first());
                 }
                 Ok::<(), Error>(())
@@ -113,20 +113,20 @@ fn audience(
 
 /// What is wanted of the events of one name.
 #[derive(Default)]
-struct Name {
-    wanted: bool,
+pub(super) struct Name {
+    pub(super) wanted: bool,
     /// Bits of conditions that an event of this name meets as it is.
-    plain: u64,
+    pub(super) plain: u64,
     /// Conditions that it meets if its properties or its time fit, by their places.
-    asking: Vec<usize>,
+    pub(super) asking: Vec<usize>,
 }
 
 /// The names of events by their numbers.
-struct Names {
-    known: Vec<Name>,
-    texts: Vec<String>,
+pub(super) struct Names {
+    pub(super) known: Vec<Name>,
+    pub(super) texts: Vec<String>,
     /// With their numbers, as the store has them.
-    all: Vec<(u32, String)>,
+    pub(super) all: Vec<(u32, String)>,
 }
 
 impl Names {
@@ -157,20 +157,20 @@ impl Names {
 }
 
 /// What a question asks, and what its readers share.
-struct Scan<'s> {
-    state: &'s State,
-    numbers: Arc<Numbers>,
+pub(super) struct Scan<'s> {
+    pub(super) state: &'s State,
+    pub(super) numbers: Arc<Numbers>,
     /// By the numbers of people, who is asked about; `None` for everybody.
-    audience: Option<Vec<bool>>,
-    wanted: &'s Wanted,
-    scope: &'s Scope,
-    names: Names,
-    now: Timestamp,
+    pub(super) audience: Option<Vec<bool>>,
+    pub(super) wanted: &'s Wanted,
+    pub(super) scope: &'s Scope,
+    pub(super) names: Names,
+    pub(super) now: Timestamp,
     /// The members of events that are wanted.
-    members: Wants,
+    pub(super) members: Wants,
     /// The values that tell groups apart, and labels.
-    by: Mutex<Labels>,
-    labels: Vec<Mutex<Labels>>,
+    pub(super) by: Mutex<Labels>,
+    pub(super) labels: Vec<Mutex<Labels>>,
 }
 
 impl<'s> Scan<'s> {
@@ -202,12 +202,12 @@ impl<'s> Scan<'s> {
     }
 
     /// The place of the property that a breakdown goes by.
-    fn by_place(&self) -> Option<&'s Place> {
+    pub(super) fn by_place(&self) -> Option<&'s Place> {
         self.scope.by.as_ref().and_then(|by| by.place())
     }
 
     /// The one member that the value at a place hangs on, if it is one.
-    fn only_member(&self, path: &DottedPath, in_context: bool) -> Option<usize> {
+    pub(super) fn only_member(&self, path: &DottedPath, in_context: bool) -> Option<usize> {
         let mut roots = path.roots();
         let (root, None) = (roots.next()?, roots.next()) else { return None };
         if in_context {
@@ -220,7 +220,7 @@ impl<'s> Scan<'s> {
 
     /// The number of the person who holds a node, if anybody does and they are asked about.
     #[inline]
-    fn person(&self, node: u32) -> Option<u32> {
+    pub(super) fn person(&self, node: u32) -> Option<u32> {
         let person = self.numbers.person(node);
         let is_meant = person != Numbers::NOBODY
             && self.audience.as_ref().is_none_or(|audience| audience[person as usize]);
@@ -361,183 +361,6 @@ impl<'s> Scan<'s> {
     }
 }
 
-/// What was found out of the values in columns, by where they stand: the same place has the same value.
-struct Memo<T> {
-    pieces: Vec<Vec<Option<T>>>,
-}
-
-impl<T: Copy> Memo<T> {
-    fn new() -> Self {
-        Self { pieces: Vec::new() }
-    }
-
-    #[inline]
-    fn get(&self, stand: Stand) -> Option<T> {
-        *self.pieces.get(stand.piece as usize)?.get(stand.label as usize)?
-    }
-
-    fn put(&mut self, stand: Stand, found: T) {
-        let (piece, label) = (stand.piece as usize, stand.label as usize);
-        if self.pieces.len() <= piece {
-            self.pieces.resize_with(piece + 1, Vec::new);
-        }
-        let labels = &mut self.pieces[piece];
-        if labels.len() <= label {
-            labels.resize(label + 1, None);
-        }
-        labels[label] = Some(found);
-    }
-}
-
-/// A thing that is asked of the values of events, which hangs on one member only if `member` says so.
-struct Found<T> {
-    member: Option<usize>,
-    known: Memo<T>,
-}
-
-impl<T: Copy> Found<T> {
-    fn new(member: Option<usize>) -> Self {
-        Self { member, known: Memo::new() }
-    }
-
-    /// What is found of an event of a chunk.
-    fn of(&mut self, chunk: &Chunk<'_>, event: u32, find: impl FnOnce() -> Result<T>) -> Result<T> {
-        let Some(member) = self.member else { return find() };
-        let stand = chunk.values.stand(member, event);
-        if let Some(known) = self.known.get(stand) {
-            return Ok(known);
-        }
-        let found = find()?;
-        self.known.put(stand, found);
-        Ok(found)
-    }
-}
-
-/// What one reader has noted.
-struct Gather {
-    reading: Reading,
-    /// What of the values of events was found out: by the conditions, the breakdown and the labels.
-    fits: Vec<Found<bool>>,
-    by: Found<u32>,
-    labels: Vec<Found<u32>>,
-    amount: Option<usize>,
-    /// Whether any event bore the number that is added up.
-    any_amount: bool,
-    /// Whether any event met a condition that its label is asked of: one that is not the first, if there are several.
-    any_labelled: bool,
-    failed: Result<()>,
-}
-
-impl Gather {
-    fn new(scan: &Scan<'_>) -> Self {
-        let member = |place: &Place| scan.only_member(place.path(), place.in_context());
-        let of_condition = |condition: &EventCondition| {
-            let mut members = condition.paths().map(|path| scan.only_member(path, false));
-            let first = members.next().flatten()?;
-            members.all(|member| member == Some(first)).then_some(first)
-        };
-        Self {
-            reading: Reading::new(scan.numbers.roots().len(), scan.wanted.labels.len()),
-            fits: scan
-                .wanted
-                .conditions
-                .iter()
-                .map(|condition| Found::new(of_condition(condition)))
-                .collect(),
-            by: Found::new(scan.by_place().and_then(member)),
-            labels: scan.wanted.labels.iter().map(|place| Found::new(member(place))).collect(),
-            amount: scan.wanted.amount.as_ref().and_then(member),
-            any_amount: false,
-            any_labelled: false,
-            failed: Ok(()),
-        }
-    }
-
-    /// Notes the events of a chunk that are wanted.
-    fn take(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>) -> ControlFlow<()> {
-        let name = &scan.names.known[chunk.name as usize];
-        let wanted = scan.wanted;
-        let is_plain = name.asking.is_empty()
-            && !wanted.names
-            && wanted.amount.is_none()
-            && wanted.labels.is_empty()
-            && scan.by_place().is_none();
-        if !is_plain {
-            let noted = (0..chunk.nodes.len()).try_for_each(|place| self.note(scan, chunk, name, place));
-            return go_on(noted, &mut self.failed);
-        }
-        let mask = name.plain;
-        self.any_labelled |= mask > 1;
-        for (place, (node, at)) in chunk.nodes.iter().zip(chunk.times).enumerate() {
-            if let Some(person) = scan.person(*node) {
-                let event = chunk.events.get(place).copied().unwrap_or_default();
-                self.reading.share(person).rows.push(Row { person, event, at: *at, mask });
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Notes one event, if it is wanted.
-    fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, name: &Name, place: usize) -> Result<()> {
-        let Some(person) = scan.person(chunk.nodes[place]) else { return Ok(()) };
-        let (at, event) = (chunk.times[place], chunk.events.get(place).copied().unwrap_or_default());
-        let wanted = scan.wanted;
-        let mut mask = name.plain;
-        for place in &name.asking {
-            let condition = &wanted.conditions[*place];
-            let at = Timestamp::from_micros(at);
-            if !condition.is_first_only() && !condition.fits_time(at, scan.now) {
-                continue;
-            }
-            let fits = || Ok(condition.fits_properties(&Sight::of(scan, chunk, event).properties()));
-            if self.fits[*place].of(chunk, event, fits)? {
-                mask |= 1 << place;
-            }
-        }
-        if mask == 0 && !wanted.all_events {
-            return Ok(());
-        }
-        self.any_labelled |= mask > 1;
-        let share = self.reading.share(person);
-        share.rows.push(Row { person, event, at, mask });
-        if wanted.names {
-            share.name.push(chunk.name);
-        }
-        let number = |labels: &Mutex<Labels>, place: &Place| {
-            let sight = Sight::of(scan, chunk, event);
-            let value = place.find(&sight.properties(), &sight.context());
-            label(&mut lock(labels), value, place.member)
-        };
-        if let Some(place) = scan.by_place() {
-            share.by.push(self.by.of(chunk, event, || number(&scan.by, place))?);
-        }
-        let labels = self.labels.iter_mut().zip(&scan.labels).zip(&wanted.labels);
-        for (column, ((found, labels), place)) in share.labels.iter_mut().zip(labels) {
-            column.push(found.of(chunk, event, || number(labels, place))?);
-        }
-        if let Some(place) = &wanted.amount {
-            let quick = self.amount.and_then(|member| {
-                let stand = chunk.values.stand(member, event);
-                if stand.label == 0 {
-                    return Some(Amount::Missing);
-                }
-                chunk.values.millionths(member, stand).map(Amount::Millionths)
-            });
-            let amount = quick.unwrap_or_else(|| {
-                let sight = Sight::of(scan, chunk, event);
-                place.add_up(&sight.properties(), &sight.context())
-            });
-            self.any_amount |= !amount.is_missing();
-            share.amounts.push(amount);
-        }
-        Ok(())
-    }
-}
-
-fn lock(labels: &Mutex<Labels>) -> MutexGuard<'_, Labels> {
-    labels.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The members of events that places and conditions look into.
 fn wants(places: &[&Place], conditions: &[EventCondition], names: &[(u32, String)]) -> Wants {
     let (mut properties, mut context) = (Vec::new(), Vec::new());
@@ -555,42 +378,8 @@ fn wants(places: &[&Place], conditions: &[EventCondition], names: &[(u32, String
     Wants::new(properties, context, names)
 }
 
-/// The members of an event, to be found by their names.
-struct Sight<'f> {
-    wants: &'f Wants,
-    values: Vec<Option<&'f Value>>,
-}
-
-impl<'f> Sight<'f> {
-    fn of(scan: &'f Scan<'_>, chunk: &Chunk<'f>, event: u32) -> Self {
-        Self { wants: &scan.members, values: chunk.values.of(event) }
-    }
-
-    fn properties(&self) -> Seen<'_, 'f> {
-        Seen { names: &self.wants.properties, values: &self.values }
-    }
-
-    fn context(&self) -> Seen<'_, 'f> {
-        let values = self.values.get(self.wants.properties.len()..).unwrap_or_default();
-        Seen { names: &self.wants.context, values }
-    }
-}
-
-/// Values by the names of the members.
-struct Seen<'s, 'f> {
-    names: &'s [String],
-    values: &'s [Option<&'f Value>],
-}
-
-impl<'f> Members<'f> for Seen<'_, 'f> {
-    fn member(&self, name: &str) -> Option<&'f Value> {
-        let place = self.names.iter().position(|other| other == name)?;
-        self.values.get(place).copied().flatten()
-    }
-}
-
 /// The number of a value, 0 of none.
-fn label(labels: &mut Labels, value: Option<&Value>, member: &str) -> Result<u32> {
+pub(super) fn label(labels: &mut Labels, value: Option<&Value>, member: &str) -> Result<u32> {
     let number = value.map_or(Some(0), |value| labels.number(value));
     number.ok_or_else(|| {
         let reason = format!("more than {} different values", Labels::MOST);

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::condition::{Condition, CountTest, EventCondition, EventName, Window};
-use crate::clock::Timestamp;
+use crate::clock::{Span, Timestamp};
 
 /// So many events of a name between two instants, both included, or more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,9 @@ impl Least {
     }
 }
 
+/// The shortest time.
+const INSTANT: Span = Span::from_micros(1);
+
 impl Condition {
     /// What whoever meets it at `now` has done at least, all of it; nothing if it can be met without.
     pub(crate) fn least(&self, now: Timestamp) -> Vec<Least> {
@@ -40,9 +43,32 @@ impl Condition {
             _ => Vec::new(),
         }
     }
+
+    /// What is left to be asked of whoever has done the [`least`](Self::least): whoever has meets the condition if they
+    /// meet this. How long the answer stays so it does not say.
+    pub(crate) fn rest(&self) -> Self {
+        match self {
+            Self::All(parts) => {
+                let left = parts.iter().map(Self::rest).filter(|part| *part != Self::All(Vec::new()));
+                Self::All(left.collect())
+            }
+            Self::Event(event) if event.is_its_least() => Self::All(Vec::new()),
+            _ => self.clone(),
+        }
+    }
 }
 
 impl EventCondition {
+    /// Whether whoever has done the least meets it.
+    fn is_its_least(&self) -> bool {
+        let is_least = |test: &CountTest| matches!(test, CountTest::Gte(_) | CountTest::Gt(_));
+        !self.first_time
+            && self.filters.is_empty()
+            && self.aggregate.is_none()
+            && self.periods.is_none()
+            && self.count.iter().all(is_least)
+    }
+
     /// Filters, sums and periods ask for more, and are left out.
     fn least(&self, now: Timestamp) -> Option<Least> {
         let count = match &self.count[..] {
@@ -53,9 +79,10 @@ impl EventCondition {
         let (from, until) = match self.window {
             Window::Ever => (None, None),
             Window::Within { span, ending } => {
-                (Some(now.before(span)), Some(ending.map_or(now, |ending| now.before(ending))))
+                let last = ending.map_or(now, |ending| now.before(ending));
+                (Some(now.before(span).after(INSTANT)), Some(last))
             }
-            Window::Fixed { from, until } => (from, until),
+            Window::Fixed { from, until } => (from, until.map(|until| until.before(INSTANT))),
         };
         (count > 0).then(|| Least { name: self.name.clone(), from, until, count })
     }
@@ -92,7 +119,8 @@ mod tests {
     fn what_is_asked_of_events_alone_is_the_least() {
         assert_eq!(least(did("A")), [("A".into(), None, None, 1)]);
         let views = did("V*").at_least(5).within(days(90));
-        assert_eq!(least(views), [("V*".into(), Some(NOW.before(days(90))), Some(NOW), 5)]);
+        let from = |span| Some(NOW.before(span).after(INSTANT));
+        assert_eq!(least(views), [("V*".into(), from(days(90)), Some(NOW), 5)]);
         let orders = all([
             did("Order").where_property("total").gte(9).at_least(3),
             all([did("View").since(NOW.before(hours(2))).until(NOW)]),
@@ -103,7 +131,10 @@ mod tests {
         ]);
         assert_eq!(
             least(orders),
-            [("Order".into(), None, None, 3), ("View".into(), Some(NOW.before(hours(2))), Some(NOW), 1)]
+            [
+                ("Order".into(), None, None, 3),
+                ("View".into(), Some(NOW.before(hours(2))), Some(NOW.before(INSTANT)), 1)
+            ]
         );
         assert_eq!(least(did("A").sum("n").lt(5)), []);
         assert_eq!(least(did("A").at_most(5)), []);

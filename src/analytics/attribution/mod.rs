@@ -23,7 +23,8 @@ use super::breakdown::Groups;
 use super::parallel::for_everybody;
 use super::read::{Members, event, longer_than_zero, path, plain_event, question, span, text, word, word_of};
 use super::table::{Table, amount, heading, percent};
-use super::timeline::{Part, Place, Timeline, people};
+use super::timeline::{Part, Timeline, people};
+use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
@@ -238,9 +239,9 @@ impl Channels {
     fn of(timeline: &Timeline) -> Result<Self> {
         let mut channels = Self { names: Vec::new(), of_label: Vec::new(), direct: None };
         let mut used = vec![false; timeline.legend.labels[0].values().len()];
-        let events = timeline.parts().iter().flat_map(|part| part.labels[0].iter().zip(&part.mask));
-        for (label, mask) in events {
-            used[*label as usize] |= mask & TOUCHES != 0;
+        let events = timeline.parts().iter().flat_map(|part| part.labels[0].iter().zip(&part.rows));
+        for (label, row) in events {
+            used[*label as usize] |= row.mask & TOUCHES != 0;
         }
         let values = timeline.legend.labels[0].values();
         channels.of_label = vec![usize::MAX; values.len()];
@@ -337,7 +338,7 @@ impl Attribution {
         let mut path: Vec<(usize, i64)> = Vec::new();
         let mut last_touch = None;
         for event in part.events(person) {
-            let (mask, label, at) = (part.mask[event], part.labels[0][event], part.at[event]);
+            let (mask, label, at) = (part.rows[event].mask, part.labels[0][event], part.rows[event].at);
             if mask & TOUCHES != 0 && (self.touch.is_some() || label != 0) {
                 path.push((channels.of_label[label as usize], at));
                 last_touch = Some(event);

@@ -1,26 +1,27 @@
 //! Funnels whose steps may be done in any order: how many different steps are done within one window.
 
-use super::attempt::{Attempt, Events, Rules};
+use super::Row;
+use super::attempt::Rules;
 
-/// The window that holds the most steps, the earliest of several; `None` if no step was ever done.
+/// The window that holds the most steps, the earliest of several, as the place of its first event, and
+/// when each step was reached; `None` if no step was ever done.
 ///
 /// One event fills one step only, so that steps and events are matched: a maximum matching, grown by augmenting paths
 /// (H. W. Kuhn, *The Hungarian method for the assignment problem*, 1955). Events that can be the same steps are alike,
 /// and as many of them as there are steps are enough.
-pub(super) fn best(rules: &Rules, events: Events<'_>) -> Option<Attempt> {
-    let Events { at, mask } = events;
+pub(super) fn best(rules: &Rules, events: &[Row], times: &mut Vec<i64>) -> Option<usize> {
     let steps = u64::MAX >> (u64::BITS as usize - rules.steps);
-    let places: Vec<usize> = (0..at.len()).filter(|place| mask[*place] & steps != 0).collect();
+    let places: Vec<usize> = (0..events.len()).filter(|place| events[*place].mask & steps != 0).collect();
     let mut best: Option<(usize, usize)> = None;
     // How many events of each kind the window holds, beginning with that of `first`.
     let mut kinds: Vec<(u64, usize)> = Vec::new();
     let mut seen: Vec<usize> = Vec::new();
     let mut end = 0;
     for (number, first) in places.iter().enumerate() {
-        while let Some(place) = places.get(end).filter(|place| is_inside(rules, at, *first, **place)) {
-            match kinds.iter_mut().find(|(kind, _)| *kind == mask[*place] & steps) {
+        while let Some(place) = places.get(end).filter(|place| is_inside(rules, events, *first, **place)) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == events[*place].mask & steps) {
                 Some((_, count)) => *count += 1,
-                None => kinds.push((mask[*place] & steps, 1)),
+                None => kinds.push((events[*place].mask & steps, 1)),
             }
             end += 1;
         }
@@ -35,25 +36,25 @@ pub(super) fn best(rules: &Rules, events: Events<'_>) -> Option<Attempt> {
             }
             seen = now;
         }
-        if let Some((_, count)) = kinds.iter_mut().find(|(kind, _)| *kind == mask[*first] & steps) {
+        if let Some((_, count)) = kinds.iter_mut().find(|(kind, _)| *kind == events[*first].mask & steps) {
             *count -= 1;
         }
     }
     let (number, _) = best?;
     let first = places[number];
-    let inside = places[number..].iter().take_while(|place| is_inside(rules, at, first, **place));
+    let inside = places[number..].iter().take_while(|place| is_inside(rules, events, first, **place));
     let mut steps_taken = Matching::new(rules.steps);
-    let mut times = Vec::new();
+    times.clear();
     for place in inside {
-        if times.len() < rules.steps && steps_taken.take(mask[*place] & steps) {
-            times.push(at[*place]);
+        if times.len() < rules.steps && steps_taken.take(events[*place].mask & steps) {
+            times.push(events[*place].at);
         }
     }
-    Some(Attempt { first, times })
+    Some(first)
 }
 
-fn is_inside(rules: &Rules, at: &[i64], first: usize, place: usize) -> bool {
-    rules.within.is_none_or(|within| at[place] - at[first] <= within)
+fn is_inside(rules: &Rules, events: &[Row], first: usize, place: usize) -> bool {
+    rules.within.is_none_or(|within| events[place].at - events[first].at <= within)
 }
 
 /// How many steps events of these kinds can be, each event one step.

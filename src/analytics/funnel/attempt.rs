@@ -7,7 +7,7 @@
 //!
 //! [`windowFunnel`]: https://clickhouse.com/docs/sql-reference/aggregate-functions/parametric-functions#windowfunnel
 
-use super::FunnelMode;
+use super::{FunnelMode, Row};
 
 /// The steps of a funnel, as bits of events: the first step is the lowest bit, exclusions come after the last.
 #[derive(Debug, Clone)]
@@ -23,28 +23,19 @@ pub(super) struct Rules {
     pub(super) exclude: Vec<(usize, usize)>,
 }
 
-/// The events of one person, in order.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Events<'e> {
-    pub(super) at: &'e [i64],
-    pub(super) mask: &'e [u64],
-}
-
-/// The attempt that gets furthest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attempt {
-    /// The place of the event that it begins with.
-    pub(super) first: usize,
-    /// When each step was reached.
-    pub(super) times: Vec<i64>,
-}
-
 const NONE: u32 = u32::MAX;
 
-/// What one look through a person's events finds out for all attempts. Kept from person to person for its space.
+/// A person with no more events than that is looked through step by step, one with more is looked through once before.
+const FEW: usize = 64;
+
+/// What is found out about the attempts of a person. Kept from person to person for its space.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
-    /// Of each bit and each place: the place of the next event from there on that bears the bit.
+    /// When each step was reached in the attempt that got furthest, and in the one under way.
+    best: Vec<i64>,
+    under_way: Vec<i64>,
+    /// Of each bit and each place: the place of the next event from there on that bears the bit. Empty if there are few
+    /// events, and so are the others.
     next: Vec<u32>,
     /// Of each place: the place of the next event that is later.
     later: Vec<u32>,
@@ -53,29 +44,47 @@ pub(super) struct Finder {
 }
 
 impl Rules {
-    /// The attempt of a person that gets furthest; `None` if they never did the first step.
-    pub(super) fn best(&self, events: Events<'_>, finder: &mut Finder) -> Option<Attempt> {
+    /// The place of the event with which the attempt of a person begins that gets furthest; when each step was reached
+    /// say the finder's [`times`](Finder::times). `None` if they never did the first step.
+    pub(super) fn best(&self, events: &[Row], finder: &mut Finder) -> Option<usize> {
         match self.mode {
-            FunnelMode::AnyOrder => super::any_order::best(self, events),
-            FunnelMode::Strict => self.furthest(events, |first| self.strict(events, first)),
+            FunnelMode::AnyOrder => super::any_order::best(self, events, &mut finder.best),
+            FunnelMode::Strict => {
+                self.furthest(events, finder, |finder, first| self.strict(events, finder, first))
+            }
             FunnelMode::Ordered => {
-                if events.mask.iter().all(|mask| mask & 1 == 0) {
+                let all = events.iter().fold(0, |all, row| all | row.mask);
+                if all & 1 == 0 {
                     return None;
                 }
+                if all & 2 == 0 {
+                    // Nobody gets further than the first step.
+                    let first = events.iter().position(|row| row.mask & 1 != 0)?;
+                    finder.best.clear();
+                    finder.best.push(events[first].at);
+                    return Some(first);
+                }
                 finder.look(events, self.steps + self.exclude.len());
-                self.furthest(events, |first| self.ordered(events, finder, first))
+                self.furthest(events, finder, |finder, first| self.ordered(events, finder, first))
             }
         }
     }
 
-    fn furthest(&self, events: Events<'_>, attempt: impl Fn(usize) -> Vec<i64>) -> Option<Attempt> {
-        let mut best: Option<Attempt> = None;
-        for first in (0..events.mask.len()).filter(|first| events.mask[*first] & 1 != 0) {
-            let times = attempt(first);
-            if best.as_ref().is_none_or(|best| times.len() > best.times.len()) {
-                let all = times.len() == self.steps;
-                best = Some(Attempt { first, times });
-                if all {
+    /// Makes every attempt, the earliest first, until one reaches the last step.
+    fn furthest(
+        &self,
+        events: &[Row],
+        finder: &mut Finder,
+        attempt: impl Fn(&mut Finder, usize),
+    ) -> Option<usize> {
+        let mut best = None;
+        for first in (0..events.len()).filter(|first| events[*first].mask & 1 != 0) {
+            finder.under_way.clear();
+            attempt(finder, first);
+            if best.is_none() || finder.under_way.len() > finder.best.len() {
+                std::mem::swap(&mut finder.best, &mut finder.under_way);
+                best = Some(first);
+                if finder.best.len() == self.steps {
                     break;
                 }
             }
@@ -87,29 +96,27 @@ impl Rules {
         self.within.is_none_or(|within| at - first <= within)
     }
 
-    fn ordered(&self, events: Events<'_>, finder: &Finder, first: usize) -> Vec<i64> {
-        let Events { at, .. } = events;
-        let mut times = vec![at[first]];
+    fn ordered(&self, events: &[Row], finder: &mut Finder, first: usize) {
+        finder.under_way.push(events[first].at);
         let mut place = first;
-        while times.len() < self.steps {
-            let reached = times.len();
-            let from = if self.strictly_increasing { finder.later[place] as usize } else { place + 1 };
+        while finder.under_way.len() < self.steps {
+            let reached = finder.under_way.len();
+            let from = if self.strictly_increasing { finder.later(events, place) } else { place + 1 };
             let Some(found) = finder.next(events, reached, from) else { break };
-            if !self.is_inside(at[first], at[found])
+            if !self.is_inside(events[first].at, events[found].at)
                 || self.is_excluded(events, finder, reached, place, found)
             {
                 break;
             }
-            times.push(at[found]);
+            finder.under_way.push(events[found].at);
             place = found;
         }
-        times
     }
 
     /// Whether an excluded event lies between the event of the step that was reached and that of the next.
     fn is_excluded(
         &self,
-        events: Events<'_>,
+        events: &[Row],
         finder: &Finder,
         reached: usize,
         place: usize,
@@ -123,41 +130,47 @@ impl Rules {
             let bit = self.steps + number;
             // Strictly between the two steps that it names: an instant of a step between those counts.
             let from = match (self.strictly_increasing, *after == reached) {
-                (true, true) => finder.later[place],
-                (true, false) => finder.same[place],
-                (false, _) => u32::try_from(place).map_or(NONE, |place| place + 1),
+                (true, true) => finder.later(events, place),
+                (true, false) => finder.same(events, place),
+                (false, _) => place + 1,
             };
-            let mut at = finder.next(events, bit, from as usize);
+            let mut at = finder.next(events, bit, from);
             if at == Some(place) {
                 at = finder.next(events, bit, place + 1);
             }
             at.is_some_and(|at| {
-                if self.strictly_increasing { events.at[at] < events.at[found] } else { at < found }
+                if self.strictly_increasing { events[at].at < events[found].at } else { at < found }
             })
         })
     }
 
     /// Each step is the very next event of the person.
-    fn strict(&self, events: Events<'_>, first: usize) -> Vec<i64> {
-        let Events { at, mask } = events;
-        let mut times = vec![at[first]];
-        for (step, place) in (1..self.steps).zip(first + 1..at.len()) {
-            let later = at[place] > at[place - 1] || !self.strictly_increasing;
-            if mask[place] & (1 << step) == 0 || !later || !self.is_inside(at[first], at[place]) {
+    fn strict(&self, events: &[Row], finder: &mut Finder, first: usize) {
+        finder.under_way.push(events[first].at);
+        for (step, place) in (1..self.steps).zip(first + 1..events.len()) {
+            let (before, row) = (&events[place - 1], &events[place]);
+            let later = row.at > before.at || !self.strictly_increasing;
+            if row.mask & (1 << step) == 0 || !later || !self.is_inside(events[first].at, row.at) {
                 break;
             }
-            times.push(at[place]);
+            finder.under_way.push(row.at);
         }
-        times
     }
 }
 
 impl Finder {
+    /// When each step was reached in the attempt that got furthest.
+    pub(super) fn times(&self) -> &[i64] {
+        &self.best
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "a person has fewer than 2^32 events")]
-    fn look(&mut self, events: Events<'_>, bits: usize) {
-        let Events { at, mask } = events;
-        let count = at.len();
+    fn look(&mut self, events: &[Row], bits: usize) {
+        let count = events.len();
         self.next.clear();
+        if count <= FEW {
+            return;
+        }
         self.next.resize(bits * (count + 1), NONE);
         self.later.clear();
         self.later.resize(count, count as u32);
@@ -166,24 +179,46 @@ impl Finder {
         for place in (0..count).rev() {
             for bit in 0..bits {
                 let row = bit * (count + 1);
-                let here = mask[place] & (1 << bit) != 0;
+                let here = events[place].mask & (1 << bit) != 0;
                 self.next[row + place] = if here { place as u32 } else { self.next[row + place + 1] };
             }
             if place + 1 < count {
-                let alike = at[place + 1] == at[place];
+                let alike = events[place + 1].at == events[place].at;
                 self.later[place] = if alike { self.later[place + 1] } else { place as u32 + 1 };
             }
         }
         for place in 1..count {
-            let alike = at[place - 1] == at[place];
+            let alike = events[place - 1].at == events[place].at;
             self.same[place] = if alike { self.same[place - 1] } else { place as u32 };
         }
     }
 
     /// The place of the next event from a place on that bears a bit.
-    fn next(&self, events: Events<'_>, bit: usize, from: usize) -> Option<usize> {
-        let row = bit * (events.at.len() + 1);
+    fn next(&self, events: &[Row], bit: usize, from: usize) -> Option<usize> {
+        if self.next.is_empty() {
+            let rest = events.get(from..)?;
+            return rest.iter().position(|row| row.mask & (1 << bit) != 0).map(|place| from + place);
+        }
+        let row = bit * (events.len() + 1);
         let found = *self.next.get(row + from)?;
         (found != NONE).then_some(found as usize)
+    }
+
+    /// The place of the next event that is later than that at a place.
+    fn later(&self, events: &[Row], place: usize) -> usize {
+        if self.next.is_empty() {
+            let alike = events[place..].iter().take_while(|row| row.at == events[place].at);
+            return place + alike.count();
+        }
+        self.later[place] as usize
+    }
+
+    /// The place of the first event of the same instant as that at a place.
+    fn same(&self, events: &[Row], place: usize) -> usize {
+        if self.next.is_empty() {
+            let alike = events[..=place].iter().rev().take_while(|row| row.at == events[place].at);
+            return place + 1 - alike.count();
+        }
+        self.same[place] as usize
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::json;
 
-use self::attempt::{Events, Finder, Rules};
+use self::attempt::{Finder, Rules};
 use super::breakdown::Groups;
 use super::figures::{median_seconds, p90_seconds, share};
 use super::parallel::for_everybody;
@@ -16,7 +16,7 @@ use super::read::{
     Members, event, events, flag, longer_than_zero, number, plain_event, question, span, word, word_of,
 };
 use super::table::{Table, amount, heading, length, percent};
-use super::timeline::people;
+use super::timeline::{Row, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
@@ -358,11 +358,10 @@ impl Question for Funnel {
                 let mut finder = Finder::default();
                 for (part, person) in people(parts) {
                     let places = part.events(person);
-                    let events = Events { at: &part.at[places.clone()], mask: &part.mask[places.clone()] };
-                    if let Some(best) = rules.best(events, &mut finder)
-                        && let Some(group) = groups.get(part, person, places.start + best.first)
+                    if let Some(first) = rules.best(&part.rows[places.clone()], &mut finder)
+                        && let Some(group) = groups.get(part, person, places.start + first)
                     {
-                        tallies[group].add(&best.times);
+                        tallies[group].add(finder.times());
                     }
                 }
                 tallies

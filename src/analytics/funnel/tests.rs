@@ -23,9 +23,17 @@ fn rules(steps: usize, within: i64) -> Rules {
 
 /// How many steps one person gets through, and when each was reached.
 fn best(rules: &Rules, events: &[(i64, u64)]) -> Vec<i64> {
-    let (at, mask): (Vec<i64>, Vec<u64>) = events.iter().copied().unzip();
-    let best = rules.best(Events { at: &at, mask: &mask }, &mut Finder::default());
-    best.map_or(Vec::new(), |best| best.times)
+    let rows: Vec<Row> =
+        events.iter().map(|(at, mask)| Row { who: 0, event: 0, at: *at, mask: *mask }).collect();
+    let mut finder = Finder::default();
+    let best = rules.best(&rows, &mut finder).map(|_| finder.times().to_vec()).unwrap_or_default();
+    // A history of many events is looked through in another way, and says the same: here it has begun long before, with
+    // events that are no step.
+    let before = Row { who: 0, event: 0, at: i64::MIN, mask: 0 };
+    let long: Vec<Row> = std::iter::repeat_n(before, 100).chain(rows).collect();
+    let again = rules.best(&long, &mut finder).map(|_| finder.times().to_vec()).unwrap_or_default();
+    assert_eq!(best, again);
+    best
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ConsentState;
+use crate::segment::Least;
 
 // Random conditions over random histories, in whole seconds and few values, so that boundaries meet.
 
@@ -395,12 +396,15 @@ proptest! {
         now in 0..100_i64,
     ) {
         let (condition, now) = (all(conditions), second(now));
-        if evaluate(&condition, &person, now).holds {
-            for least in condition.least(now) {
-                let counts = |event: &&PastEvent| least.wants(&event.name) && least.inside().contains(&event.at.as_micros());
-                prop_assert!(person.events.iter().filter(counts).count() as u64 >= least.count, "{:?}", least);
-            }
-        }
+        let has_done = |least: &Least| {
+            let inside = least.inside();
+            let counts =
+                |event: &&PastEvent| least.wants(&event.name) && inside.contains(&event.at.as_micros());
+            person.events.iter().filter(counts).count() as u64 >= least.count
+        };
+        let all_done = condition.least(now).iter().all(has_done);
+        let rest = evaluate(&condition.rest(), &person, now).holds;
+        prop_assert_eq!(evaluate(&condition, &person, now).holds, all_done && rest);
     }
 
     #[test]
