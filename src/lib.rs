@@ -19,7 +19,7 @@ pub use crate::analytics::{
     Attribution, AttributionGroup, AttributionModel, AttributionReport, By, Cohort, Funnel, FunnelGroup,
     FunnelMode, FunnelReport, FunnelStep, Interval, Lifecycle, LifecycleGroup, LifecyclePeriod,
     LifecycleReport, Measure, Paths, PathsGroup, PathsReport, Question, Retention, RetentionGroup,
-    RetentionMode, RetentionReport, Rfm, RfmGroup, RfmProfile, RfmReport, Sessions, SessionsGroup,
+    RetentionMode, RetentionReport, Rfm, RfmCell, RfmGroup, RfmProfile, RfmReport, Sessions, SessionsGroup,
     SessionsReport, Transition, Trend, TrendGroup, TrendPoint, TrendReport,
 };
 pub use crate::builder::CdpBuilder;

@@ -110,14 +110,10 @@ fn answer(cdp: &Cdp, question: &str, asked: &[String]) -> Answered {
             )
         }
         "rfm" => ask(
-            || cdp.rfm(&Rfm::new(did("Order Completed"), "revenue")),
+            || cdp.rfm(&Rfm::new(did("Order Completed"), "revenue").without_profiles()),
             |report| {
-                let mut cells = std::collections::BTreeMap::<_, u64>::new();
-                report
-                    .profiles
-                    .iter()
-                    .for_each(|buyer| *cells.entry([buyer.r, buyer.f, buyer.m]).or_default() += 1);
-                cells.iter().map(|([r, f, m], count)| json!([r, f, m, count])).collect()
+                let cells = report.cells.iter().flatten();
+                cells.map(|cell| json!([cell.r, cell.f, cell.m, cell.people])).collect()
             },
         ),
         "trend" => ask(

@@ -43,7 +43,7 @@ pub use self::funnel::{Funnel, FunnelGroup, FunnelMode, FunnelReport, FunnelStep
 pub use self::lifecycle::{Lifecycle, LifecycleGroup, LifecyclePeriod, LifecycleReport};
 pub use self::paths::{Paths, PathsGroup, PathsReport, Transition};
 pub use self::retention::{Cohort, Retention, RetentionGroup, RetentionMode, RetentionReport};
-pub use self::rfm::{Rfm, RfmGroup, RfmProfile, RfmReport};
+pub use self::rfm::{Rfm, RfmCell, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
 pub(crate) use self::timeline::{Legend, Reading, Row, Timeline};
@@ -94,7 +94,7 @@ pub struct Ground<'g> {
     pub(crate) watch: &'g parallel::Watch<'g>,
 }
 
-pub(crate) use self::parallel::Watch;
+pub(crate) use self::parallel::{Watch, in_parallel};
 
 impl Ground<'_> {
     /// The groups of the breakdown, if one is asked for; `counted` are the conditions whose events have a group.

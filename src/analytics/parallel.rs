@@ -70,7 +70,7 @@ pub(super) fn for_everybody<T: Send>(
 
 /// Does `work` with all jobs, on all cores. What it gives comes in the order of the jobs. Whoever watches is told that
 /// `events` were looked at.
-pub(super) fn in_parallel<J: Send, T: Send>(
+pub(crate) fn in_parallel<J: Send, T: Send>(
     jobs: Vec<J>,
     watch: &Watch<'_>,
     events: usize,

@@ -1,5 +1,6 @@
 //! RFM: how lately, how often and for how much people buy.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::parallel::for_everybody;
-use super::read::{Members, event, parsed, path, plain_event, question};
+use super::read::{Members, event, flag, parsed, path, plain_event, question};
 use super::table::{Table, amount, figure, heading, percent};
 use super::timeline::people;
 use super::wanted::Place;
@@ -56,6 +57,7 @@ pub struct Rfm {
     event: Condition,
     value: String,
     at: Option<Timestamp>,
+    profiles: bool,
     scope: Scope,
 }
 
@@ -64,7 +66,27 @@ question!(Rfm);
 impl Rfm {
     /// Those who do `event`, and what the property `value` of it adds up to.
     pub fn new(event: impl Into<Condition>, value: impl Into<String>) -> Self {
-        Self { event: event.into(), value: value.into(), at: None, scope: Scope::default() }
+        Self { event: event.into(), value: value.into(), at: None, profiles: true, scope: Scope::default() }
+    }
+
+    /// Tells how many people have which scores, and nobody's name: [`cells`](RfmReport::cells) in place of
+    /// [`profiles`](RfmReport::profiles), which takes a fraction of the time where many have bought.
+    ///
+    /// ```
+    /// use customerdb::{Cdp, Event, Rfm, did};
+    ///
+    /// let cdp = Cdp::in_memory()?;
+    /// let order = |who: &str, total| Event::track("Order").user_id(who).property("total", total);
+    /// cdp.ingest([order("ann", 90), order("bob", 20), order("eve", 20)])?;
+    /// let report = cdp.rfm(&Rfm::new(did("Order"), "total").without_profiles())?;
+    /// let cells = report.cells.unwrap();
+    /// assert_eq!((cells[0].m, cells[0].people, cells[0].monetary.to_string()), (1, 2, "40".to_owned()));
+    /// assert!(report.profiles.is_empty());
+    /// # Ok::<(), customerdb::Error>(())
+    /// ```
+    pub fn without_profiles(mut self) -> Self {
+        self.profiles = false;
+        self
     }
 
     /// The reference instant, on the reference day. Default: now.
@@ -73,7 +95,8 @@ impl Rfm {
         self
     }
 
-    /// Reads the question from a JSON value: `event`, `value`, `at`, `from`, `until`, `segment`, `by`.
+    /// Reads the question from a JSON value: `event`, `value`, `at`, `profiles` (false: only cells), `from`,
+    /// `until`, `segment`, `by`.
     ///
     /// # Errors
     ///
@@ -83,6 +106,7 @@ impl Rfm {
         let event = members.required("event", event)?;
         let mut new = Self::new(event, members.required("value", path)?.to_string());
         new.at = members.optional("at", parsed)?;
+        new.profiles = members.optional("profiles", flag)?.unwrap_or(true);
         members.finish(new)
     }
 
@@ -94,6 +118,9 @@ impl Rfm {
         if let Some(at) = self.at {
             object.insert("at".into(), at.into());
         }
+        if !self.profiles {
+            object.insert("profiles".into(), false.into());
+        }
         self.scope.write(&mut object);
         object.into()
     }
@@ -103,7 +130,8 @@ impl Ask for Rfm {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
         let amount = Some(Place::checked(&self.value, "value")?);
-        Ok(Wanted { conditions, ordered: self.scope.by.is_some(), people: true, amount, ..Wanted::default() })
+        let ordered = self.scope.by.is_some();
+        Ok(Wanted { conditions, ordered, people: self.profiles, amount, ..Wanted::default() })
     }
 }
 
@@ -111,8 +139,11 @@ impl Ask for Rfm {
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RfmReport {
-    /// Everyone who bought, by name.
+    /// Everyone who bought, by name; nobody if no profiles were asked for.
     pub profiles: Vec<RfmProfile>,
+    /// Those who share all scores, by scores, the lowest first, if [no profiles](Rfm::without_profiles) were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cells: Option<Vec<RfmCell>>,
     /// The same for each group, if a breakdown was asked for; the scores are those among everyone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<RfmGroup>>,
@@ -121,7 +152,7 @@ pub struct RfmReport {
 impl RfmReport {
     /// The bounds by which everyone here has the scores that they have here: what
     /// [`ComputedTrait::rfm`](crate::ComputedTrait::rfm) goes by, to keep today's quintiles until they are asked for
-    /// again. A score that nobody has, nor a better one, is out of reach.
+    /// again. A score that nobody has, nor a better one, is out of reach; without [`profiles`](Self::profiles) all are.
     ///
     /// ```
     /// use customerdb::{Cdp, ComputedTrait, Event, Rfm, did};
@@ -192,6 +223,31 @@ pub struct RfmGroup {
     pub other: bool,
     /// They, by name.
     pub profiles: Vec<RfmProfile>,
+    /// Their cells, if no profiles were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cells: Option<Vec<RfmCell>>,
+}
+
+/// Those who share all three scores.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RfmCell {
+    /// The score of recency, 1 to 5.
+    pub r: u8,
+    /// The score of frequency, 1 to 5.
+    pub f: u8,
+    /// The score of the sum, 1 to 5.
+    pub m: u8,
+    /// The name of the group.
+    pub group: &'static str,
+    /// How many people.
+    pub people: u64,
+    /// Whole days since their last purchases, added up.
+    pub recency_days: i64,
+    /// How many purchases, all together.
+    pub frequency: u64,
+    /// What those add up to.
+    pub monetary: Value,
 }
 
 /// Somebody, before the scores.
@@ -201,23 +257,65 @@ struct Buyer {
     label: u32,
     recency: i64,
     frequency: u64,
-    monetary: Num,
     sum: Sum,
 }
 
-/// The score of each: `1 + floor(5 × strictly worse / N)`, where `order` sorts the worse before the better.
-fn scores(buyers: &[Buyer], order: impl Fn(&Buyer, &Buyer) -> std::cmp::Ordering) -> Vec<u8> {
-    let mut places: Vec<usize> = (0..buyers.len()).collect();
-    places.sort_by(|a, b| order(&buyers[*a], &buyers[*b]));
-    let mut scores = vec![1; buyers.len()];
-    let mut worse = 0;
-    for (rank, place) in places.iter().enumerate() {
-        if rank > 0 && order(&buyers[places[rank - 1]], &buyers[*place]).is_lt() {
-            worse = rank;
+/// The score of each value: `1 + floor(5 × strictly worse / N)`, where `order` sorts the worse before the better.
+///
+/// So many are worse than a value as make a score of k + 1 if it is better than the one that stands ⌈k × N / 5⌉-th: those
+/// four are all that has to be found.
+fn scores<V: Copy>(values: &[V], order: impl Fn(&V, &V) -> Ordering) -> Vec<u8> {
+    let mut rest = values.to_vec();
+    let mut bounds = Vec::new();
+    for k in 1..=4 {
+        let rank = (k * values.len()).div_ceil(5);
+        if rank > 0 {
+            bounds.push(*rest.select_nth_unstable_by(rank - 1, &order).1);
         }
-        scores[*place] = u8::try_from(1 + 5 * worse / buyers.len()).unwrap_or(5);
     }
-    scores
+    let better = |value: &V| bounds.iter().filter(|bound| order(bound, value).is_lt()).count();
+    values.iter().map(|value| 1 + u8::try_from(better(value)).unwrap_or(4)).collect()
+}
+
+/// The scores of sums.
+fn scores_of_sums(buyers: &[Buyer]) -> Vec<u8> {
+    let exact: Option<Vec<i128>> = buyers.iter().map(|buyer| buyer.sum.millionths()).collect();
+    if let Some(exact) = exact {
+        return scores(&exact, Ord::cmp);
+    }
+    let sums: Vec<Num> = buyers.iter().map(|buyer| buyer.sum.number()).collect();
+    scores(&sums, |a, b| a.order(*b))
+}
+
+/// People who share all scores, being counted.
+#[derive(Debug, Clone, Default)]
+struct Cells(BTreeMap<[u8; 3], (u64, i64, u64, Sum)>);
+
+impl Cells {
+    fn add(&mut self, scores: [u8; 3], recency: i64, frequency: u64, sum: &Sum) {
+        let (people, days, purchases, all) = self.0.entry(scores).or_default();
+        *people += 1;
+        *days += recency;
+        *purchases += frequency;
+        all.merge(sum);
+    }
+
+    fn told(&self) -> Vec<RfmCell> {
+        let told = |(scores, counted): (&[u8; 3], &(u64, i64, u64, Sum))| {
+            let (&[r, f, m], (people, recency_days, frequency, sum)) = (scores, counted);
+            RfmCell {
+                r,
+                f,
+                m,
+                group: rfm_group(r, f),
+                people: *people,
+                recency_days: *recency_days,
+                frequency: *frequency,
+                monetary: sum.to_value(),
+            }
+        };
+        self.0.iter().map(told).collect()
+    }
 }
 
 impl Question for Rfm {
@@ -238,18 +336,41 @@ impl Question for Rfm {
                 if let Some(last) = last {
                     let recency = ground.zone.days_between(Timestamp::from_micros(part.rows[last].at), at);
                     let label = part.label(person, last);
-                    buyers.push(Buyer { person, label, recency, frequency, monetary: sum.number(), sum });
+                    buyers.push(Buyer { person, label, recency, frequency, sum });
                 }
             }
             buyers
         })?;
         let buyers: Vec<Buyer> = parts.into_iter().flatten().collect();
-        let r = scores(&buyers, |a, b| b.recency.cmp(&a.recency));
-        ground.watch.tell(timeline.len() as u64)?;
-        let f = scores(&buyers, |a, b| a.frequency.cmp(&b.frequency));
-        ground.watch.tell(timeline.len() as u64)?;
-        let m = scores(&buyers, |a, b| a.monetary.order(b.monetary));
-        ground.watch.tell(timeline.len() as u64)?;
+        let looked_at = timeline.len();
+        let recencies: Vec<i64> = buyers.iter().map(|buyer| buyer.recency).collect();
+        let r = scores(&recencies, |a, b| b.cmp(a));
+        ground.watch.tell(looked_at as u64)?;
+        let frequencies: Vec<u64> = buyers.iter().map(|buyer| buyer.frequency).collect();
+        let f = scores(&frequencies, Ord::cmp);
+        ground.watch.tell(looked_at as u64)?;
+        let m = scores_of_sums(&buyers);
+        ground.watch.tell(looked_at as u64)?;
+        let scored = |place: usize| [r[place], f[place], m[place]];
+        if !self.profiles {
+            let mut all = Cells::default();
+            let groups = ground.groups(&self.scope, 1);
+            let mut of_groups = vec![Cells::default(); groups.as_ref().map_or(0, Groups::len)];
+            for (place, Buyer { label, recency, frequency, sum, .. }) in buyers.iter().enumerate() {
+                all.add(scored(place), *recency, *frequency, sum);
+                if let Some(group) = groups.as_ref().and_then(|groups| groups.of_value(*label)) {
+                    of_groups[group].add(scored(place), *recency, *frequency, sum);
+                }
+            }
+            let tell = |((value, other), cells): ((Value, bool), &Cells)| RfmGroup {
+                value,
+                other,
+                profiles: Vec::new(),
+                cells: Some(cells.told()),
+            };
+            let groups = groups.map(|groups| groups.values().zip(&of_groups).map(tell).collect());
+            return Ok(RfmReport { profiles: Vec::new(), cells: Some(all.told()), groups });
+        }
         let profile = |(place, buyer): (usize, &Buyer)| RfmProfile {
             name: timeline.legend.people[buyer.person].clone(),
             recency_days: buyer.recency,
@@ -262,52 +383,59 @@ impl Question for Rfm {
         };
         let mut profiles: Vec<RfmProfile> = buyers.iter().enumerate().map(profile).collect();
         let groups = ground.groups(&self.scope, 1).map(|groups| grouped(&groups, &buyers, &profiles));
-        profiles.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(RfmReport { profiles, groups })
+        profiles.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(RfmReport { profiles, cells: None, groups })
     }
 }
 
 fn grouped(groups: &Groups, buyers: &[Buyer], profiles: &[RfmProfile]) -> Vec<RfmGroup> {
-    let mut told: Vec<RfmGroup> =
-        groups.values().map(|(value, other)| RfmGroup { value, other, profiles: Vec::new() }).collect();
+    let empty = |(value, other)| RfmGroup { value, other, profiles: Vec::new(), cells: None };
+    let mut told: Vec<RfmGroup> = groups.values().map(empty).collect();
     for (buyer, profile) in buyers.iter().zip(profiles) {
         if let Some(group) = groups.of_value(buyer.label) {
             told[group].profiles.push(profile.clone());
         }
     }
     for group in &mut told {
-        group.profiles.sort_by(|a, b| a.name.cmp(&b.name));
+        group.profiles.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
     told
 }
 
 impl fmt::Display for RfmReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        print(f, &self.profiles)?;
+        print(f, &self.profiles, self.cells.as_deref())?;
         for group in self.groups.iter().flatten() {
             heading(f, &group.value, group.other)?;
-            print(f, &group.profiles)?;
+            print(f, &group.profiles, group.cells.as_deref())?;
         }
         Ok(())
     }
 }
 
 /// The named groups with their sizes and what they brought, the best first; people are for programs to list.
-fn print(f: &mut fmt::Formatter<'_>, profiles: &[RfmProfile]) -> fmt::Result {
+fn print(f: &mut fmt::Formatter<'_>, profiles: &[RfmProfile], cells: Option<&[RfmCell]>) -> fmt::Result {
     let mut groups: BTreeMap<&str, (u64, i64, u64, Sum)> = BTreeMap::new();
+    let mut add = |group: &'static str, more: (u64, i64, u64), value: &Value| {
+        let (people, recency, frequency, monetary) = groups.entry(group).or_default();
+        *people += more.0;
+        *recency += more.1;
+        *frequency += more.2;
+        monetary.add(value);
+    };
     for profile in profiles {
-        let (people, recency, frequency, monetary) = groups.entry(profile.group).or_default();
-        *people += 1;
-        *recency += profile.recency_days;
-        *frequency += profile.frequency;
-        monetary.add(&profile.monetary);
+        add(profile.group, (1, profile.recency_days, profile.frequency), &profile.monetary);
     }
+    for cell in cells.unwrap_or_default() {
+        add(cell.group, (cell.people, cell.recency_days, cell.frequency), &cell.monetary);
+    }
+    let all: u64 = groups.values().map(|(people, ..)| people).sum();
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by(|(_, a), (_, b)| b.3.number().order(a.3.number()));
     let mut table = Table::new(1);
     table.push(["group", "people", "share", "days since", "purchases each", "value"].map(str::to_owned));
     for (name, (people, recency, frequency, monetary)) in groups {
-        let share = super::figures::share(people, profiles.len() as u64);
+        let share = super::figures::share(people, all);
         let mean = super::figures::share(frequency, people);
         let people_signed = i64::try_from(people).unwrap_or(i64::MAX);
         table.push([
@@ -320,4 +448,22 @@ fn print(f: &mut fmt::Formatter<'_>, profiles: &[RfmProfile]) -> fmt::Result {
         ]);
     }
     write!(f, "{table}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_score_counts_how_many_are_worse(values in prop::collection::vec(0..12_i32, 0..60)) {
+            let naive = |value: &i32| {
+                let worse = values.iter().filter(|other| *other < value).count();
+                u8::try_from(1 + 5 * worse / values.len()).unwrap()
+            };
+            prop_assert_eq!(scores(&values, Ord::cmp), values.iter().map(naive).collect::<Vec<_>>());
+        }
+    }
 }

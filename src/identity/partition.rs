@@ -127,7 +127,6 @@ impl Partition {
 
     /// Makes room for nodes up to `nodes`, dormant at first.
     pub(crate) fn grow(&mut self, nodes: usize) {
-        self.numbers.take();
         let Some(more) = nodes.checked_sub(self.slots.len()) else { return };
         if self.slots.capacity() < nodes {
             // Doubling would take up to twice the memory that is needed.

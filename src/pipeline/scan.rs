@@ -15,7 +15,9 @@ use super::everybody::everybody;
 use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
-use crate::analytics::{Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch};
+use crate::analytics::{
+    Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch, in_parallel,
+};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
 use crate::identity::{Node, Numbers, strongest};
@@ -66,6 +68,9 @@ pub(super) fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<(
         }
     }
 }
+
+/// So many people are named at once.
+const NAMED: usize = 1 << 12;
 
 /// After how many people, or values, whoever asked is heard.
 const OFTEN: usize = 1 << 8;
@@ -347,17 +352,18 @@ impl<'s> Scan<'s> {
     /// The name of each person of whom there is an event: the strongest identifier.
     fn named(&self, present: &[bool], noted: usize, watch: &Watch<'_>) -> Result<Vec<String>> {
         let State { identities, rules, .. } = self.state;
-        let name = |(place, (root, present)): (usize, (&Node, &bool))| {
-            if place % OFTEN == 0 {
-                watch.tell(noted as u64)?;
-            }
+        let name = |(root, present): (&Node, &bool)| {
             if !present {
-                return Ok(String::new());
+                return String::new();
             }
             let strongest = strongest(identities, rules, identities.partition.members(*root));
-            Ok(strongest.map(|node| identities.interner.identifier(node).to_string()).unwrap_or_default())
+            strongest.map(|node| identities.interner.identifier(node).to_string()).unwrap_or_default()
         };
-        self.numbers.roots().iter().zip(present).enumerate().map(name).collect()
+        let pieces = self.numbers.roots().chunks(NAMED).zip(present.chunks(NAMED)).collect();
+        let named = in_parallel(pieces, watch, noted, |(roots, present): (&[Node], &[bool])| {
+            roots.iter().zip(present).map(name).collect::<Vec<_>>()
+        })?;
+        Ok(named.into_iter().flatten().collect())
     }
 }
 

@@ -235,6 +235,7 @@ fn set_up(conn: &Connection, place: &Place, access: Access) -> rusqlite::Result<
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "temp_store", "memory")?;
     let Access::Write { full, max_bytes } = access else {
+        conn.pragma_update(None, "cache_size", -16_384)?;
         return conn.pragma_update(None, "query_only", true);
     };
     conn.pragma_update(None, "secure_delete", true)?;

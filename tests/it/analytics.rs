@@ -702,6 +702,33 @@ fn scores_are_quintiles_in_which_equals_share() {
         expected.map(|(name, r, f, m, scores, group)| (name.to_owned(), r, f, m, scores, group))
     );
     assert_eq!(cdp.rfm(&rfm.clone().since(day(9))).unwrap().profiles.len(), 2);
+    let grouped = rfm.clone().by(By::property("revenue").top(1));
+    let (named, counted) = (cdp.rfm(&grouped).unwrap(), cdp.rfm(&grouped.without_profiles()).unwrap());
+    let cells: Vec<_> = counted
+        .cells
+        .iter()
+        .flatten()
+        .map(|c| (c.people, c.recency_days, c.frequency, c.monetary.clone(), [c.r, c.f, c.m], c.group))
+        .collect();
+    let expected = [
+        (2, 22, 2, json!(20), [1, 1, 2], "hibernating"),
+        (1, 7, 1, json!(20), [3, 1, 4], "about_to_sleep"),
+        (1, 3, 1, json!(30), [4, 1, 5], "promising"),
+        (1, 1, 2, json!(0.3), [5, 5, 1], "champions"),
+    ];
+    assert_eq!(cells, expected);
+    assert!(named.cells.is_none() && counted.profiles.is_empty());
+    assert_eq!(named.to_string(), counted.to_string(), "they print as the same table");
+    let people: Vec<u64> = counted
+        .groups
+        .unwrap()
+        .iter()
+        .map(|group| {
+            assert!(group.profiles.is_empty());
+            group.cells.iter().flatten().map(|cell| cell.people).sum()
+        })
+        .collect();
+    assert_eq!(people, [2, 3], "the largest group, and the rest");
     let error = cdp.rfm(&Rfm::new(did("Order"), "price")).unwrap_err();
     assert_eq!(error.to_string(), "value: none of the events that this is about has \"price\"");
     // The first of April ends at 16:00 UTC in Shanghai.
@@ -793,6 +820,7 @@ fn questions_read_back_what_they_write() {
         Attribution::of(did("A")).touches(did("B"), "c").model(AttributionModel::Markov).lookback(days(3)),
         Attribution::of(did("A")),
         Rfm::new(did("A"), "x").at(day(3)),
+        Rfm::new(did("A"), "x").without_profiles(),
     ];
 }
 
