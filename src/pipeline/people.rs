@@ -52,9 +52,8 @@ pub(super) fn said_of(
     for name in needs.traits() {
         // Of most traits the latest value stands, and what was said before is of no account.
         let latest = until.is_none() && is_latest_alone(name, needs, catalog);
-        for &node in &person.nodes {
-            asserted.extend(db.trait_of(node, name, latest)?.into_iter().filter(|(_, said)| past(said.at)));
-        }
+        let said = db.trait_of(&person.nodes, name, latest)?;
+        asserted.extend(said.into_iter().filter(|(_, said)| past(said.at)));
     }
     Ok(asserted)
 }

@@ -80,17 +80,30 @@ impl Db {
         Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// What was asserted of a trait of a node, or the latest of it only, and what was set right by hand.
-    pub(crate) fn trait_of(&self, node: Node, name: &str, latest: bool) -> Result<Vec<(String, Trait)>> {
+    /// What was asserted of a trait of some nodes, or of each the latest of it only, and what was set right by hand.
+    pub(crate) fn trait_of(&self, nodes: &[Node], name: &str, latest: bool) -> Result<Vec<(String, Trait)>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT * FROM (SELECT t.name, t.value, t.at, t.message_id, s.name, 0
-                            FROM traits t JOIN sources s USING (source) WHERE t.node = ?1 AND t.name = ?2
-                            ORDER BY t.at DESC, t.message_id DESC LIMIT ?3)
-             UNION ALL SELECT name, value, at, 'rectify:' || pin, 'rectification', 1 FROM pins
-             WHERE node = ?1 AND name = ?2",
+            "SELECT name, value, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source), 0
+             FROM traits t WHERE node = ?1 AND name = ?2 ORDER BY at DESC, message_id DESC LIMIT ?3",
         )?;
         let limit = if latest { 1 } else { -1 };
-        Ok(select.query_map((node.0, name, limit), asserted)?.collect::<rusqlite::Result<_>>()?)
+        let mut found = Vec::new();
+        for node in nodes {
+            let mut rows = select.query((node.0, name, limit))?;
+            while let Some(row) = rows.next()? {
+                found.push(asserted(row)?);
+            }
+        }
+        let mut select = self.conn.prepare_cached(
+            "SELECT name, value, at, 'rectify:' || pin, 'rectification', 1 FROM pins WHERE node = ?1 AND name = ?2",
+        )?;
+        for node in nodes {
+            let mut rows = select.query((node.0, name))?;
+            while let Some(row) = rows.next()? {
+                found.push(asserted(row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Calls `each` with everything that was asserted of a trait, and of whom, in any order, until it has seen enough.
