@@ -18,11 +18,12 @@ pub(super) fn cores() -> usize {
 }
 
 /// Calls `work` with every job that `feed` gives, each by one of the workers, which run beside each other and are given
-/// back. Whoever feeds works too when the others have enough to do. A worker that breaks off ends the work of all.
+/// back. Whoever feeds works too when the others have enough to do. A worker that breaks off ends the work of all, and so does
+/// whoever feeds: what waits is not done any more.
 pub(super) fn on_cores<J: Send, W: Send>(
     mut workers: Vec<W>,
     work: impl Fn(&mut W, J) -> ControlFlow<()> + Sync,
-    feed: impl FnOnce(&mut dyn FnMut(J) -> ControlFlow<()>) -> Result<()>,
+    feed: impl FnOnce(&mut dyn FnMut(J) -> ControlFlow<()>) -> Result<ControlFlow<()>>,
 ) -> Result<Vec<W>> {
     let Some(mut own) = workers.pop() else { return Ok(workers) };
     let stopped = AtomicBool::new(false);
@@ -54,6 +55,9 @@ pub(super) fn on_cores<J: Send, W: Send>(
             if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         drop(give);
+        if !matches!(outcome, Ok(ControlFlow::Continue(()))) {
+            stopped.store(true, Ordering::Relaxed);
+        }
         while let Some(job) = next(jobs) {
             take(&mut own, job);
         }
@@ -62,7 +66,7 @@ pub(super) fn on_cores<J: Send, W: Send>(
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         let mut workers: Vec<W> = joined.collect();
         workers.push(own);
-        outcome.map(|()| workers)
+        outcome.map(|_| workers)
     })
 }
 
@@ -85,7 +89,7 @@ mod tests {
                 },
                 |give| {
                     (1..=1_000).for_each(|job| assert!(give(job).is_continue()));
-                    Ok(())
+                    Ok(ControlFlow::Continue(()))
                 },
             );
             assert_eq!(sums.unwrap().into_iter().sum::<u64>(), 500_500);
@@ -106,7 +110,7 @@ mod tests {
                     while give(given).is_continue() {
                         given += 1;
                     }
-                    Ok(())
+                    Ok(ControlFlow::Continue(()))
                 },
             );
             assert!((4..=given + 1).contains(&done.unwrap().into_iter().sum::<u32>()));

@@ -55,21 +55,66 @@ pub(crate) struct Column {
     /// Of each number of the piece the place of its value in the dictionary plus one, or 0, packed.
     bytes: Vec<u8>,
     labels: pack::Column,
-    dictionary: Vec<Value>,
-    /// The numbers in the dictionary, in whole millionths, once somebody asks for them.
-    millionths: OnceLock<Box<[Option<i64>]>>,
+    dictionary: Dictionary,
     size: usize,
+}
+
+/// The different values of a column. They are kept as JSON, and as what they are once somebody asks for them.
+#[derive(Debug)]
+struct Dictionary {
+    texts: Box<str>,
+    /// Where each text ends.
+    ends: Box<[u32]>,
+    values: OnceLock<Box<[Value]>>,
+    /// In whole millionths, [`NO_NUMBER`] where there is no number or no whole number of them.
+    millionths: OnceLock<Box<[i64]>>,
+}
+
+const NO_NUMBER: i64 = i64::MIN;
+
+impl Dictionary {
+    fn new(texts: String, ends: Vec<u32>) -> Self {
+        let (texts, ends) = (texts.into(), ends.into());
+        Self { texts, ends, values: OnceLock::new(), millionths: OnceLock::new() }
+    }
+
+    /// The bytes that it takes: of numbers one asks for the millionths, of all else for the values.
+    fn size(&self) -> usize {
+        let is_number = self.texts.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+        let each = if is_number { size_of::<i64>() } else { size_of::<Value>() };
+        self.texts.len() * if is_number { 1 } else { 2 } + self.ends.len() * (size_of::<u32>() + each)
+    }
+
+    fn parsed(&self) -> impl Iterator<Item = Value> + '_ {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let texts = starts.zip(&self.ends).map(|(start, end)| &self.texts[start as usize..*end as usize]);
+        texts.map(|text| serde_json::from_str(text).unwrap_or_default())
+    }
+
+    fn value(&self, place: usize) -> Option<&Value> {
+        self.values.get_or_init(|| self.parsed().collect()).get(place)
+    }
+
+    fn millionths(&self, place: usize) -> Option<i64> {
+        let whole = |value: Value| {
+            let mut sum = Sum::default();
+            let is_number = sum.add(&value);
+            let whole = sum.millionths().filter(|_| is_number).and_then(|whole| i64::try_from(whole).ok());
+            whole.unwrap_or(NO_NUMBER)
+        };
+        let all = self.millionths.get_or_init(|| self.parsed().map(whole).collect());
+        all.get(place).copied().filter(|whole| *whole != NO_NUMBER)
+    }
 }
 
 impl Column {
     /// The column of labels by number of the event, and of what the labels mean.
-    fn new(names: Arc<[u32]>, labels: &[u32], dictionary: Vec<Value>, texts: usize) -> Option<Self> {
+    fn new(names: Arc<[u32]>, labels: &[u32], dictionary: Dictionary) -> Option<Self> {
         let mut bytes = Vec::new();
         pack::write(labels.iter().map(|label| u64::from(*label)), &mut bytes);
         let labels = pack::Column::read(&bytes, &mut 0, labels.len())?;
-        let each = size_of::<Value>() + size_of::<Option<i64>>();
-        let size = size_of::<Self>() + bytes.len() + dictionary.len() * each + texts;
-        Some(Self { names, bytes, labels, dictionary, millionths: OnceLock::new(), size })
+        let size = size_of::<Self>() + bytes.len() + dictionary.size();
+        Some(Self { names, bytes, labels, dictionary, size })
     }
 
     pub(super) fn size(&self) -> usize {
@@ -87,19 +132,11 @@ impl Column {
     }
 
     fn value(&self, label: u32) -> Option<&Value> {
-        self.dictionary.get((label as usize).checked_sub(1)?)
+        self.dictionary.value((label as usize).checked_sub(1)?)
     }
 
     fn millionths(&self, label: u32) -> Option<i64> {
-        let all = self.millionths.get_or_init(|| {
-            let whole = |value: &Value| {
-                let mut sum = Sum::default();
-                sum.add(value);
-                sum.millionths().filter(|_| value.is_number()).and_then(|whole| i64::try_from(whole).ok())
-            };
-            self.dictionary.iter().map(whole).collect()
-        });
-        *all.get((label as usize).checked_sub(1)?)?
+        self.dictionary.millionths((label as usize).checked_sub(1)?)
     }
 }
 
@@ -221,10 +258,10 @@ impl Db {
                 self.looked_at(1 << PIECE)?;
                 let raw = self.raw(piece)?;
                 if pause().is_break() || give(Job { piece, names, raw }).is_break() {
-                    break;
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         for reader in readers {
             for (piece, columns) in reader.read? {
@@ -286,8 +323,8 @@ fn columns(job: &Job, asked: Asked<'_>, press: &mut Press) -> Result<Vec<Column>
         }
     }
     let column = |draft: Draft| {
-        let Draft { labels, dictionary, texts, .. } = draft;
-        Column::new(Arc::clone(&job.names), &labels, dictionary, texts)
+        let Draft { labels, texts, ends, .. } = draft;
+        Column::new(Arc::clone(&job.names), &labels, Dictionary::new(texts, ends))
     };
     drafts
         .into_iter()
@@ -298,14 +335,19 @@ fn columns(job: &Job, asked: Asked<'_>, press: &mut Press) -> Result<Vec<Column>
 /// A column under way.
 struct Draft {
     labels: Vec<u32>,
-    dictionary: Vec<Value>,
+    texts: String,
+    ends: Vec<u32>,
     known: FxHashMap<String, u32>,
-    texts: usize,
 }
 
 impl Draft {
     fn new() -> Self {
-        Self { labels: vec![0; 1 << PIECE], dictionary: Vec::new(), known: FxHashMap::default(), texts: 0 }
+        Self {
+            labels: vec![0; 1 << PIECE],
+            texts: String::new(),
+            ends: Vec::new(),
+            known: FxHashMap::default(),
+        }
     }
 
     /// Notes the value of an event by its JSON.
@@ -315,10 +357,12 @@ impl Draft {
             self.labels[place] = *label;
             return;
         }
-        let Ok(value) = serde_json::from_str(json) else { return };
-        self.dictionary.push(value);
-        self.texts += json.len();
-        let label = u32::try_from(self.dictionary.len()).unwrap_or(0);
+        self.texts.push_str(json);
+        let (Ok(end), Ok(label)) = (u32::try_from(self.texts.len()), u32::try_from(self.ends.len() + 1))
+        else {
+            return;
+        };
+        self.ends.push(end);
         self.known.insert(json.to_owned(), label);
         self.labels[place] = label;
     }

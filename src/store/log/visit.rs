@@ -130,16 +130,16 @@ impl Db {
                 seen += block.len() as u64;
                 let cut = place.times.0 < from || place.times.1 >= until;
                 if pause(seen).is_break() || give(Job::Sealed(block, cut)).is_break() {
-                    return Ok(());
+                    return Ok(ControlFlow::Break(()));
                 }
             }
             seen += tail.len() as u64;
             for some in tail.chunks(FEW) {
                 if pause(seen).is_break() || give(Job::Loose(some.to_vec())).is_break() {
-                    return Ok(());
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(workers.into_iter().map(|worker| worker.own).collect())
     }
