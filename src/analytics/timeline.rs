@@ -127,6 +127,9 @@ type Tie = Range<usize>;
 /// In which order a person's events are to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
+    /// In none, and whose they are does not matter either.
+    None,
+    /// By person.
     Any,
     Time,
     /// By time, and at one instant by message id.
@@ -183,6 +186,9 @@ impl Timeline {
         };
         let order = match wanted {
             Wanted { ordered: true, .. } => Order::Exact,
+            Wanted { unowned: true, .. } if making.first_only.is_empty() && making.by_people.is_none() => {
+                Order::None
+            }
             Wanted { unsorted: true, .. } if making.first_only.is_empty() => Order::Any,
             _ => Order::Time,
         };
@@ -239,6 +245,9 @@ impl Sorted {
     fn of(people: Range<usize>, mut shares: Vec<Share>, order: Order) -> Self {
         let first = people.start;
         let mut starts = vec![0; people.len() + 1];
+        if order == Order::None {
+            return Self::unowned(first, starts, shares);
+        }
         for row in shares.iter().flat_map(|share| &share.rows) {
             starts[row.who as usize - first + 1] += 1;
         }
@@ -259,7 +268,7 @@ impl Sorted {
             beside.append_columns(share);
         }
         let mut ties = Vec::new();
-        let sorted = if order == Order::Any { &[] } else { &starts[..] };
+        let sorted = if order == Order::Any { &[][..] } else { &starts[..] };
         for person in sorted.windows(2) {
             let own = &mut rows[person[0]..person[1]];
             own.sort_unstable_by_key(|row| (row.at, row.event));
@@ -274,6 +283,21 @@ impl Sorted {
             }
         }
         Self { first, starts, rows, beside, ties }
+    }
+
+    /// What several readers have read of some people, as if all of it were the first's.
+    fn unowned(first: usize, mut starts: Vec<usize>, shares: Vec<Share>) -> Self {
+        let (mut rows, mut beside) = (Vec::new(), Share::default());
+        for mut share in shares {
+            let own = std::mem::take(&mut share.rows);
+            rows = if rows.is_empty() { own } else { [rows, own].concat() };
+            beside.append_columns(&mut share);
+        }
+        for (number, row) in (0..).zip(&mut rows) {
+            row.who = number;
+        }
+        starts[1..].fill(rows.len());
+        Self { first, starts, rows, beside, ties: Vec::new() }
     }
 
     /// Puts events of one instant in order.

@@ -133,7 +133,8 @@ impl Ask for Trend {
         };
         let conditions = vec![plain_event(&self.event, "event")?.clone()];
         let unsorted = amount.is_none();
-        Ok(Wanted { conditions, unsorted, amount, ..Wanted::default() })
+        let unowned = self.measure == Measure::Total;
+        Ok(Wanted { conditions, unsorted, unowned, amount, ..Wanted::default() })
     }
 }
 

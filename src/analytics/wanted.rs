@@ -20,6 +20,8 @@ pub struct Wanted {
     pub(crate) ordered: bool,
     /// It does not matter in which order a person's events are.
     pub(crate) unsorted: bool,
+    /// Nor whose they are: all of a part stand as those of its first person.
+    pub(crate) unowned: bool,
     /// The names of events are wanted.
     pub(crate) names: bool,
     /// The names of people are wanted.

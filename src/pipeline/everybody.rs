@@ -19,6 +19,19 @@ const PORTION: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 19 };
 /// Where of so many people one is left, their traits are looked up one by one, instead of gone through.
 const FEW: usize = 16;
 
+/// The roots of those who have done what is asked at least.
+pub(super) fn those_who_did(
+    db: &Db,
+    identities: &Identities,
+    least: &[Least],
+    until: Option<Timestamp>,
+) -> Result<Vec<Node>> {
+    let numbers = identities.partition.numbers();
+    let counts = Counts::of(db, &numbers, (&Needs::default(), least), &db.event_names()?, until)?;
+    let roots = numbers.roots().iter().enumerate();
+    Ok(roots.filter(|(person, _)| counts.are_enough(*person, least)).map(|(_, root)| *root).collect())
+}
+
 /// Calls `each` with everybody who has done what is asked at least, and what [`history`] gives of them. The log is gone
 /// through from end to end, instead of searched for each.
 pub(crate) fn everybody<E: From<Failure>>(

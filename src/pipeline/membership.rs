@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::affected::Index;
-use super::everybody::everybody;
+use super::everybody::{everybody, those_who_did};
 use super::people::history;
 use crate::clock::{Timestamp, Zone};
 use crate::error::{Error, Result};
@@ -472,13 +472,17 @@ pub(crate) fn matching(
     let (least, rest) = (condition.least(now), condition.rest());
     let needs = catalog.needs(&rest);
     let mut matching = Vec::new();
-    everybody(db, identities, (&needs, &least), catalog, until, |person, mut history| {
-        catalog.complete(&needs, &mut history, now);
-        if evaluate(&rest, &history, now).holds {
-            matching.extend(person.nodes.first());
-        }
-        Ok::<(), Error>(())
-    })?;
+    if rest.is_met_by_all() && !least.is_empty() {
+        matching = those_who_did(db, identities, &least, until)?;
+    } else {
+        everybody(db, identities, (&needs, &least), catalog, until, |person, mut history| {
+            catalog.complete(&needs, &mut history, now);
+            if evaluate(&rest, &history, now).holds {
+                matching.extend(person.nodes.first());
+            }
+            Ok::<(), Error>(())
+        })?;
+    }
     if let Some(until) = until {
         let mut failed = Ok(());
         matching.retain(|node| {

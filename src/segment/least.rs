@@ -44,12 +44,17 @@ impl Condition {
         }
     }
 
+    /// Whether it asks nothing.
+    pub(crate) fn is_met_by_all(&self) -> bool {
+        matches!(self, Self::All(parts) if parts.is_empty())
+    }
+
     /// What is left to be asked of whoever has done the [`least`](Self::least): whoever has meets the condition if they
     /// meet this. How long the answer stays so it does not say.
     pub(crate) fn rest(&self) -> Self {
         match self {
             Self::All(parts) => {
-                let left = parts.iter().map(Self::rest).filter(|part| *part != Self::All(Vec::new()));
+                let left = parts.iter().map(Self::rest).filter(|part| !part.is_met_by_all());
                 Self::All(left.collect())
             }
             Self::Event(event) if event.is_its_least() => Self::All(Vec::new()),
