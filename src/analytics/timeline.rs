@@ -45,7 +45,7 @@ impl Share {
 
 /// How many people a part has at least, if there are that many, as a power of two: few enough that what is known of them
 /// fits into the cache of a core.
-const PEOPLE: u32 = if cfg!(debug_assertions) { 1 } else { 12 };
+const PEOPLE: u32 = if cfg!(any(test, debug_assertions)) { 1 } else { 12 };
 
 /// As many parts there are at most.
 const PARTS: usize = 1 << 8;
@@ -185,11 +185,9 @@ impl Timeline {
             by_people: legend.by_people.as_deref(),
         };
         let order = match wanted {
-            Wanted { ordered: true, .. } => Order::Exact,
-            Wanted { unowned: true, .. } if making.first_only.is_empty() && making.by_people.is_none() => {
-                Order::None
-            }
-            Wanted { unsorted: true, .. } if making.first_only.is_empty() => Order::Any,
+            _ if wanted.is_ordered() => Order::Exact,
+            Wanted { unowned: true, .. } if making.by_people.is_none() => Order::None,
+            Wanted { unsorted: true, .. } => Order::Any,
             _ => Order::Time,
         };
         let shares = shares.into_iter().enumerate().map(|(place, shares)| {
@@ -442,7 +440,7 @@ pub(super) mod tests {
     #[test]
     fn events_are_sorted_by_person_time_and_message_id() {
         let timeline = timeline(&[(1, 5, 1), (0, 9, 2), (1, 5, 4), (1, 3, 8), (3, 4, 16)]);
-        let [one, other] = timeline.parts() else { panic!("two people are a part in debug builds") };
+        let [one, other] = timeline.parts() else { panic!("two people are a part in tests") };
         assert_eq!((one.people(), other.people()), (0..2, 2..4));
         assert_eq!(
             (one.events(0), one.events(1), other.events(2), other.events(3)),

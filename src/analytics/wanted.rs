@@ -33,6 +33,17 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whether it matters which of two events of one instant comes first: to the question, or to a condition of which only
+    /// the first event counts.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ordered || self.has_first_only()
+    }
+
+    /// Whether of the events that meet one of the conditions only the first of each person counts.
+    pub(crate) fn has_first_only(&self) -> bool {
+        self.conditions.iter().any(EventCondition::is_first_only)
+    }
+
     /// The most conditions that a question may have.
     pub(crate) const MOST: usize = u64::BITS as usize;
 }

@@ -41,13 +41,13 @@ pub(crate) fn timeline(
 ) -> Result<Timeline> {
     let names = Names::of(db, wanted)?;
     let audience = audience(db, state, scope, now, watch)?;
-    let history = wanted.history || wanted.conditions.iter().any(EventCondition::is_first_only);
+    let history = wanted.history || wanted.has_first_only();
     let range = (if history { None } else { scope.from }, scope.until);
     let scan = Scan::new(state, audience, wanted, scope, names, now);
     let members = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
     let asked = (!members.is_empty()).then_some(Asked { members: &members, read: &scan.members });
-    let visit = Visit { range, wanted: &wants, numbers: wanted.ordered, asked };
+    let visit = Visit { range, wanted: &wants, numbers: wanted.is_ordered(), asked };
     let mut stopped = Ok(());
     let gathered = db.visit_events(
         visit,

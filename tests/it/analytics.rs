@@ -318,6 +318,20 @@ fn cohorts_have_a_value_too_and_may_be_broken_down() {
     assert_eq!(told, [(json!("Lima"), vec![1, 1]), (Value::Null, vec![1, 0])]);
 }
 
+#[test]
+fn of_events_of_one_instant_the_one_whose_message_id_comes_first_is_the_first_time() {
+    let first = Trend::of(did("Order").first_time()).measure(Measure::Sum("total".into()));
+    for ids in [["a", "b"], ["b", "a"]] {
+        // One is of the device, the other of the user, who are one person.
+        let orders =
+            ids.map(|id| event("u", "Order", day(1)).message_id(id).property("total", u8::from(id == "a")));
+        let [one, other] = orders;
+        let login = Event::identify().user_id("u").anonymous_id("d").at(day(2));
+        let cdp = with([one.anonymous_id("d"), other, login]);
+        assert_eq!(series(&cdp, &first).iter().map(|(_, sum)| sum.clone()).collect::<Vec<_>>(), [json!(1)]);
+    }
+}
+
 fn series(cdp: &Cdp, trend: &Trend) -> Vec<(String, Value)> {
     let series = cdp.trend(trend).unwrap().series.into_iter();
     series.map(|point| (point.start.to_string(), point.value)).collect()
