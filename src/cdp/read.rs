@@ -142,7 +142,8 @@ impl Cdp {
     pub fn members(&self, segment: &str) -> Result<Vec<Person>> {
         self.read(|db, state| {
             let (definitions, live) = (&state.segments, live(state, segment)?);
-            let members = membership::members(db, &state.identities, definitions, live, self.now())?;
+            let members =
+                membership::members(db, &state.identities, definitions, live, self.now(), &mut || Ok(()))?;
             list(db, state, members)
         })
     }
@@ -206,7 +207,15 @@ impl Cdp {
         self.read(|db, state| {
             let catalog = &state.segments.catalog;
             catalog.check(&condition)?;
-            let members = membership::matching(db, &state.identities, catalog, &condition, self.now(), None)?;
+            let members = membership::matching(
+                db,
+                &state.identities,
+                catalog,
+                &condition,
+                self.now(),
+                None,
+                &mut || Ok(()),
+            )?;
             Ok(members.len())
         })
     }
@@ -290,7 +299,11 @@ fn matching(
 ) -> Result<Vec<Person>> {
     let catalog = &state.segments.catalog;
     catalog.check(condition)?;
-    list(db, state, membership::matching(db, &state.identities, catalog, condition, now, until)?)
+    list(
+        db,
+        state,
+        membership::matching(db, &state.identities, catalog, condition, now, until, &mut || Ok(()))?,
+    )
 }
 
 pub(super) fn live<'s>(state: &'s State, name: &str) -> Result<&'s Live> {

@@ -15,6 +15,16 @@ pub(crate) fn is_paged(name: &str) -> bool {
     name == "$page" || name == "$screen"
 }
 
+/// By the numbers of names, whether `holds` is true of them.
+pub(super) fn by_number(names: &[(u32, String)], holds: impl Fn(&str) -> bool) -> Vec<bool> {
+    let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+    let mut flags = vec![false; most];
+    for (number, name) in names {
+        flags[*number as usize] = holds(name);
+    }
+    flags
+}
+
 /// The members of an event that a question may look into; all else is passed over.
 #[derive(serde::Deserialize)]
 struct Outer<'j> {
@@ -40,12 +50,7 @@ pub(crate) struct Wants {
 impl Wants {
     /// Those members of events of which these are all names, with their numbers.
     pub(crate) fn new(properties: Vec<String>, context: Vec<String>, names: &[(u32, String)]) -> Self {
-        let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
-        let mut paged = vec![false; most];
-        for (number, name) in names {
-            paged[*number as usize] = is_paged(name);
-        }
-        Self { properties, context, paged }
+        Self { properties, context, paged: by_number(names, is_paged) }
     }
 
     /// What the store knows the members by, first those of the properties.

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use rustc_hash::FxHashMap;
 
-use super::contents::Wants;
+use super::contents::{Wants, by_number};
 use super::people::{Loose, assembled, is_latest_alone, said_of};
+use super::scan::go_on;
 use crate::clock::Timestamp;
 use crate::identity::{Identities, Node, Numbers, Person};
 use crate::profile::{History, Trait};
 use crate::segment::{Catalog, Least, Needs};
-use crate::store::{Asked, Chunk, Db, Failure, Result, Seen, Visit};
+use crate::store::{Asked, Chunk, Db, Failure, Seen, Visit};
 
 /// As many events of people are held at once while everybody is looked at: in debug builds so few that tests have several
 /// portions.
@@ -19,34 +20,58 @@ const PORTION: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 19 };
 /// Where of so many people one is left, their traits are looked up one by one, instead of gone through.
 const FEW: usize = 16;
 
+/// What is called now and then, and may end the work by an error.
+pub(crate) type Pause<'p, E> = dyn FnMut() -> Result<(), E> + 'p;
+
+/// After how many people, or rows of traits, it is called.
+const OFTEN: usize = 1 << 8;
+
+/// Visits events, as long as nothing is said against it.
+fn visited<W: Send, E: From<Failure>>(
+    db: &Db,
+    visit: Visit<'_>,
+    pause: &mut Pause<'_, E>,
+    make: impl Fn() -> W,
+    work: impl Fn(&mut W, &Chunk<'_>) -> ControlFlow<()> + Sync,
+) -> Result<Vec<W>, E> {
+    let mut stopped = Ok(());
+    let found = db.visit_events(visit, |_| go_on(pause(), &mut stopped), make, work)?;
+    stopped.map(|()| found)
+}
+
 /// The roots of those who have done what is asked at least.
-pub(super) fn those_who_did(
+pub(super) fn those_who_did<E: From<Failure>>(
     db: &Db,
     identities: &Identities,
     least: &[Least],
     until: Option<Timestamp>,
-) -> Result<Vec<Node>> {
+    pause: &mut Pause<'_, E>,
+) -> Result<Vec<Node>, E> {
     let numbers = identities.partition.numbers();
-    let counts = Counts::of(db, &numbers, (&Needs::default(), least), &db.event_names()?, until)?;
+    let counts = Counts::of(db, &numbers, (&Needs::default(), least), &db.event_names()?, until, pause)?;
     let roots = numbers.roots().iter().enumerate();
     Ok(roots.filter(|(person, _)| counts.are_enough(*person, least)).map(|(_, root)| *root).collect())
 }
 
 /// Calls `each` with everybody who has done what is asked at least, and what [`history`] gives of them. The log is gone
-/// through from end to end, instead of searched for each.
+/// through from end to end, instead of searched for each; `pause` is called now and then.
 pub(crate) fn everybody<E: From<Failure>>(
     db: &Db,
     identities: &Identities,
     (needs, least): (&Needs, &[Least]),
     catalog: &Catalog,
     until: Option<Timestamp>,
-    mut each: impl FnMut(&Person, History) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
+    pause: &mut Pause<'_, E>,
+    mut each: impl FnMut(&Person, History) -> Result<(), E>,
+) -> Result<(), E> {
     let partition = &identities.partition;
     let root_of = |person: &Person| person.nodes.first().and_then(|node| partition.root(*node));
     if !needs.events() && least.is_empty() {
-        let mut traits = all_traits(db, identities, needs, catalog, until)?;
-        return identities.people().try_for_each(|person| {
+        let mut traits = all_traits(db, identities, needs, catalog, until, pause)?;
+        return identities.people().enumerate().try_for_each(|(place, person)| {
+            if place % OFTEN == 0 {
+                pause()?;
+            }
             let asserted = root_of(&person).and_then(|root| traits.remove(&root)).unwrap_or_default();
             let history = assembled(db, &person, needs, catalog, until, (Vec::new(), asserted))?;
             each(&person, history)
@@ -54,12 +79,15 @@ pub(crate) fn everybody<E: From<Failure>>(
     }
     let numbers = partition.numbers();
     let names = db.event_names()?;
-    let counts = Counts::of(db, &numbers, (needs, least), &names, until)?;
+    let counts = Counts::of(db, &numbers, (needs, least), &names, until, pause)?;
     let is_meant = |person: &usize| counts.are_enough(*person, least);
     let count = (0..numbers.roots().len()).filter(is_meant).count();
     let are_few = !least.is_empty() && count * FEW < partition.sets();
-    let mut traits =
-        if are_few { FxHashMap::default() } else { all_traits(db, identities, needs, catalog, until)? };
+    let mut traits = if are_few {
+        FxHashMap::default()
+    } else {
+        all_traits(db, identities, needs, catalog, until, pause)?
+    };
     let gathering = Gathering::new(db, &numbers, needs, &names, until);
     let mut people = (0..numbers.roots().len()).filter(is_meant).peekable();
     while people.peek().is_some() {
@@ -68,8 +96,11 @@ pub(crate) fn everybody<E: From<Failure>>(
             held += counts.events[number] as usize + 1;
             portion.push(number);
         }
-        let mut events = if needs.events() { gathering.of(&portion)? } else { Vec::new() };
+        let mut events = if needs.events() { gathering.of(&portion, pause)? } else { Vec::new() };
         for (place, number) in portion.into_iter().enumerate() {
+            if place % OFTEN == 0 {
+                pause()?;
+            }
             let root = numbers.roots()[number];
             let Some(person) = identities.person(root) else { continue };
             let asserted = if are_few {
@@ -90,16 +121,6 @@ fn end(until: Option<Timestamp>) -> Option<Timestamp> {
     until.map(|until| Timestamp::from_micros(until.as_micros().saturating_add(1)))
 }
 
-/// By the numbers of names, whether `wanted` is true of them.
-fn by_number(names: &[(u32, String)], wanted: impl Fn(&str) -> bool) -> Vec<bool> {
-    let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
-    let mut flags = vec![false; most];
-    for (number, name) in names {
-        flags[*number as usize] = wanted(name);
-    }
-    flags
-}
-
 /// How often everybody has done what conditions look at, and what is asked at least, by the numbers of people.
 struct Counts {
     events: Vec<u32>,
@@ -107,13 +128,14 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(
+    fn of<E: From<Failure>>(
         db: &Db,
         numbers: &Numbers,
         (needs, least): (&Needs, &[Least]),
         names: &[(u32, String)],
         until: Option<Timestamp>,
-    ) -> Result<Self> {
+        pause: &mut Pause<'_, E>,
+    ) -> Result<Self, E> {
         let needed = by_number(names, |name| needs.wants_event(name));
         let meant: Vec<Vec<bool>> =
             least.iter().map(|least| by_number(names, |name| least.wants(name))).collect();
@@ -145,7 +167,7 @@ impl Counts {
             }
             ControlFlow::Continue(())
         };
-        let mut all = db.visit_events(visit, |_| ControlFlow::Continue(()), make, count)?.into_iter();
+        let mut all = visited(db, visit, pause, make, count)?.into_iter();
         let mut whole = all.next().unwrap_or_else(make);
         let add = |own: &mut [u32], other: &[u32]| {
             own.iter_mut().zip(other).for_each(|(own, other)| *own += other);
@@ -191,7 +213,7 @@ impl<'g> Gathering<'g> {
     }
 
     /// The events of people, in the order of the people; those of each in none.
-    fn of(&self, people: &[usize]) -> Result<Vec<Vec<Loose>>> {
+    fn of<E: From<Failure>>(&self, people: &[usize], pause: &mut Pause<'_, E>) -> Result<Vec<Vec<Loose>>, E> {
         let mut places = vec![u32::MAX; self.numbers.roots().len()];
         for (place, person) in (0..).zip(people) {
             places[*person] = place;
@@ -215,7 +237,7 @@ impl<'g> Gathering<'g> {
             }
             ControlFlow::Continue(())
         };
-        let found = self.db.visit_events(visit, |_| ControlFlow::Continue(()), Vec::new, take)?;
+        let found = visited(self.db, visit, pause, Vec::new, take)?;
         let mut all: Vec<Vec<Loose>> = people.iter().map(|_| Vec::new()).collect();
         for (place, loose) in found.into_iter().flatten() {
             all[place as usize].push(loose);
@@ -226,14 +248,16 @@ impl<'g> Gathering<'g> {
 
 /// What was asserted of everybody's traits that are wanted, by the roots of their sets. Where the latest of several values
 /// stands, and nothing is asked of the ones before, only that is kept.
-fn all_traits(
+fn all_traits<E: From<Failure>>(
     db: &Db,
     identities: &Identities,
     needs: &Needs,
     catalog: &Catalog,
     until: Option<Timestamp>,
-) -> Result<FxHashMap<Node, Vec<(String, Trait)>>> {
+    pause: &mut Pause<'_, E>,
+) -> Result<FxHashMap<Node, Vec<(String, Trait)>>, E> {
     let mut all: FxHashMap<Node, Vec<(String, Trait)>> = FxHashMap::default();
+    let (mut seen, mut stopped) = (0_usize, Ok(()));
     for name in needs.traits() {
         let replaces = is_latest_alone(name, needs, catalog);
         db.visit_trait(name, |node, said| {
@@ -249,8 +273,9 @@ fn all_traits(
                     None => own.push((name.to_owned(), said)),
                 }
             }
-            ControlFlow::Continue(())
+            seen += 1;
+            if seen % OFTEN == 0 { go_on(pause(), &mut stopped) } else { ControlFlow::Continue(()) }
         })?;
     }
-    Ok(all)
+    stopped.map(|()| all)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::affected::Index;
-use super::everybody::{everybody, those_who_did};
+use super::everybody::{Pause, everybody, those_who_did};
 use super::people::history;
 use crate::clock::{Timestamp, Zone};
 use crate::error::{Error, Result};
@@ -262,7 +262,7 @@ pub(crate) fn settle_everyone(
     let segments: Vec<&Live> = definitions.kept().filter(|live| concerned(live)).collect();
     if !segments.is_empty() {
         let (needs, catalog) = (needs_of(&segments), &definitions.catalog);
-        everybody(db, identities, (&needs, &[]), catalog, None, |person, history| {
+        everybody(db, identities, (&needs, &[]), catalog, None, &mut || Ok(()), |person, history| {
             let stands = judge(history, &needs, catalog, &segments, now);
             record(db, person, stands, now, &|_| cause.clone())
         })?;
@@ -382,10 +382,11 @@ pub(crate) fn members(
     definitions: &Definitions,
     live: &Live,
     now: Timestamp,
+    pause: &mut Pause<'_, Error>,
 ) -> Result<Vec<Node>> {
     let catalog = &definitions.catalog;
     if !live.segment.is_live() {
-        return matching(db, identities, catalog, live.segment.condition(), now, None);
+        return matching(db, identities, catalog, live.segment.condition(), now, None, pause);
     }
     let mut members: FxHashSet<Node> = db.member_founders(live.number)?.into_iter().map(Node).collect();
     if !live.needs.time() || is_settled(db, definitions, now)? {
@@ -393,7 +394,7 @@ pub(crate) fn members(
     }
     let is_foreign = live.needs.calendar() && !is_in_zone(db, definitions)?;
     if is_foreign || now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
-        return matching(db, identities, catalog, live.segment.condition(), now, None);
+        return matching(db, identities, catalog, live.segment.condition(), now, None, pause);
     }
     for (profile, woken) in woken(db, definitions, now)? {
         if woken.iter().all(|(other, _)| other.number != live.number) {
@@ -423,7 +424,7 @@ pub(crate) fn count(
     if live.segment.is_live() && (!live.needs.time() || is_settled(db, definitions, now)?) {
         return Ok(db.count_members(live.number)?);
     }
-    Ok(members(db, identities, definitions, live, now)?.len())
+    Ok(members(db, identities, definitions, live, now, &mut || Ok(()))?.len())
 }
 
 /// What definitions say of a person.
@@ -460,7 +461,7 @@ pub(crate) fn computed(history: History) -> BTreeMap<String, Value> {
 }
 
 /// Everyone who meets a condition at `now`, each as an identifier of theirs. With `until`, of what is known only
-/// events up to that instant are looked at, and people who have none by then are nobody yet.
+/// events up to that instant are looked at, and people who have none by then are nobody yet. `pause` is called now and then.
 pub(crate) fn matching(
     db: &Db,
     identities: &Identities,
@@ -468,19 +469,20 @@ pub(crate) fn matching(
     condition: &Condition,
     now: Timestamp,
     until: Option<Timestamp>,
+    pause: &mut Pause<'_, Error>,
 ) -> Result<Vec<Node>> {
     let (least, rest) = (condition.least(now), condition.rest());
     let needs = catalog.needs(&rest);
     let mut matching = Vec::new();
     if rest.is_met_by_all() && !least.is_empty() {
-        matching = those_who_did(db, identities, &least, until)?;
+        matching = those_who_did(db, identities, &least, until, pause)?;
     } else {
-        everybody(db, identities, (&needs, &least), catalog, until, |person, mut history| {
+        everybody(db, identities, (&needs, &least), catalog, until, pause, |person, mut history| {
             catalog.complete(&needs, &mut history, now);
             if evaluate(&rest, &history, now).holds {
                 matching.extend(person.nodes.first());
             }
-            Ok::<(), Error>(())
+            Ok(())
         })?;
     }
     if let Some(until) = until {

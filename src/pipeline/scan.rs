@@ -11,7 +11,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::State;
 use super::contents::Wants;
-use super::everybody::everybody;
 use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
@@ -22,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Error, Result};
 use crate::identity::{Node, Numbers, strongest};
 use crate::profile::{Trait, standing};
-use crate::segment::{EventCondition, evaluate, has_trait, trait_value};
+use crate::segment::{EventCondition, has_trait, trait_value};
 use crate::store::{Asked, Db, Visit};
 use crate::value::{DottedPath, Object, Value, nfc};
 
@@ -39,14 +38,16 @@ pub(crate) fn timeline(
     now: Timestamp,
     watch: &Watch<'_>,
 ) -> Result<Timeline> {
-    let names = Names::of(db, wanted)?;
+    let all = db.event_names()?;
+    let names = Names::of(&all, wanted);
     let audience = audience(db, state, scope, now, watch)?;
     let history = wanted.history || wanted.has_first_only();
     let range = (if history { None } else { scope.from }, scope.until);
-    let scan = Scan::new(state, audience, wanted, scope, names, now);
-    let members = scan.members.texts();
+    let members = members(wanted, scope, &all);
+    let scan = Scan::new(state, audience, (wanted, members), scope, names, now);
+    let texts = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
-    let asked = (!members.is_empty()).then_some(Asked { members: &members, read: &scan.members });
+    let asked = (!texts.is_empty()).then_some(Asked { members: &texts, read: &scan.members });
     let visit = Visit { range, wanted: &wants, numbers: wanted.is_ordered(), asked };
     let mut stopped = Ok(());
     let gathered = db.visit_events(
@@ -59,7 +60,11 @@ pub(crate) fn timeline(
     scan.finish(db, gathered, watch)
 }
 
-pub(super) fn go_on(outcome: Result<()>, kept: &mut Result<()>) -> ControlFlow<()> {
+/// Goes on as long as nothing is said against it, and keeps what is.
+pub(super) fn go_on<E>(
+    outcome: std::result::Result<(), E>,
+    kept: &mut std::result::Result<(), E>,
+) -> ControlFlow<()> {
     match outcome {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
@@ -84,32 +89,17 @@ fn audience(
     watch: &Watch<'_>,
 ) -> Result<Option<FxHashSet<Node>>> {
     let identities = &state.identities;
+    let pause = &mut || watch.tell(0);
     let members = match &scope.audience {
         None => return Ok(None),
         Some(Audience::Segment(name)) => {
             let own = nfc(name);
             let found: Option<&Live> = state.segments.all.iter().find(|live| live.segment.name() == own);
             let live = found.ok_or_else(|| Error::UnknownSegment(name.clone()))?;
-            membership::members(db, identities, &state.segments, live, now)?
+            membership::members(db, identities, &state.segments, live, now, pause)?
         }
         Some(Audience::Condition(condition)) => {
-            let catalog = &state.segments.catalog;
-            let (least, rest) = (condition.least(now), condition.rest());
-            let needs = catalog.needs(&rest);
-            let mut matching = Vec::new();
-            let mut looked_at = 0;
-            everybody(db, identities, (&needs, &least), catalog, None, |person, mut history| {
-                if looked_at % OFTEN == 0 {
-                    watch.tell(0)?;
-                }
-                looked_at += 1;
-                catalog.complete(&needs, &mut history, now);
-                if evaluate(&rest, &history, now).holds {
-                    matching.extend(person.nodes.first());
-                }
-                Ok::<(), Error>(())
-            })?;
-            matching
+            membership::matching(db, identities, &state.segments.catalog, condition, now, None, pause)?
         }
     };
     watch.tell(0)?;
@@ -130,15 +120,12 @@ pub(super) struct Name {
 pub(super) struct Names {
     pub(super) known: Vec<Name>,
     pub(super) texts: Vec<String>,
-    /// With their numbers, as the store has them.
-    pub(super) all: Vec<(u32, String)>,
 }
 
 impl Names {
-    fn of(db: &Db, wanted: &Wanted) -> Result<Self> {
+    fn of(all: &[(u32, String)], wanted: &Wanted) -> Self {
         let (mut known, mut texts): (Vec<Name>, Vec<String>) = (Vec::new(), Vec::new());
-        let all = db.event_names()?;
-        for (number, text) in &all {
+        for (number, text) in all {
             let mut name = Name::default();
             for (place, condition) in wanted.conditions.iter().enumerate() {
                 if condition.fits_name(text) {
@@ -157,18 +144,18 @@ impl Names {
             known.push(name);
             texts.push(text.clone());
         }
-        Ok(Self { known, texts, all })
+        Self { known, texts }
     }
 }
 
 /// What a question asks, and what its readers share.
 pub(super) struct Scan<'s> {
-    pub(super) state: &'s State,
+    state: &'s State,
     pub(super) numbers: Arc<Numbers>,
     /// By the numbers of people, who is asked about; `None` for everybody.
-    pub(super) audience: Option<Vec<bool>>,
+    audience: Option<Vec<bool>>,
     pub(super) wanted: &'s Wanted,
-    pub(super) scope: &'s Scope,
+    scope: &'s Scope,
     pub(super) names: Names,
     pub(super) now: Timestamp,
     /// The members of events that are wanted.
@@ -182,13 +169,11 @@ impl<'s> Scan<'s> {
     fn new(
         state: &'s State,
         audience: Option<FxHashSet<Node>>,
-        wanted: &'s Wanted,
+        (wanted, members): (&'s Wanted, Wants),
         scope: &'s Scope,
         names: Names,
         now: Timestamp,
     ) -> Self {
-        let by = scope.by.as_ref().and_then(|by| by.place());
-        let places: Vec<_> = wanted.labels.iter().chain(&wanted.amount).chain(by).collect();
         let numbers = state.identities.partition.numbers();
         let audience =
             audience.map(|audience| numbers.roots().iter().map(|root| audience.contains(root)).collect());
@@ -198,11 +183,11 @@ impl<'s> Scan<'s> {
             audience,
             wanted,
             scope,
+            names,
             now,
-            members: wants(&places, &wanted.conditions, &names.all),
+            members,
             by: Mutex::default(),
             labels: wanted.labels.iter().map(|_| Mutex::default()).collect(),
-            names,
         }
     }
 
@@ -368,13 +353,14 @@ impl<'s> Scan<'s> {
 }
 
 /// The members of events that places and conditions look into.
-fn wants(places: &[&Place], conditions: &[EventCondition], names: &[(u32, String)]) -> Wants {
+fn members(wanted: &Wanted, scope: &Scope, names: &[(u32, String)]) -> Wants {
     let (mut properties, mut context) = (Vec::new(), Vec::new());
-    for place in places {
+    let by = scope.by.as_ref().and_then(|by| by.place());
+    for place in wanted.labels.iter().chain(&wanted.amount).chain(by) {
         let own = if place.in_context() { &mut context } else { &mut properties };
         own.extend(place.path().roots().map(str::to_owned));
     }
-    for path in conditions.iter().flat_map(EventCondition::paths) {
+    for path in wanted.conditions.iter().flat_map(EventCondition::paths) {
         properties.extend(path.roots().map(str::to_owned));
     }
     for members in [&mut properties, &mut context] {

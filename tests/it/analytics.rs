@@ -319,6 +319,43 @@ fn cohorts_have_a_value_too_and_may_be_broken_down() {
 }
 
 #[test]
+fn a_property_of_another_event_is_found_after_that_of_the_first_was_asked_for() {
+    let cdp = with([
+        event("u", "Order", day(1)).property("total", 1),
+        event("u", "Refund", day(1)).property("total", 20),
+        event("v", "Refund", day(2)).property("total", 300),
+    ]);
+    let sum = |name: &str| {
+        let points = series(&cdp, &Trend::of(did(name)).measure(Measure::Sum("total".into()))).into_iter();
+        points.filter_map(|(_, sum)| sum.as_u64()).sum::<u64>()
+    };
+    assert_eq!([sum("Order"), sum("Refund"), sum("*"), sum("Order")], [1, 320, 321, 1]);
+}
+
+#[test]
+fn whoever_is_asked_about_is_found_within_hearing_of_who_asks() {
+    let views =
+        (0..400).map(|n| event(&format!("u{}", n % 9), "View", day(1).after(minutes(n))).property("n", n));
+    let cdp = with(views);
+    // Nobody has done the least, so that only going through the events takes time.
+    for condition in [did("View").at_least(999), did("View").where_property("n").gte(0).at_least(999)] {
+        let question = Trend::of(did("Order")).of_those(condition);
+        let mut heard = 0_u32;
+        let ends = |after: u32, heard: &mut u32| {
+            cdp.analyse(&question, |_| {
+                *heard += 1;
+                if *heard > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        };
+        ends(u32::MAX, &mut heard).unwrap();
+        assert!(heard > 20, "told {heard} times while 400 events were looked at");
+        let mut until = 0;
+        let error = ends(10, &mut until).unwrap_err();
+        assert!(matches!(error, Error::Cancelled) && until == 11, "{error} after {until}");
+    }
+}
+
+#[test]
 fn of_events_of_one_instant_the_one_whose_message_id_comes_first_is_the_first_time() {
     let first = Trend::of(did("Order").first_time()).measure(Measure::Sum("total".into()));
     for ids in [["a", "b"], ["b", "a"]] {

@@ -68,9 +68,17 @@ impl Room {
         self.keep(size, |room| put(&mut room.blocks, number, block, size, room.uses));
     }
 
+    /// Members of events, which may have grown since they were last asked for.
     pub(super) fn values(&mut self, key: &Key) -> Option<Arc<Column>> {
         self.uses += 1;
-        find(&mut self.values, key, self.uses)
+        let found = find(&mut self.values, key, self.uses)?;
+        let used = self.values.get_mut(key)?;
+        let former = std::mem::replace(&mut used.size, found.size());
+        self.size = self.size - former + used.size;
+        if self.size > self.most {
+            self.let_go();
+        }
+        Some(found)
     }
 
     pub(super) fn keep_values(&mut self, key: Key, column: &Arc<Column>) {

@@ -56,7 +56,6 @@ pub(crate) struct Column {
     bytes: Vec<u8>,
     labels: pack::Column,
     dictionary: Dictionary,
-    size: usize,
 }
 
 /// The different values of a column. They are kept as JSON, and as what they are once somebody asks for them.
@@ -78,11 +77,11 @@ impl Dictionary {
         Self { texts, ends, values: OnceLock::new(), millionths: OnceLock::new() }
     }
 
-    /// The bytes that it takes: of numbers one asks for the millionths, of all else for the values.
+    /// The bytes that it takes by now.
     fn size(&self) -> usize {
-        let is_number = self.texts.starts_with(|first: char| first.is_ascii_digit() || first == '-');
-        let each = if is_number { size_of::<i64>() } else { size_of::<Value>() };
-        self.texts.len() * if is_number { 1 } else { 2 } + self.ends.len() * (size_of::<u32>() + each)
+        let values = self.values.get().map_or(0, |all| all.len() * size_of::<Value>() + self.texts.len());
+        let millionths = self.millionths.get().map_or(0, |all| all.len() * size_of::<i64>());
+        self.texts.len() + self.ends.len() * size_of::<u32>() + values + millionths
     }
 
     fn parsed(&self) -> impl Iterator<Item = Value> + '_ {
@@ -113,12 +112,12 @@ impl Column {
         let mut bytes = Vec::new();
         pack::write(labels.iter().map(|label| u64::from(*label)), &mut bytes);
         let labels = pack::Column::read(&bytes, &mut 0, labels.len())?;
-        let size = size_of::<Self>() + bytes.len() + dictionary.size();
-        Some(Self { names, bytes, labels, dictionary, size })
+        Some(Self { names, bytes, labels, dictionary })
     }
 
+    /// The bytes that it takes by now: more, once its values were asked for.
     pub(super) fn size(&self) -> usize {
-        self.size
+        size_of::<Self>() + self.bytes.len() + self.dictionary.size()
     }
 
     /// Whether it has the values of events of all these names.
@@ -202,14 +201,14 @@ struct Reader {
 
 impl Db {
     /// The values of members of the events of some names, whose numbers are in order. `needed` says which pieces hold any,
-    /// if it has to be known; `pause` is called now and then.
+    /// if it has to be known; `pause` is called now and then with how many events were looked at, which are given too.
     pub(super) fn values(
         &self,
         asked: Asked<'_>,
         names: &[u32],
         needed: impl FnOnce() -> Result<Vec<bool>>,
-        mut pause: impl FnMut() -> ControlFlow<()>,
-    ) -> Result<Values> {
+        mut pause: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<(Values, u64)> {
         self.write_groups()?;
         let (shared, dictionary, until) = {
             let log = self.log.borrow();
@@ -227,7 +226,7 @@ impl Db {
         let is_complete = |piece: u32| members.iter().all(|columns| is_known(&columns[piece as usize]));
         let mut missing: Vec<u32> = (0..pieces).filter(|piece| !is_complete(*piece)).collect();
         if missing.is_empty() {
-            return Ok(Values { members });
+            return Ok((Values { members }, 0));
         }
         let needed = needed()?;
         missing.retain(|piece| needed.get(*piece as usize).copied().unwrap_or(false));
@@ -253,11 +252,13 @@ impl Db {
             }
             if reader.read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
+        let mut seen = 0;
         let readers = on_cores(readers, read, |give| {
             for (piece, names) in jobs {
                 self.looked_at(1 << PIECE)?;
+                seen += 1 << PIECE;
                 let raw = self.raw(piece)?;
-                if pause().is_break() || give(Job { piece, names, raw }).is_break() {
+                if pause(seen).is_break() || give(Job { piece, names, raw }).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -272,7 +273,7 @@ impl Db {
                 }
             }
         }
-        Ok(Values { members })
+        Ok((Values { members }, seen))
     }
 
     /// The rows of the log that hold a piece.
@@ -375,5 +376,56 @@ impl Shared {
 
     fn keep_values(&self, key: Key, column: &Arc<Column>) {
         self.room().keep_values(key, column);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: impl Iterator<Item = String>) -> Column {
+        let mut draft = Draft::new();
+        values.enumerate().for_each(|(place, json)| draft.put(place, Some(&json)));
+        Column::new([0].into(), &draft.labels, Dictionary::new(draft.texts, draft.ends)).unwrap()
+    }
+
+    fn key(piece: u32) -> Key {
+        Key { piece, until: 0, member: "price".to_owned(), edits: 0, rollbacks: 0 }
+    }
+
+    #[test]
+    fn a_value_is_told_as_what_it_is() {
+        let column = column(["1.5", "\"a\"", "[1,2]", "1e300", "null"].map(str::to_owned).into_iter());
+        let told: Vec<_> = (0..6)
+            .map(|event| (column.value(column.label(event)).cloned(), column.millionths(column.label(event))))
+            .collect();
+        let value = |json: &str| Some(serde_json::from_str(json).unwrap());
+        let expected = [
+            (value("1.5"), Some(1_500_000)),
+            (value("\"a\""), None),
+            (value("[1,2]"), None),
+            (value("1e300"), None),
+            (value("null"), None),
+            (None, None),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_columns_come_to_take_once_they_are_asked_counts_too() {
+        let columns: Vec<Arc<Column>> = (0..4)
+            .map(|piece| Arc::new(column((0..1 << PIECE).map(|place| format!("{}", place * 7 + piece)))))
+            .collect();
+        let most = columns.iter().map(|column| column.size()).sum::<usize>();
+        let shared = Shared::new(1, most);
+        for (piece, column) in (0..).zip(&columns) {
+            shared.keep_values(key(piece), column);
+        }
+        let held = |shared: &Shared| (0..4).filter(|piece| shared.values(&key(*piece)).is_some()).count();
+        assert_eq!(held(&shared), 4, "there is just room for them");
+        let before = columns[0].size();
+        assert!(columns[0].value(1).is_some() && columns[0].millionths(1).is_some());
+        assert!(columns[0].size() > before);
+        assert!(held(&shared) < 4, "some had to be let go of");
     }
 }

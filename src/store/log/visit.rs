@@ -94,11 +94,11 @@ impl Db {
             .places()
             .filter(|place| place.times.1 >= from && place.times.0 < until)
             .collect();
-        let values = match visit.asked {
-            None => Values::default(),
+        let (values, mut seen) = match visit.asked {
+            None => (Values::default(), 0),
             Some(asked) => {
                 let needed = || self.pieces(&places, &visit);
-                self.values(asked, &visit.names(), needed, || pause(0))?
+                self.values(asked, &visit.names(), needed, &mut pause)?
             }
         };
         let log = self.log.borrow();
@@ -123,7 +123,6 @@ impl Db {
             }
         };
         let workers = on_cores(workers, take, |give| {
-            let mut seen = 0;
             for place in places {
                 let block = self.block(&place)?;
                 self.looked_at(block.len())?;
