@@ -131,6 +131,9 @@ impl Groups {
     pub(super) fn of(timeline: &Timeline, by: &By, counted: u64) -> Self {
         let labels = timeline.legend.by.values();
         let mut sizes = vec![0_u64; labels.len()];
+        if let Some(tally) = &timeline.tally {
+            sizes.iter_mut().zip(tally.sizes()).for_each(|(size, counted)| *size = counted);
+        }
         for (part, person) in people(timeline.parts()) {
             let events = part.events(person);
             if part.is_by_people() {
@@ -169,7 +172,7 @@ impl Groups {
 
     /// The group of a value by its number.
     pub(super) fn of_value(&self, label: u32) -> Option<usize> {
-        self.of_label.get(label as usize).copied().flatten()
+        if self.of_label.is_empty() { Some(0) } else { self.of_label.get(label as usize).copied().flatten() }
     }
 
     /// The value of each group, and whether it is the rest.

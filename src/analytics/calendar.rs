@@ -1,8 +1,11 @@
 //! Periods on the calendar: hours, days, weeks and months in a zone.
 
+use std::ops::Range;
+
 use chrono::{Datelike, Days, Months, NaiveDate};
 
 use super::read::{Result, word, word_of};
+use super::scope::Scope;
 use crate::clock::{Span, Timestamp, Zone};
 use crate::error::DefinitionError;
 use crate::value::Value;
@@ -80,8 +83,8 @@ impl Interval {
 pub(super) struct Periods {
     /// The first instant of each, and of the one after the last.
     edges: Vec<i64>,
-    /// How many of them a microsecond is, about.
-    each: f64,
+    /// How many of them 2⁶⁴ microseconds are, about.
+    each: u64,
 }
 
 impl Periods {
@@ -89,14 +92,13 @@ impl Periods {
     pub(super) const MOST: usize = 100_000;
 
     /// Those in which the instants from `first` to `last` lie, both included; none if there are no instants.
-    #[expect(clippy::cast_precision_loss, reason = "what is made of it is a guess")]
     pub(super) fn covering(
         interval: Interval,
         zone: &Zone,
         span: Option<(i64, i64)>,
         member: &str,
     ) -> Result<Self> {
-        let Some((first, last)) = span else { return Ok(Self { edges: Vec::new(), each: 0.0 }) };
+        let Some((first, last)) = span else { return Ok(Self { edges: Vec::new(), each: 0 }) };
         let mut edge = interval.start(Timestamp::from_micros(first), zone);
         let mut edges = vec![edge.as_micros()];
         while edge.as_micros() <= last {
@@ -112,8 +114,40 @@ impl Periods {
             edges.push(edge.as_micros());
         }
         let whole = edges.last().map_or(0, |end| end.saturating_sub(edges[0])).max(1);
-        let each = (edges.len() - 1) as f64 / whole as f64;
+        let each = ((edges.len() - 1) as u128) << u64::BITS;
+        let each = u64::try_from(each / u128::from(whole.unsigned_abs())).unwrap_or(u64::MAX);
         Ok(Self { edges, each })
+    }
+
+    /// Those of the range of a question; where it has no end, up to the last instant of `span`, and likewise for its
+    /// beginning.
+    pub(super) fn asked(
+        interval: Interval,
+        zone: &Zone,
+        scope: &Scope,
+        span: Option<(i64, i64)>,
+    ) -> Result<Self> {
+        let from = scope.from.map(Timestamp::as_micros);
+        let last = scope.until.map(|until| until.as_micros() - 1);
+        let whole = match (from.or(span.map(|(first, _)| first)), last.or(span.map(|(_, last)| last))) {
+            (Some(first), Some(last)) if first <= last => Some((first, last)),
+            _ => None,
+        };
+        Self::covering(interval, zone, whole, "interval")
+    }
+
+    /// Where others are among these, if they are, one after the other.
+    pub(super) fn find(&self, others: &Self) -> Option<Range<usize>> {
+        let Some(first) = others.edges.first() else { return Some(0..0) };
+        let start = self.edges.binary_search(first).ok()?;
+        let found = self.edges.get(start..start + others.edges.len())?;
+        (found == others.edges).then_some(start..start + others.len())
+    }
+
+    /// Some of these.
+    pub(super) fn some(&self, which: Range<usize>) -> Self {
+        let edges = self.edges.get(which.start..=which.end).filter(|_| !which.is_empty());
+        Self { edges: edges.unwrap_or_default().to_vec(), each: self.each }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -121,17 +155,13 @@ impl Periods {
     }
 
     /// Which one an instant lies in, of those that are covered.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "it is a guess, and no less than zero"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half of a product fits")]
     pub(super) fn of(&self, at: i64) -> usize {
         let Some(first) = self.edges.first() else { return 0 };
         let last = self.len().saturating_sub(1);
         // Periods are of about one length, so the first guess is right or next to it.
-        let guess = at.wrapping_sub(*first).max(0) as f64 * self.each;
+        let since = u128::from(at.saturating_sub(*first).max(0).unsigned_abs());
+        let guess = (since * u128::from(self.each)) >> u64::BITS;
         let mut found = (guess as usize).min(last);
         while found > 0 && self.edges[found] > at {
             found -= 1;

@@ -10,7 +10,6 @@ use super::parallel::for_everybody;
 use super::read::{Members, event, plain_event, question};
 use super::table::{Table, amount, heading, start};
 use super::timeline::people;
-use super::trend::periods_of;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{DefinitionError, Result};
@@ -158,12 +157,12 @@ impl Question for Lifecycle {
         let timeline = ground.timeline;
         let past = Scope { from: None, until: self.scope.until, ..Scope::default() };
         let all = timeline.span(1, &past);
-        let shown = periods_of(ground, self.interval, &self.scope, all)?;
+        let shown = Periods::asked(self.interval, ground.zone, &self.scope, all)?;
         // All periods since the first event, or since the range begins, if that is earlier.
         let begin =
             self.scope.from.map(Timestamp::as_micros).into_iter().chain(all.map(|(first, _)| first)).min();
         let known = Scope { from: begin.map(Timestamp::from_micros), ..past };
-        let periods = periods_of(ground, self.interval, &known, all)?;
+        let periods = Periods::asked(self.interval, ground.zone, &known, all)?;
         let skipped = if shown.len() == 0 { periods.len() } else { periods.len() - shown.len() };
         let count = |groups: &Groups| -> Result<Vec<Vec<LifecyclePeriod>>> {
             let blank = vec![vec![Counts::default(); periods.len()]; groups.len()];

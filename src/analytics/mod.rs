@@ -31,6 +31,7 @@ mod rfm;
 mod scope;
 mod sessions;
 mod table;
+mod tally;
 mod timeline;
 mod trend;
 mod wanted;
@@ -46,7 +47,8 @@ pub use self::retention::{Cohort, Retention, RetentionGroup, RetentionMode, Rete
 pub use self::rfm::{Rfm, RfmCell, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
-pub(crate) use self::timeline::{Legend, Reading, Row, Timeline};
+pub(crate) use self::tally::Tally;
+pub(crate) use self::timeline::{Legend, Reading, Row, Share, Timeline};
 pub use self::trend::{Measure, Trend, TrendGroup, TrendPoint, TrendReport};
 
 pub(crate) use self::wanted::{Amount, Labels, Place, Wanted};

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::parallel::{Watch, in_parallel};
 use super::scope::Scope;
+use super::tally::Tally;
 use super::wanted::{Amount, Labels, Wanted};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -33,6 +34,19 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// No events, of which so many labels are wanted.
+    pub(crate) fn new(labels: usize) -> Self {
+        Self { labels: vec![Vec::new(); labels], ..Self::default() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.name.clear();
+        self.by.clear();
+        self.labels.iter_mut().for_each(Vec::clear);
+        self.amounts.clear();
+    }
+
     /// Adds what another has beside its events.
     fn append_columns(&mut self, other: &mut Self) {
         self.name.append(&mut other.name);
@@ -64,13 +78,35 @@ impl Reading {
         while people >> shift >= PARTS {
             shift += 1;
         }
-        let share = || Share { labels: vec![Vec::new(); labels], ..Share::default() };
-        Self { shift, shares: (0..=people.saturating_sub(1) >> shift).map(|_| share()).collect() }
+        Self { shift, shares: (0..=people.saturating_sub(1) >> shift).map(|_| Share::new(labels)).collect() }
+    }
+
+    /// Notes events.
+    pub(crate) fn add(&mut self, events: &mut Share) {
+        let Share { rows, name, by, labels, amounts } = events;
+        for row in &*rows {
+            self.share(row.who).rows.push(*row);
+        }
+        for (row, name) in rows.iter().zip(name) {
+            self.share(row.who).name.push(*name);
+        }
+        for (row, label) in rows.iter().zip(by) {
+            self.share(row.who).by.push(*label);
+        }
+        for (place, column) in labels.iter().enumerate() {
+            for (row, label) in rows.iter().zip(column) {
+                self.share(row.who).labels[place].push(*label);
+            }
+        }
+        for (row, amount) in rows.iter().zip(amounts) {
+            let taken = std::mem::replace(amount, Amount::Missing);
+            self.share(row.who).amounts.push(taken);
+        }
     }
 
     /// Where what is read of a person goes.
     #[inline]
-    pub(crate) fn share(&mut self, person: u32) -> &mut Share {
+    fn share(&mut self, person: u32) -> &mut Share {
         &mut self.shares[person as usize >> self.shift]
     }
 
@@ -103,6 +139,8 @@ pub(crate) struct Legend {
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     parts: Vec<Part>,
+    /// What was counted as it was read; then there are no parts.
+    pub(crate) tally: Option<Tally>,
     pub(crate) legend: Legend,
 }
 
@@ -127,8 +165,6 @@ type Tie = Range<usize>;
 /// In which order a person's events are to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// In none, and whose they are does not matter either.
-    None,
     /// By person.
     Any,
     Time,
@@ -186,7 +222,6 @@ impl Timeline {
         };
         let order = match wanted {
             _ if wanted.is_ordered() => Order::Exact,
-            Wanted { unowned: true, .. } if making.by_people.is_none() => Order::None,
             Wanted { unsorted: true, .. } => Order::Any,
             _ => Order::Time,
         };
@@ -218,7 +253,12 @@ impl Timeline {
         {
             parts[place] = part;
         }
-        Ok(Self { parts, legend })
+        Ok(Self { parts, tally: None, legend })
+    }
+
+    /// What is known where events were counted as they were read.
+    pub(crate) fn counted(tally: Tally, legend: Legend) -> Self {
+        Self { parts: Vec::new(), tally: Some(tally), legend }
     }
 
     /// How many events there are.
@@ -243,9 +283,6 @@ impl Sorted {
     fn of(people: Range<usize>, mut shares: Vec<Share>, order: Order) -> Self {
         let first = people.start;
         let mut starts = vec![0; people.len() + 1];
-        if order == Order::None {
-            return Self::unowned(first, starts, shares);
-        }
         for row in shares.iter().flat_map(|share| &share.rows) {
             starts[row.who as usize - first + 1] += 1;
         }
@@ -281,21 +318,6 @@ impl Sorted {
             }
         }
         Self { first, starts, rows, beside, ties }
-    }
-
-    /// What several readers have read of some people, as if all of it were the first's.
-    fn unowned(first: usize, mut starts: Vec<usize>, shares: Vec<Share>) -> Self {
-        let (mut rows, mut beside) = (Vec::new(), Share::default());
-        for mut share in shares {
-            let own = std::mem::take(&mut share.rows);
-            rows = if rows.is_empty() { own } else { [rows, own].concat() };
-            beside.append_columns(&mut share);
-        }
-        for (number, row) in (0..).zip(&mut rows) {
-            row.who = number;
-        }
-        starts[1..].fill(rows.len());
-        Self { first, starts, rows, beside, ties: Vec::new() }
     }
 
     /// Puts events of one instant in order.
@@ -423,9 +445,10 @@ pub(super) mod tests {
         let count = events.iter().map(|(person, ..)| *person as usize + 1).max().unwrap_or(0);
         let mut readings = [Reading::new(count, 0), Reading::new(count, 0)];
         for (place, (person, at, mask)) in (0_u32..).zip(events) {
-            let share = readings[place as usize % 2].share(*person);
+            let mut share = Share::new(0);
             share.rows.push(Row { who: *person, event: place, at: *at, mask: *mask });
             share.name.push(place % 7);
+            readings[place as usize % 2].add(&mut share);
         }
         let names = (0..7).map(|name| format!("n{name}")).collect();
         let legend = Legend { count, names, ..Legend::default() };

@@ -10,6 +10,7 @@ use super::calendar::{Interval, Periods};
 use super::parallel::for_everybody;
 use super::read::{Members, event, path, plain_event, question};
 use super::table::{Table, clean, figure, start, value};
+use super::tally::Count;
 use super::timeline::people;
 use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
@@ -131,10 +132,16 @@ impl Ask for Trend {
             Measure::Sum(path) => Some(Place::checked(path, "measure.sum")?),
             Measure::Total | Measure::Unique => None,
         };
-        let conditions = vec![plain_event(&self.event, "event")?.clone()];
-        let unsorted = amount.is_none();
-        let unowned = self.measure == Measure::Total;
-        Ok(Wanted { conditions, unsorted, unowned, amount, ..Wanted::default() })
+        let condition = plain_event(&self.event, "event")?.clone();
+        let count = match self.measure {
+            Measure::Total => Count::Events,
+            Measure::Unique => Count::People,
+            Measure::Sum(_) => Count::Amounts,
+        };
+        let by_people = self.scope.by.as_ref().is_some_and(|by| by.place().is_none());
+        let tally = (!by_people && !condition.is_first_only()).then_some((self.interval, count));
+        let (conditions, unsorted) = (vec![condition], amount.is_none());
+        Ok(Wanted { conditions, unsorted, amount, tally, ..Wanted::default() })
     }
 }
 
@@ -203,28 +210,16 @@ impl Counts {
 /// How many numbers an answer may have.
 const CELLS: usize = 4_000_000;
 
-/// The periods of a range; where it has no end, up to the last instant of `span`, and likewise for its beginning.
-pub(super) fn periods_of(
-    ground: &Ground<'_>,
-    interval: Interval,
-    scope: &Scope,
-    span: Option<(i64, i64)>,
-) -> Result<Periods> {
-    let from = scope.from.map(Timestamp::as_micros);
-    let last = scope.until.map(|until| until.as_micros() - 1);
-    let whole = match (from.or(span.map(|(first, _)| first)), last.or(span.map(|(_, last)| last))) {
-        (Some(first), Some(last)) if first <= last => Some((first, last)),
-        _ => None,
-    };
-    Ok(Periods::covering(interval, ground.zone, whole, "interval")?)
-}
-
 impl Question for Trend {
     type Report = TrendReport;
 
     fn answer(&self, ground: &Ground<'_>) -> Result<TrendReport> {
         let timeline = ground.timeline;
-        let periods = periods_of(ground, self.interval, &self.scope, timeline.span(1, &self.scope))?;
+        let span = || timeline.span(1, &self.scope);
+        let periods = match &timeline.tally {
+            Some(tally) => tally.periods(),
+            None => Periods::asked(self.interval, ground.zone, &self.scope, span())?,
+        };
         let width = periods.len();
         let count = |groups: &Groups| -> Result<Vec<Vec<TrendPoint>>> {
             let cells = groups.len() * width;
@@ -232,6 +227,21 @@ impl Question for Trend {
                 let reason =
                     format!("{width} periods in {} groups are too many numbers for an answer", groups.len());
                 return Err(DefinitionError::new("interval", reason).into());
+            }
+            let point = |counts: &Counts, group: usize, period: usize| {
+                let value = counts.value(group * width + period);
+                TrendPoint { start: periods.start(period), value }
+            };
+            let told = |counts: &Counts| {
+                let series = |group| (0..width).map(|period| point(counts, group, period)).collect();
+                (0..groups.len()).map(series).collect()
+            };
+            if let Some(tally) = &timeline.tally {
+                return Ok(told(&match self.measure {
+                    Measure::Total => Counts::Numbers(tally.events(groups)),
+                    Measure::Unique => Counts::Numbers(tally.people(groups)),
+                    Measure::Sum(_) => Counts::Sums(tally.amounts(groups)),
+                }));
             }
             let blank = match self.measure {
                 Measure::Sum(_) => Counts::Sums(vec![Sum::default(); cells]),
@@ -260,12 +270,7 @@ impl Question for Trend {
             for part in &parts {
                 whole.merge(part);
             }
-            let point = |group: usize, period: usize| {
-                let value = whole.value(group * width + period);
-                TrendPoint { start: periods.start(period), value }
-            };
-            let series = |group: usize| (0..width).map(|period| point(group, period)).collect();
-            Ok((0..groups.len()).map(series).collect())
+            Ok(told(&whole))
         };
         let tell = |(value, other), series| TrendGroup { value, other, series };
         let (series, groups) = ground.answers(&self.scope, 1, count, tell)?;

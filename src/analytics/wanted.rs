@@ -2,6 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
+use super::calendar::Interval;
+use super::tally::Count;
 use crate::error::DefinitionError;
 use crate::segment::EventCondition;
 use crate::value::{DottedPath, Members, Num, Sum, Value, nfc, write_canonical};
@@ -20,8 +22,8 @@ pub struct Wanted {
     pub(crate) ordered: bool,
     /// It does not matter in which order a person's events are.
     pub(crate) unsorted: bool,
-    /// Nor whose they are: all of a part stand as those of its first person.
-    pub(crate) unowned: bool,
+    /// Nothing but this is wanted of the events that meet the one condition: they can be counted as they are read.
+    pub(crate) tally: Option<(Interval, Count)>,
     /// The names of events are wanted.
     pub(crate) names: bool,
     /// The names of people are wanted.

@@ -1,13 +1,14 @@
 //! Noting what a question wants of the events that are handed out, on one of the cores.
 
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::contents::Wants;
-use super::scan::{Name, Scan, go_on, label};
-use crate::analytics::{Amount, Labels, Place, Reading, Row};
+use super::scan::{Scan, go_on, label, lock};
+use crate::analytics::{Amount, Labels, Place, Reading, Row, Share, Tally};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::identity::Numbers;
 use crate::segment::EventCondition;
 use crate::store::{Chunk, Stand};
 use crate::value::{Members, Value};
@@ -67,8 +68,11 @@ impl<T: Copy> Found<T> {
 /// What one reader has noted.
 pub(super) struct Gather {
     pub(super) reading: Reading,
-    /// Those of a chunk; kept for its space.
-    rows: Vec<Row>,
+    /// What was counted, if nothing else is wanted, and whether something could not be.
+    pub(super) tally: Option<Tally>,
+    pub(super) is_uncounted: bool,
+    /// The events of a chunk; kept for its space.
+    events: Share,
     /// What of the values of events was found out: by the conditions, the breakdown and the labels.
     fits: Vec<Found<bool>>,
     by: Found<u32>,
@@ -82,7 +86,8 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(scan: &Scan<'_>) -> Self {
+    /// Nothing yet, which is counted if a tally says how.
+    pub(super) fn new(scan: &Scan<'_>, tally: Option<&Tally>) -> Self {
         let member = |place: &Place| scan.only_member(place.path(), place.in_context());
         let of_condition = |condition: &EventCondition| {
             let mut members = condition.paths().map(|path| scan.only_member(path, false));
@@ -90,7 +95,9 @@ impl Gather {
             members.all(|member| member == Some(first)).then_some(first)
         };
         Self {
-            rows: Vec::new(),
+            events: Share::new(scan.wanted.labels.len()),
+            tally: tally.map(Tally::blank),
+            is_uncounted: false,
             reading: Reading::new(scan.numbers.roots().len(), scan.wanted.labels.len()),
             fits: scan
                 .wanted
@@ -109,25 +116,37 @@ impl Gather {
 
     /// Notes the events of a chunk that are wanted.
     pub(super) fn take(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>) -> ControlFlow<()> {
-        let noted = self.note(scan, chunk, &scan.names.known[chunk.name as usize]);
-        go_on(noted, &mut self.failed)
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let noted = self.note(scan, chunk, &mut events);
+        match &mut self.tally {
+            Some(tally) => self.is_uncounted |= noted.is_ok() && !tally.add(&events),
+            None => self.reading.add(&mut events),
+        }
+        self.events = events;
+        go_on(noted, &mut self.failed)?;
+        if self.is_uncounted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// The same, one column after the other: so a core need not wait for what is far in memory.
-    fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, name: &Name) -> Result<()> {
-        let wanted = scan.wanted;
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.clear();
-        for (place, (node, at)) in chunk.nodes.iter().zip(chunk.times).enumerate() {
-            if let Some(who) = scan.person(*node) {
-                let event = chunk.events.get(place).copied().unwrap_or_default();
-                rows.push(Row { at: *at, mask: name.plain, event, who });
-            }
+    fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, events: &mut Share) -> Result<()> {
+        let (wanted, name) = (scan.wanted, &scan.names.known[chunk.name as usize]);
+        let Share { rows, name: names, by, labels: columns, amounts } = events;
+        let mut is_everyone_meant = scan.audience.is_none();
+        let own = chunk.nodes.iter().zip(chunk.times).map(|(node, at)| {
+            let who = scan.numbers.person(*node);
+            is_everyone_meant &= who != Numbers::NOBODY;
+            Row { at: *at, mask: name.plain, event: 0, who }
+        });
+        rows.extend(own);
+        rows.iter_mut().zip(chunk.events).for_each(|(row, event)| row.event = *event);
+        if !is_everyone_meant {
+            rows.retain(|row| scan.is_meant(row.who));
         }
         for place in &name.asking {
             let condition = &wanted.conditions[*place];
             let any_time = condition.is_first_only() || !condition.asks_time();
-            for row in &mut rows {
+            for row in &mut *rows {
                 if !any_time && !condition.fits_time(Timestamp::from_micros(row.at), scan.now) {
                     continue;
                 }
@@ -141,13 +160,8 @@ impl Gather {
             rows.retain(|row| row.mask != 0);
         }
         self.any_labelled |= rows.iter().any(|row| row.mask > 1);
-        for row in &rows {
-            self.reading.share(row.who).rows.push(*row);
-        }
         if wanted.names {
-            for row in &rows {
-                self.reading.share(row.who).name.push(chunk.name);
-            }
+            names.resize(rows.len(), chunk.name);
         }
         let number = |labels: &Mutex<Labels>, place: &Place, event: u32| {
             let sight = Sight::of(scan, chunk, event);
@@ -155,26 +169,23 @@ impl Gather {
             label(&mut lock(labels), value, place.member)
         };
         if let Some(place) = scan.by_place() {
-            for row in &rows {
-                let label = self.by.of(chunk, row.event, || number(&scan.by, place, row.event))?;
-                self.reading.share(row.who).by.push(label);
+            for row in &*rows {
+                by.push(self.by.of(chunk, row.event, || number(&scan.by, place, row.event))?);
             }
         }
         for (column, (labels, place)) in scan.labels.iter().zip(&wanted.labels).enumerate() {
-            for row in &rows {
+            for row in &*rows {
                 let find = || number(labels, place, row.event);
-                let label = self.labels[column].of(chunk, row.event, find)?;
-                self.reading.share(row.who).labels[column].push(label);
+                columns[column].push(self.labels[column].of(chunk, row.event, find)?);
             }
         }
         if let Some(place) = &wanted.amount {
-            for row in &rows {
+            for row in &*rows {
                 let amount = self.amount(scan, chunk, place, row.event);
                 self.any_amount |= !amount.is_missing();
-                self.reading.share(row.who).amounts.push(amount);
+                amounts.push(amount);
             }
         }
-        self.rows = rows;
         Ok(())
     }
 
@@ -191,10 +202,6 @@ impl Gather {
             place.add_up(&sight.properties(), &sight.context())
         })
     }
-}
-
-fn lock(labels: &Mutex<Labels>) -> MutexGuard<'_, Labels> {
-    labels.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The members of an event, to be found by their names.

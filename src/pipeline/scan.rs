@@ -5,7 +5,7 @@
 //! happened no more than who and when is looked at.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,9 +15,9 @@ use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
 use crate::analytics::{
-    Audience, Labels, Legend, Place, Reading, Scope, Source, Timeline, Wanted, Watch, in_parallel,
+    Audience, Labels, Legend, Place, Reading, Scope, Source, Tally, Timeline, Wanted, Watch, in_parallel,
 };
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Zone};
 use crate::error::{DefinitionError, Error, Result};
 use crate::identity::{Node, Numbers, strongest};
 use crate::profile::{Trait, standing};
@@ -35,7 +35,7 @@ pub(crate) fn timeline(
     db: &Db,
     state: &State,
     (wanted, scope): (&Wanted, &Scope),
-    now: Timestamp,
+    (now, zone): (Timestamp, &Zone),
     watch: &Watch<'_>,
 ) -> Result<Timeline> {
     let all = db.event_names()?;
@@ -49,14 +49,23 @@ pub(crate) fn timeline(
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
     let asked = (!texts.is_empty()).then_some(Asked { members: &texts, read: &scan.members });
     let visit = Visit { range, wanted: &wants, numbers: wanted.is_ordered(), asked };
-    let mut stopped = Ok(());
-    let gathered = db.visit_events(
-        visit,
-        |seen| go_on(watch.tell(seen), &mut stopped),
-        || Gather::new(&scan),
-        |gather, chunk| gather.take(&scan, chunk),
-    )?;
-    stopped?;
+    let gather = |tally: Option<&Tally>| -> Result<Vec<Gather>> {
+        let mut stopped = Ok(());
+        let gathered = db.visit_events(
+            visit,
+            |seen| go_on(watch.tell(seen), &mut stopped),
+            || Gather::new(&scan, tally),
+            |gather, chunk| gather.take(&scan, chunk),
+        )?;
+        stopped.map(|()| gathered)
+    };
+    if let Some(asked) = wanted.tally
+        && let Some(tally) = Tally::new(asked, scope, zone, db.span(range)?, scan.numbers.roots().len())
+        && let Some(counted) = scan.count(gather(Some(&tally))?, tally, zone)?
+    {
+        return Ok(counted);
+    }
+    let gathered = gather(None)?;
     scan.finish(db, gathered, watch)
 }
 
@@ -153,7 +162,7 @@ pub(super) struct Scan<'s> {
     state: &'s State,
     pub(super) numbers: Arc<Numbers>,
     /// By the numbers of people, who is asked about; `None` for everybody.
-    audience: Option<Vec<bool>>,
+    pub(super) audience: Option<Vec<bool>>,
     pub(super) wanted: &'s Wanted,
     scope: &'s Scope,
     pub(super) names: Names,
@@ -208,17 +217,44 @@ impl<'s> Scan<'s> {
         }
     }
 
-    /// The number of the person who holds a node, if anybody does and they are asked about.
-    #[inline]
-    pub(super) fn person(&self, node: u32) -> Option<u32> {
-        let person = self.numbers.person(node);
-        let is_meant = person != Numbers::NOBODY
-            && self.audience.as_ref().is_none_or(|audience| audience[person as usize]);
-        is_meant.then_some(person)
+    /// Whether the number is that of somebody who is asked about.
+    pub(super) fn is_meant(&self, person: u32) -> bool {
+        person != Numbers::NOBODY
+            && self.audience.as_ref().is_none_or(|audience| audience[person as usize])
+    }
+
+    /// The timeline of what was counted, if all could be.
+    fn count(&self, gathered: Vec<Gather>, mut tally: Tally, zone: &Zone) -> Result<Option<Timeline>> {
+        let mut any_amount = false;
+        for gather in gathered {
+            gather.failed?;
+            any_amount |= gather.any_amount;
+            match gather.tally.filter(|_| !gather.is_uncounted) {
+                Some(counted) if tally.merge(&counted) => {}
+                _ => return Ok(None),
+            }
+        }
+        let Some(tally) = tally.settled(self.scope, zone) else { return Ok(None) };
+        let legend = self.legend();
+        if tally.len() > 0 && !self.scope.is_narrowed() {
+            self.check_properties(&legend, any_amount, false)?;
+        }
+        Ok(Some(Timeline::counted(tally, legend)))
+    }
+
+    /// What the events stand for that were noted.
+    fn legend(&self) -> Legend {
+        let taken = |labels: &Mutex<Labels>| std::mem::take(&mut *lock(labels));
+        Legend {
+            count: self.numbers.roots().len(),
+            by: taken(&self.by),
+            labels: self.labels.iter().map(taken).collect(),
+            ..Legend::default()
+        }
     }
 
     /// The timeline of what was noted.
-    fn finish(mut self, db: &Db, gathered: Vec<Gather>, watch: &Watch<'_>) -> Result<Timeline> {
+    fn finish(self, db: &Db, gathered: Vec<Gather>, watch: &Watch<'_>) -> Result<Timeline> {
         let (mut any_amount, mut any_labelled) = (false, false);
         let mut readings = Vec::with_capacity(gathered.len());
         for gather in gathered {
@@ -228,11 +264,7 @@ impl<'s> Scan<'s> {
             readings.push(gather.reading);
         }
         let noted: usize = readings.iter().map(Reading::len).sum();
-        let by = std::mem::take(&mut self.by).into_inner().unwrap_or_else(PoisonError::into_inner);
-        let labels = std::mem::take(&mut self.labels).into_iter();
-        let labels =
-            labels.map(|labels| labels.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
-        let mut legend = Legend { count: self.numbers.roots().len(), by, labels, ..Legend::default() };
+        let mut legend = self.legend();
         if noted > 0 && !self.scope.is_narrowed() {
             self.check_properties(&legend, any_amount, any_labelled)?;
         }
@@ -368,6 +400,10 @@ fn members(wanted: &Wanted, scope: &Scope, names: &[(u32, String)]) -> Wants {
         members.dedup();
     }
     Wants::new(properties, context, names)
+}
+
+pub(super) fn lock(labels: &Mutex<Labels>) -> MutexGuard<'_, Labels> {
+    labels.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The number of a value, 0 of none.

@@ -216,17 +216,17 @@ impl Part<'_> {
         self.names.get(place) as u32
     }
 
-    /// The nodes of all events, behind what `out` holds already; and so on.
-    pub(super) fn nodes(&self, out: &mut Vec<u32>) {
-        out.extend((0..self.count).map(|place| self.nodes.get(place) as u32));
+    /// The nodes of some events, behind what `out` holds already; and so on.
+    pub(super) fn nodes(&self, places: Range<usize>, out: &mut Vec<u32>) {
+        out.extend(places.map(|place| self.nodes.get(place) as u32));
     }
 
-    pub(super) fn times(&self, out: &mut Vec<i64>) {
-        out.extend((0..self.count).map(|place| self.at(place)));
+    pub(super) fn times(&self, places: Range<usize>, out: &mut Vec<i64>) {
+        out.extend(places.map(|place| self.at(place)));
     }
 
-    pub(super) fn events(&self, out: &mut Vec<u32>) {
-        out.extend((0..self.count).map(|place| self.events.get(place) as u32));
+    pub(super) fn events(&self, places: Range<usize>, out: &mut Vec<u32>) {
+        out.extend(places.map(|place| self.events.get(place) as u32));
     }
 
     #[inline]
@@ -309,9 +309,9 @@ mod tests {
             }
             for part in parts {
                 let (mut nodes, mut times, mut events) = (Vec::new(), Vec::new(), Vec::new());
-                part.nodes(&mut nodes);
-                part.times(&mut times);
-                part.events(&mut events);
+                part.nodes(0..part.len(), &mut nodes);
+                part.times(0..part.len(), &mut times);
+                part.events(0..part.len(), &mut events);
                 for place in 0..part.len() {
                     let Entry { node, at, event, .. } = part.entry(place);
                     prop_assert_eq!((nodes[place], times[place], events[place]), (node, at, event));

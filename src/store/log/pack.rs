@@ -86,6 +86,9 @@ pub(super) struct Numbers<'b> {
 }
 
 impl Numbers<'_> {
+    /// Zeros without end.
+    pub(super) const ZEROS: Self = Self { least: 0, width: 0, mask: 0, bits: &[] };
+
     /// One of them. What is beyond the last is some number.
     #[inline]
     pub(super) fn get(&self, place: usize) -> u64 {

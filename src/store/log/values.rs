@@ -125,9 +125,9 @@ impl Column {
         names.iter().all(|name| self.names.binary_search(name).is_ok())
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "labels are u32 before they are packed")]
-    fn label(&self, event: u32) -> u32 {
-        self.labels.of(&self.bytes).get((event & MASK) as usize) as u32
+    /// The labels of the events of the piece.
+    fn labels(&self) -> pack::Numbers<'_> {
+        self.labels.of(&self.bytes)
     }
 
     fn value(&self, label: u32) -> Option<&Value> {
@@ -148,6 +148,13 @@ pub(crate) struct Values {
     members: Vec<Vec<Option<Arc<Column>>>>,
 }
 
+/// The same at hand for going through many events.
+#[derive(Debug, Default)]
+pub(crate) struct Opened<'v> {
+    values: &'v [Vec<Option<Arc<Column>>>],
+    labels: Vec<Vec<pack::Numbers<'v>>>,
+}
+
 /// Where a value stands: in which piece, and there under which label. The same place has the same value, and the label 0
 /// means that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,10 +164,24 @@ pub(crate) struct Stand {
 }
 
 impl Values {
+    pub(super) fn open(&self) -> Opened<'_> {
+        let columns = self.members.iter().map(|columns| columns.iter().map(Option::as_deref));
+        let labels = columns.map(|columns| columns.map(|own| own.map_or(NONE, Column::labels)).collect());
+        Opened { values: &self.members, labels: labels.collect() }
+    }
+}
+
+/// The labels of events without values.
+const NONE: pack::Numbers<'static> = pack::Numbers::ZEROS;
+
+impl Opened<'_> {
     /// Where the value stands that an event has of a member.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "labels are u32 before they are packed")]
     pub(crate) fn stand(&self, member: usize, event: u32) -> Stand {
         let piece = event >> PIECE;
-        Stand { piece, label: self.column(member, piece).map_or(0, |column| column.label(event)) }
+        let labels = self.labels[member].get(piece as usize).unwrap_or(&NONE);
+        Stand { piece, label: labels.get((event & MASK) as usize) as u32 }
     }
 
     /// The value that stands there.
@@ -175,11 +196,11 @@ impl Values {
 
     /// The values that an event has of all members.
     pub(crate) fn of(&self, event: u32) -> Vec<Option<&Value>> {
-        (0..self.members.len()).map(|member| self.value(member, self.stand(member, event))).collect()
+        (0..self.values.len()).map(|member| self.value(member, self.stand(member, event))).collect()
     }
 
     fn column(&self, member: usize, piece: u32) -> Option<&Column> {
-        self.members.get(member)?.get(piece as usize)?.as_deref()
+        self.values.get(member)?.get(piece as usize)?.as_deref()
     }
 }
 
@@ -396,9 +417,11 @@ mod tests {
     #[test]
     fn a_value_is_told_as_what_it_is() {
         let column = column(["1.5", "\"a\"", "[1,2]", "1e300", "null"].map(str::to_owned).into_iter());
-        let told: Vec<_> = (0..6)
-            .map(|event| (column.value(column.label(event)).cloned(), column.millionths(column.label(event))))
-            .collect();
+        let values = Values { members: vec![vec![Some(Arc::new(column))]] };
+        let opened = values.open();
+        let stands = (0..6).map(|event| opened.stand(0, event));
+        let told: Vec<_> =
+            stands.map(|stand| (opened.value(0, stand).cloned(), opened.millionths(0, stand))).collect();
         let value = |json: &str| Some(serde_json::from_str(json).unwrap());
         let expected = [
             (value("1.5"), Some(1_500_000)),

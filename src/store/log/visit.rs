@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::block::{Block, Entry, NOBODY, Part};
 use super::cores::{cores, on_cores};
-use super::values::{Values, piece_of};
+use super::values::{Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
 use crate::store::{Db, Result};
 
 /// So many events are not worth another core.
 const FEW: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 14 };
+
+/// As many events are handed out at once: so few that what is made of them stays in the cache of a core.
+const CHUNK: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 10 };
 
 /// The events of a visit: which, and what of them.
 #[derive(Clone, Copy)]
@@ -53,7 +56,7 @@ pub(crate) struct Chunk<'c> {
     /// Their numbers, if those were wanted, or members.
     pub(crate) events: &'c [u32],
     /// The members that were asked for, by number.
-    pub(crate) values: &'c Values,
+    pub(crate) values: &'c Opened<'c>,
 }
 
 /// What one core is given at once.
@@ -101,6 +104,7 @@ impl Db {
                 self.values(asked, &visit.names(), needed, &mut pause)?
             }
         };
+        let values = values.open();
         let log = self.log.borrow();
         let tail: Vec<Entry> =
             log.tail.entries().iter().filter(|entry| visit.wants(entry.name)).copied().collect();
@@ -143,6 +147,22 @@ impl Db {
         Ok(workers.into_iter().map(|worker| worker.own).collect())
     }
 
+    /// The first and the last instant that an event in a range can have.
+    pub(crate) fn span(
+        &self,
+        (from, until): (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<Option<(i64, i64)>> {
+        self.catch_up()?;
+        let log = self.log.borrow();
+        let sealed = log.places().map(|place| place.times);
+        let times = sealed.chain(log.tail.entries().iter().map(|entry| (entry.at, entry.at)));
+        let from = from.map_or(i64::MIN, Timestamp::as_micros);
+        let last = until.map_or(i64::MAX, |until| until.as_micros() - 1);
+        let inside = times.filter(|times| times.1 >= from && times.0 <= last);
+        let inside = inside.map(|times| (times.0.max(from), times.1.min(last)));
+        Ok(inside.reduce(|(low, high), (first, last)| (low.min(first), high.max(last))))
+    }
+
     /// Which pieces of the log hold events that are wanted.
     fn pieces(&self, places: &[Place], visit: &Visit<'_>) -> Result<Vec<bool>> {
         let (from, until) = visit.times();
@@ -167,7 +187,7 @@ impl Db {
 struct Visiting<'v> {
     visit: &'v Visit<'v>,
     moves: &'v Moves,
-    values: &'v Values,
+    values: &'v Opened<'v>,
     /// Whether some may be outside of the range.
     cut: bool,
 }
@@ -184,16 +204,20 @@ impl Visiting<'_> {
         if !self.visit.wants(name) {
             return ControlFlow::Continue(());
         }
-        let Buffers { nodes, times, events } = &mut *columns;
-        nodes.clear();
-        times.clear();
-        events.clear();
-        part.nodes(nodes);
-        part.times(times);
-        if self.visit.numbers || self.visit.asked.is_some() || !self.moves.by_event.is_empty() {
-            part.events(events);
+        for start in (0..part.len()).step_by(CHUNK) {
+            let places = start..part.len().min(start + CHUNK);
+            let Buffers { nodes, times, events } = &mut *columns;
+            nodes.clear();
+            times.clear();
+            events.clear();
+            part.nodes(places.clone(), nodes);
+            part.times(places.clone(), times);
+            if self.visit.numbers || self.visit.asked.is_some() || !self.moves.by_event.is_empty() {
+                part.events(places, events);
+            }
+            self.hand_out(name, columns, each)?;
         }
-        self.hand_out(name, columns, each)
+        ControlFlow::Continue(())
     }
 
     /// Hands out events of several names.
