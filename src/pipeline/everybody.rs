@@ -48,9 +48,24 @@ pub(super) fn those_who_did<E: From<Failure>>(
     pause: &mut Pause<'_, E>,
 ) -> Result<Vec<Node>, E> {
     let numbers = identities.partition.numbers();
-    let counts = Counts::of(db, &numbers, (&Needs::default(), least), &db.event_names()?, until, pause)?;
-    let roots = numbers.roots().iter().enumerate();
-    Ok(roots.filter(|(person, _)| counts.are_enough(*person, least)).map(|(_, root)| *root).collect())
+    let people = enough(db, &numbers, least, until, pause)?;
+    Ok(people.into_iter().map(|person| numbers.roots()[person]).collect())
+}
+
+/// The numbers of those who have done what is asked at least.
+pub(super) fn enough<E: From<Failure>>(
+    db: &Db,
+    numbers: &Numbers,
+    least: &[Least],
+    until: Option<Timestamp>,
+    pause: &mut Pause<'_, E>,
+) -> Result<Vec<usize>, E> {
+    let people = 0..numbers.roots().len();
+    if least.is_empty() {
+        return Ok(people.collect());
+    }
+    let counts = Counts::of(db, numbers, (&Needs::default(), least), &db.event_names()?, until, pause)?;
+    Ok(people.filter(|person| counts.are_enough(*person, least)).collect())
 }
 
 /// Calls `each` with everybody who has done what is asked at least, and what [`history`] gives of them. The log is gone

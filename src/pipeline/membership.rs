@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::affected::Index;
+use super::alike::{are_alike, those_alike};
 use super::everybody::{Pause, everybody, those_who_did};
 use super::people::history;
 use crate::clock::{Timestamp, Zone};
@@ -476,6 +477,12 @@ pub(crate) fn matching(
     let mut matching = Vec::new();
     if rest.is_met_by_all() && !least.is_empty() {
         matching = those_who_did(db, identities, &least, until, pause)?;
+    } else if until.is_none() && are_alike(&needs, catalog) {
+        let asked = |history: &mut History| {
+            catalog.complete(&needs, history, now);
+            evaluate(&rest, history, now).holds
+        };
+        matching = those_alike(db, identities, (&needs, &least), pause, asked)?;
     } else {
         everybody(db, identities, (&needs, &least), catalog, until, pause, |person, mut history| {
             catalog.complete(&needs, &mut history, now);

@@ -4,6 +4,7 @@
 //! [`Draft`]; the state changes when the commit has returned, and not before.
 
 pub(crate) mod affected;
+mod alike;
 pub(crate) mod as_of;
 mod audit;
 pub(crate) mod consent;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::State;
+use super::alike::{Groups, are_alike};
 use super::contents::Wants;
 use super::gather::Gather;
 use super::membership::{self, Live};
@@ -319,8 +320,20 @@ impl<'s> Scan<'s> {
     ) -> Result<Vec<u32>> {
         let catalog = &self.state.segments.catalog;
         let mut numbers = vec![0; present.len()];
-        if path.roots().any(|name| catalog.traits.contains_key(name)) {
-            let needs = catalog.needs(&has_trait(&path.to_string()).exists());
+        let needs = catalog.needs(&has_trait(&path.to_string()).exists());
+        let is_computed = path.roots().any(|name| catalog.traits.contains_key(name));
+        let are_alike = are_alike(&needs, catalog);
+        if are_alike {
+            let people: Vec<usize> = (0..present.len()).filter(|person| present[*person]).collect();
+            let names: Vec<&str> = needs.traits().collect();
+            let groups = Groups::of(db, &self.numbers, &names, &people, &mut || watch.tell(0))?;
+            let number = |traits: Object| label(by, value_in(path, &traits), "by.trait");
+            let of_groups: Vec<u32> = groups.traits().map(number).collect::<Result<_>>()?;
+            for (person, group) in people.iter().zip(&groups.of_people) {
+                numbers[*person] = of_groups[*group as usize];
+            }
+        }
+        if is_computed {
             let people = numbers.iter_mut().zip(self.numbers.roots()).zip(present);
             let people = people.filter(|(_, present)| **present).map(|(person, _)| person);
             for (place, (number, root)) in people.enumerate() {
@@ -335,7 +348,8 @@ impl<'s> Scan<'s> {
         }
         let mut said: FxHashMap<u32, Vec<(String, Trait)>> = FxHashMap::default();
         let (mut seen, mut stopped) = (0_usize, Ok(()));
-        for name in path.roots().filter(|name| !catalog.traits.contains_key(*name)) {
+        let read = path.roots().filter(|name| !are_alike && !catalog.traits.contains_key(*name));
+        for name in read {
             db.visit_trait(name, |node, value| {
                 let person = self.numbers.person(node.0);
                 if present.get(person as usize).copied().unwrap_or(false) {
@@ -352,12 +366,7 @@ impl<'s> Scan<'s> {
             }
             let held = standing(said, &catalog.policies);
             let held: Object = held.into_iter().map(|(name, held)| (name, held.value)).collect();
-            let mut found = None;
-            path.any(&held, |value| {
-                found = value.filter(|value| !value.is_null());
-                found.is_some()
-            });
-            numbers[person as usize] = label(by, found, "by.trait")?;
+            numbers[person as usize] = label(by, value_in(path, &held), "by.trait")?;
         }
         if by.is_empty() && present.contains(&true) && !self.scope.is_narrowed() {
             let reason = format!("none of the people that this is about has {:?}", path.to_string());
@@ -382,6 +391,16 @@ impl<'s> Scan<'s> {
         })?;
         Ok(named.into_iter().flatten().collect())
     }
+}
+
+/// The first value at a path that is neither missing nor null.
+fn value_in<'v>(path: &DottedPath, traits: &'v Object) -> Option<&'v Value> {
+    let mut found = None;
+    path.any(traits, |value| {
+        found = value.filter(|value| !value.is_null());
+        found.is_some()
+    });
+    found
 }
 
 /// The members of events that places and conditions look into.

@@ -153,6 +153,32 @@ impl Needs {
         self.given_tags = true;
     }
 
+    /// Whether nothing is looked at but traits of people as they stand.
+    pub(crate) fn are_of_traits(&self) -> bool {
+        let Self {
+            names,
+            prefixes,
+            traits: _,
+            past,
+            account_traits,
+            segments,
+            tags,
+            consents,
+            accounts,
+            given_tags,
+            profile,
+            identifiers,
+            properties,
+            opened,
+            opened_prefixes,
+            time: _,
+            calendar: _,
+        } = self;
+        let sets = [names, prefixes, past, account_traits, segments, tags, consents, properties, opened];
+        let any = [accounts, given_tags, profile, identifiers];
+        sets.iter().all(|set| set.is_empty()) && opened_prefixes.is_empty() && !any.contains(&&true)
+    }
+
     /// Adds a trait that is looked at.
     pub(super) fn add_trait(&mut self, name: &str) {
         self.traits.insert(name.to_owned());

@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use super::packed::Touched;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::Node;
@@ -94,6 +95,7 @@ impl Db {
         to: Node,
     ) -> Result<()> {
         self.give_event(event, Some(to))?;
+        self.note(Touched::Trait);
         for sql in [
             "UPDATE traits SET node = ?1 WHERE node = ?2 AND message_id = ?3 AND at = ?4",
             "UPDATE account_members SET node = ?1 WHERE node = ?2 AND message_id = ?3 AND ?4 = ?4",

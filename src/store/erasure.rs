@@ -122,6 +122,8 @@ impl Db {
 
     /// Lets go of identifiers: of every row that is about them, and of their values.
     pub(crate) fn forget_identifiers(&self, nodes: &[Node]) -> Result<()> {
+        self.note(Touched::Trait);
+        self.log.borrow().shared.forget_values();
         for About { table, column, .. } in &ABOUT {
             let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
             let mut delete = self.conn.prepare_cached(&sql)?;

@@ -25,6 +25,7 @@ mod replay;
 mod rows;
 mod segments;
 mod suppression;
+mod trait_columns;
 mod traits;
 mod upkeep;
 mod watch;
@@ -46,6 +47,7 @@ pub(crate) use log::{
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
 pub(crate) use segments::{KeptSegment, Standing};
+pub(crate) use trait_columns::TraitColumn;
 pub(crate) use traits::Assertion;
 pub(crate) use watch::Watcher;
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row};
 
+use super::trait_columns::TRAITS;
 use super::{Db, Failure, Result};
 
 /// How many rows a piece holds. Unit tests cut so fine that they have several pieces of everything.
@@ -91,6 +92,8 @@ pub(super) struct Changes {
     /// The new ones.
     new_nodes: New,
     new_profiles: New,
+    /// Whether anything of traits is others now, which columns in memory have to know.
+    pub(super) traits: bool,
 }
 
 /// Rows that were added: the first number and the last.
@@ -116,6 +119,7 @@ pub(super) enum Touched {
     Holder(u32),
     Forgotten(u32),
     Redirect(u32),
+    Trait,
 }
 
 /// The identifiers of a piece: namespaces, ends of values, and the values. `None` if it is not made so.
@@ -166,6 +170,7 @@ impl Db {
             Touched::Holder(node) => changes.nodes.push(node),
             Touched::Forgotten(node) => changes.forgotten.push(node),
             Touched::Redirect(profile) => changes.profiles.push(profile),
+            Touched::Trait => changes.traits = true,
         }
     }
 
@@ -176,7 +181,10 @@ impl Db {
 
     /// Brings the packed copies up to date with the rows.
     pub(super) fn pack(&self) -> Result<()> {
-        let Changes { nodes, forgotten, profiles, new_nodes, new_profiles } = self.changes.take();
+        let Changes { nodes, forgotten, profiles, new_nodes, new_profiles, traits } = self.changes.take();
+        if traits {
+            self.set(TRAITS, self.counter(TRAITS)?.wrapping_add(1))?;
+        }
         let mut chunks: Vec<u32> = forgotten.into_iter().map(|node| node / CHUNK).collect();
         chunks.sort_unstable();
         chunks.dedup();

@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use super::packed::Touched;
 use super::traits::asserted;
 use super::{Db, Result};
 use crate::clock::Timestamp;
@@ -11,6 +12,7 @@ use crate::profile::Trait;
 impl Db {
     /// Sets a trait right for an identifier, whatever events assert, and gives what stands for the message id.
     pub(crate) fn pin(&self, node: Node, name: &str, value: &str, now: Timestamp) -> Result<String> {
+        self.note(Touched::Trait);
         let mut insert =
             self.conn.prepare_cached("INSERT INTO pins (node, name, at, value) VALUES (?1, ?2, ?3, ?4)")?;
         insert.execute(params![node.0, name, now.as_micros(), value])?;
@@ -27,6 +29,7 @@ impl Db {
 
     /// Takes back whatever was set right of an identifier's trait. False if nothing was.
     pub(crate) fn take_pin(&self, node: Node, name: &str) -> Result<bool> {
+        self.note(Touched::Trait);
         let mut delete = self.conn.prepare_cached("DELETE FROM pins WHERE node = ?1 AND name = ?2")?;
         Ok(delete.execute((node.0, name))? > 0)
     }

@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use super::packed::Touched;
 use super::{Db, Result};
 use crate::identity::{Node, ProfileNo};
 
@@ -18,6 +19,7 @@ impl Db {
             ("sightings", "device"),
             ("anonymous_events", "device"),
         ];
+        self.note(Touched::Trait);
         if let Some(nodes) = nodes {
             for (table, column) in OF_NODE {
                 let sql = format!("DELETE FROM {table} WHERE {column} = ?1");

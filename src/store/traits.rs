@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use rusqlite::types::Type;
 use rusqlite::{ErrorCode, Row, params};
 
+use super::packed::Touched;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::Node;
@@ -38,6 +39,7 @@ pub(super) fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
 impl Db {
     /// Records a value of a person's trait.
     pub(crate) fn assert_trait(&self, node: Node, said: Assertion<'_>) -> Result<()> {
+        self.note(Touched::Trait);
         self.assert("traits (node, name, at, message_id, source, value)", i64::from(node.0), said)
     }
 

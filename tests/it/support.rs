@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use customerdb::{
     Cdp, CdpBuilder, ChangeCause, Condition, Durability, ManualClock, ProfileId, Rules, Segment, SegmentMove,
-    Timestamp, Value, all, any, not,
+    Timestamp, Value, all, any, has_trait, not,
 };
 use proptest::prelude::{Strategy, prop, prop_oneof};
 use proptest::test_runner::Config as ProptestConfig;
@@ -55,6 +55,7 @@ pub(crate) fn everybody(cdp: &Cdp) -> Vec<Seen> {
         members.insert(name.to_owned(), listed.into_iter().map(|person| person.id).collect());
     }
     let mut everybody = Vec::new();
+    let mut traits: BTreeMap<String, BTreeMap<String, BTreeSet<ProfileId>>> = BTreeMap::new();
     let people = cdp.profiles().unwrap();
     assert!(people.is_sorted_by_key(|person| person.name.to_string()), "profiles are sorted by name");
     for person in people {
@@ -72,6 +73,10 @@ pub(crate) fn everybody(cdp: &Cdp) -> Vec<Seen> {
         let listed = members.iter().filter(|(_, ids)| ids.contains(&person.id)).map(|(name, _)| name.clone());
         assert_eq!(segments, listed.collect(), "segments of {}", person.name);
         let text = |value: &Value| value.to_string();
+        for (name, held) in &profile.traits {
+            let own = traits.entry(name.clone()).or_default();
+            own.entry(text(&held.value)).or_default().insert(person.id);
+        }
         everybody.push(Seen {
             identifiers: person.identifiers.iter().map(ToString::to_string).collect(),
             events: records.into_iter().map(|record| record.message_id).collect(),
@@ -91,9 +96,30 @@ pub(crate) fn everybody(cdp: &Cdp) -> Vec<Seen> {
             segments,
         });
     }
+    for computed in cdp.computed_traits() {
+        traits.remove(computed.name());
+    }
+    for (name, values) in traits.iter().filter(|(name, _)| !name.contains('.')).take(SOME) {
+        let found = |condition: Condition| -> BTreeSet<ProfileId> {
+            cdp.preview(condition).unwrap().into_iter().map(|person| person.id).collect()
+        };
+        let all = values.values().flatten().copied().collect();
+        assert_eq!(found(has_trait(name).exists().into()), all, "who has a {name}");
+        // Of what holds several values each is one.
+        if values.keys().any(|value| value.starts_with(['[', '{'])) {
+            continue;
+        }
+        for (value, held) in values.iter().take(SOME) {
+            let value: Value = serde_json::from_str(value).unwrap();
+            assert_eq!(&found(has_trait(name).eq(value.clone()).into()), held, "whose {name} is {value}");
+        }
+    }
     everybody.sort();
     everybody
 }
+
+/// Of so many traits, and so many values of each, it is asked who has them.
+const SOME: usize = 3;
 
 /// The profile id under which each identifier is found.
 pub(crate) fn ids(cdp: &Cdp) -> BTreeMap<String, ProfileId> {

@@ -163,7 +163,7 @@ impl Groups {
 /// What a connection knows of the log.
 #[derive(Debug)]
 pub(super) struct Log {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Whether what is known is what the transaction under way sees.
     current: bool,
     /// Whether the transaction under way has changed anything, so that what is known is worth nothing if it is taken back.

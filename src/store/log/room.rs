@@ -1,5 +1,6 @@
 //! What the connections of one handle share: columns that were read, as long as there is room.
 
+use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::block::Block;
 use super::values::{Column, Key};
+use crate::store::TraitColumn;
 
 /// What the connections of one handle share.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Room {
     blocks: FxHashMap<i64, Used<Block>>,
     /// Of members of events.
     values: FxHashMap<Key, Used<Column>>,
+    /// Of traits, by name: as they were when they were last asked for.
+    traits: FxHashMap<String, Used<TraitColumn>>,
 }
 
 #[derive(Debug)]
@@ -39,9 +43,27 @@ struct Used<T> {
 
 impl Shared {
     pub(crate) fn new(seal_every: usize, column_bytes: usize) -> Self {
-        let (blocks, values) = (FxHashMap::default(), FxHashMap::default());
-        let room = Room { most: column_bytes, size: 0, uses: 0, blocks, values };
+        let (blocks, values, traits) = (FxHashMap::default(), FxHashMap::default(), FxHashMap::default());
+        let room = Room { most: column_bytes, size: 0, uses: 0, blocks, values, traits };
         Self { seal_every: seal_every.max(1), room: Mutex::new(room), rollbacks: AtomicU64::new(0) }
+    }
+
+    /// A trait's column as it was when it was last asked for.
+    pub(in crate::store) fn trait_column(&self, name: &str) -> Option<Arc<TraitColumn>> {
+        let mut room = self.room();
+        room.uses += 1;
+        let now = room.uses;
+        find(&mut room.traits, name, now)
+    }
+
+    /// Lets go of all values of events and people: some may have been erased.
+    pub(in crate::store) fn forget_values(&self) {
+        self.room().forget_values();
+    }
+
+    pub(in crate::store) fn keep_trait_column(&self, name: &str, column: &Arc<TraitColumn>) {
+        let size = column.size();
+        self.room().keep(size, |room| put(&mut room.traits, name.to_owned(), column, size, room.uses));
     }
 
     pub(super) fn room(&self) -> MutexGuard<'_, Room> {
@@ -86,11 +108,9 @@ impl Room {
         self.keep(size, |room| put(&mut room.values, key, column, size, room.uses));
     }
 
-    /// Lets go of all members of events: some may have been erased.
-    pub(super) fn forget_values(&mut self) {
-        for (_, used) in self.values.drain() {
-            self.size -= used.size;
-        }
+    fn forget_values(&mut self) {
+        let values = self.values.drain().map(|(_, used)| used.size);
+        self.size -= values.chain(self.traits.drain().map(|(_, used)| used.size)).sum::<usize>();
     }
 
     fn keep(&mut self, size: usize, put: impl FnOnce(&mut Self) -> usize) {
@@ -108,9 +128,10 @@ impl Room {
 
     /// Lets go of what was used longest ago, an eighth of the room at once.
     fn let_go(&mut self) {
-        let uses = self.blocks.values().map(|used| (used.last, used.size));
-        let mut uses: Vec<(u64, usize)> =
-            uses.chain(self.values.values().map(|used| (used.last, used.size))).collect();
+        let blocks = self.blocks.values().map(|used| (used.last, used.size));
+        let values = self.values.values().map(|used| (used.last, used.size));
+        let traits = self.traits.values().map(|used| (used.last, used.size));
+        let mut uses: Vec<(u64, usize)> = blocks.chain(values).chain(traits).collect();
         uses.sort_unstable();
         let (mut left, mut limit) = (self.size, 0);
         for (last, size) in uses {
@@ -122,11 +143,16 @@ impl Room {
         }
         self.blocks.retain(|_, used| used.last > limit);
         self.values.retain(|_, used| used.last > limit);
+        self.traits.retain(|_, used| used.last > limit);
         self.size = left;
     }
 }
 
-fn find<K: Eq + Hash, T>(kept: &mut FxHashMap<K, Used<T>>, key: &K, now: u64) -> Option<Arc<T>> {
+fn find<K: Eq + Hash + Borrow<Q>, Q: Eq + Hash + ?Sized, T>(
+    kept: &mut FxHashMap<K, Used<T>>,
+    key: &Q,
+    now: u64,
+) -> Option<Arc<T>> {
     let used = kept.get_mut(key)?;
     used.last = now;
     Some(Arc::clone(&used.kept))

@@ -51,7 +51,7 @@ impl Db {
 
     /// The same, and that events of the log were edited.
     pub(super) fn note_edit(&self) -> Result<()> {
-        self.log.borrow().shared.room().forget_values();
+        self.log.borrow().shared.forget_values();
         self.set_layout(1 << 32)
     }
 
