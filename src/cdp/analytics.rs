@@ -134,7 +134,8 @@ impl Cdp {
         scope.check()?;
         let wanted = question.wanted()?;
         let (watch, now) = (Watch::new(&mut progress), self.now());
-        let timeline = self.read(|db, state| scan::timeline(db, state, (&wanted, scope), (now, self.zone()), &watch))?;
+        let timeline =
+            self.read(|db, state| scan::timeline(db, state, (&wanted, scope), (now, self.zone()), &watch))?;
         // From here on nobody who writes has to wait.
         question.answer(&Ground { timeline: &timeline, zone: self.zone(), now, watch: &watch })
     }

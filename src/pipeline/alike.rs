@@ -34,10 +34,8 @@ pub(super) fn those_alike<E: From<Failure>>(
     let people = enough(db, &numbers, least, None, pause)?;
     let names: Vec<&str> = needs.traits().collect();
     let groups = Groups::of(db, &numbers, &names, &people, pause)?;
-    let held: Vec<bool> = groups
-        .traits()
-        .map(|traits| holds(&mut History { traits, ..History::default() }))
-        .collect();
+    let held: Vec<bool> =
+        groups.traits().map(|traits| holds(&mut History { traits, ..History::default() })).collect();
     let own = people.into_iter().zip(&groups.of_people).filter(|(_, group)| held[**group as usize]);
     Ok(own.map(|(person, _)| numbers.roots()[person]).collect())
 }

@@ -220,8 +220,7 @@ impl<'s> Scan<'s> {
 
     /// Whether the number is that of somebody who is asked about.
     pub(super) fn is_meant(&self, person: u32) -> bool {
-        person != Numbers::NOBODY
-            && self.audience.as_ref().is_none_or(|audience| audience[person as usize])
+        person != Numbers::NOBODY && self.audience.as_ref().is_none_or(|audience| audience[person as usize])
     }
 
     /// The timeline of what was counted, if all could be.

@@ -54,13 +54,18 @@ struct Draft {
 impl Draft {
     fn read(row: &Row<'_>, values: &mut FxHashMap<String, u32>) -> Result<Self> {
         let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let next = u32::try_from(values.len()).map_err(|_| damaged("more values of a trait than a file holds"))?;
+        let next =
+            u32::try_from(values.len()).map_err(|_| damaged("more values of a trait than a file holds"))?;
         let value = match values.get(text) {
             Some(value) => *value,
             None => *values.entry(text.to_owned()).or_insert(next),
         };
         let (by_hand, id): (bool, String) = (row.get(4)?, row.get(3)?);
-        Ok(Self { node: row.get(0)?, value, order: (by_hand, row.get(2)?, if by_hand { id.len() } else { 0 }, id) })
+        Ok(Self {
+            node: row.get(0)?,
+            value,
+            order: (by_hand, row.get(2)?, if by_hand { id.len() } else { 0 }, id),
+        })
     }
 }
 
@@ -75,14 +80,16 @@ impl Db {
         let is_shared = !self.changes.borrow().traits;
         let version = self.counter(TRAITS)?;
         let shared = Arc::clone(&self.log.borrow().shared);
-        if is_shared && let Some(column) = shared.trait_column(name).filter(|known| known.version == version) {
+        if is_shared && let Some(column) = shared.trait_column(name).filter(|known| known.version == version)
+        {
             return Ok(Some(column));
         }
         let mut select = self.conn.prepare_cached(
             "SELECT node, value, at, message_id, 0 FROM traits WHERE name = ?1
              UNION ALL SELECT node, value, at, 'rectify:' || pin, 1 FROM pins WHERE name = ?1",
         )?;
-        let (mut rows, mut drafts, mut texts) = (select.query([name])?, Vec::<Draft>::new(), FxHashMap::default());
+        let (mut rows, mut drafts, mut texts) =
+            (select.query([name])?, Vec::<Draft>::new(), FxHashMap::default());
         let mut seen = 0_usize;
         while let Some(row) = rows.next()? {
             let draft = Draft::read(row, &mut texts)?;
@@ -110,7 +117,8 @@ impl Db {
         let mut size = size_of::<TraitColumn>() + rows.len() * size_of::<Said>();
         for (text, place) in texts {
             size += size_of::<Value>() + text.len();
-            values[place as usize] = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+            values[place as usize] =
+                serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         }
         let column = Arc::new(TraitColumn { version, rows, values, size });
         if is_shared {

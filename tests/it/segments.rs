@@ -1,8 +1,8 @@
 //! Members: right after every batch, and right at every instant, whichever way one asks.
 
 use customerdb::{
-    Cdp, Condition, Error, Event, ManualClock, Rules, Segment, Span, Timestamp, all, any, days, did, did_not,
-    has_identifier, has_trait, hours, is_known, minutes, not,
+    Cdp, Condition, Error, Event, ManualClock, RetentionRule, Rules, Segment, SharedDevice, Span, Timestamp,
+    all, any, days, did, did_not, has_identifier, has_trait, hours, is_known, minutes, not,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -402,4 +402,32 @@ fn a_read_only_handle_tells_members_by_its_own_clock() {
     later.set(NOW.after(hours(23)));
     assert_eq!(names(&reader, "lately"), ["user_id:u1"]);
     everybody(&reader);
+}
+
+/// Conditions that only ask for traits are answered from what is kept of them in memory.
+#[test]
+fn whose_a_trait_is_is_known_after_whatever_changes_it() {
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).rules(Rules::default().shared_device(SharedDevice::Last)).in_memory().unwrap();
+    let at = |minute: u32| NOW.before(hours(9)).after(minutes(minute));
+    let whose = |plan: &str| -> Vec<String> {
+        let found = cdp.preview(has_trait("plan").eq(plan)).unwrap();
+        found.into_iter().map(|person| person.name.to_string()).collect()
+    };
+    let login = |user: &str, minute| Event::track("Login").user_id(user).anonymous_id("kiosk").at(at(minute));
+    let told = Event::track("Look").anonymous_id("kiosk").at(at(3)).context_trait("plan", "gold");
+    cdp.ingest([login("u1", 1), login("u1", 5), login("u2", 6), told]).unwrap();
+    assert_eq!(whose("gold"), ["user_id:u1"]);
+    // A late event moves what was said, and nothing new is said.
+    cdp.ingest([login("u2", 2)]).unwrap();
+    assert_eq!(whose("gold"), ["user_id:u2"]);
+    cdp.rectify("user_id:u2", "plan", "blue").unwrap();
+    assert_eq!((whose("gold"), whose("blue")), (vec![], vec!["user_id:u2".to_owned()]));
+    assert!(cdp.unpin("user_id:u2", "plan").unwrap());
+    assert_eq!((whose("gold"), whose("blue")), (vec!["user_id:u2".to_owned()], vec![]));
+    // What was said is let go of, and whom it was said of is still there.
+    cdp.retain(RetentionRule::new("looks", hours(8)).event("Look")).unwrap();
+    assert_eq!(cdp.maintain().unwrap().retained, 1);
+    assert_eq!(whose("gold"), Vec::<String>::new());
+    assert!(cdp.profile("user_id:u2").unwrap().is_some());
 }
