@@ -133,20 +133,22 @@ pub struct LifecycleGroup {
 type Counts = [u64; 4];
 
 /// Adds the periods in which somebody was active, each once and in order, to what people are in each period.
-fn classify(active: &[usize], counts: &mut [Counts]) {
-    for (place, period) in active.iter().enumerate() {
-        let before = place.checked_sub(1).map(|before| active[before]);
+fn classify(active: impl Iterator<Item = usize>, counts: &mut [Counts]) {
+    let mut active = active.peekable();
+    let mut before = None;
+    while let Some(period) = active.next() {
         let kind = match before {
             None => 0,
-            Some(before) if before + 1 == *period => 1,
+            Some(before) if before + 1 == period => 1,
             Some(_) => 2,
         };
-        counts[*period][kind] += 1;
-        if active.get(place + 1) != Some(&(period + 1))
+        counts[period][kind] += 1;
+        if active.peek() != Some(&(period + 1))
             && let Some(next) = counts.get_mut(period + 1)
         {
             next[3] += 1;
         }
+        before = Some(period);
     }
 }
 
@@ -179,8 +181,7 @@ impl Question for Lifecycle {
                     active.sort_unstable();
                     active.dedup();
                     for part in active.chunk_by(|a, b| a.0 == b.0) {
-                        let own: Vec<usize> = part.iter().map(|(_, period)| *period).collect();
-                        classify(&own, &mut counts[part[0].0]);
+                        classify(part.iter().map(|(_, period)| *period), &mut counts[part[0].0]);
                     }
                 }
                 counts

@@ -47,7 +47,7 @@ pub use self::retention::{Cohort, Retention, RetentionGroup, RetentionMode, Rete
 pub use self::rfm::{Rfm, RfmCell, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
-pub(crate) use self::tally::Tally;
+pub(crate) use self::tally::{Batch, Tally};
 pub(crate) use self::timeline::{Legend, Reading, Row, Share, Timeline};
 pub use self::trend::{Measure, Trend, TrendGroup, TrendPoint, TrendReport};
 

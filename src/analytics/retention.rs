@@ -261,6 +261,44 @@ impl Triangle {
     }
 }
 
+/// The starts and the returns of one person, by period and event, in order; kept for their space.
+#[derive(Default)]
+struct Own {
+    /// The first start of each period, which is the one that counts.
+    starts: Vec<(usize, usize)>,
+    backs: Vec<(usize, usize)>,
+    /// The periods of the returns, each once.
+    returned: Vec<usize>,
+}
+
+impl Own {
+    /// Those of a person.
+    fn find(&mut self, retention: &Retention, part: &Part, periods: &Periods, person: usize) {
+        self.starts.clear();
+        self.backs.clear();
+        self.returned.clear();
+        let mut is_first = true;
+        for event in part.events(person) {
+            let row = part.rows[event];
+            let starts = row.mask & START != 0 && (is_first || !retention.first_time);
+            is_first &= row.mask & START == 0;
+            if !retention.scope.contains(row.at) {
+                continue;
+            }
+            let period = periods.of(row.at);
+            if starts && self.starts.last().is_none_or(|(last, _)| *last != period) {
+                self.starts.push((period, event));
+            }
+            if row.mask & BACK != 0 {
+                self.backs.push((period, event));
+                if self.returned.last() != Some(&period) {
+                    self.returned.push(period);
+                }
+            }
+        }
+    }
+}
+
 impl Retention {
     /// Adds one person to the triangles of the groups.
     fn count(
@@ -269,28 +307,14 @@ impl Retention {
         periods: &Periods,
         groups: &Groups,
         person: usize,
-        triangles: &mut [Triangle],
+        (own, triangles): (&mut Own, &mut [Triangle]),
     ) {
-        let events = part.events(person);
-        let starts = events.clone().filter(|event| part.rows[*event].mask & START != 0);
-        let mut starts: Vec<usize> =
-            if self.first_time { starts.take(1).collect() } else { starts.collect() };
-        starts.retain(|event| self.scope.contains(part.rows[*event].at));
-        // The first start of each period is the one that counts.
-        starts.dedup_by_key(|event| periods.of(part.rows[*event].at));
-        if starts.is_empty() {
-            return;
-        }
-        let backs = events
-            .filter(|event| part.rows[*event].mask & BACK != 0 && self.scope.contains(part.rows[*event].at));
-        let backs: Vec<(usize, usize)> =
-            backs.map(|event| (periods.of(part.rows[event].at), event)).collect();
-        let mut returned: Vec<usize> = backs.iter().map(|(period, _)| *period).collect();
-        returned.dedup();
-        for start in starts {
+        own.find(self, part, periods, person);
+        let Own { starts, backs, returned } = own;
+        for (cohort, start) in starts.iter().copied() {
             let Some(group) = groups.get(part, person, start) else { continue };
             let triangle = &mut triangles[group];
-            let (cohort, width) = (periods.of(part.rows[start].at), triangle.width);
+            let width = triangle.width;
             let row = cohort * width;
             triangle.counts[row] += 1;
             match self.mode {
@@ -343,9 +367,10 @@ impl Question for Retention {
             fits(groups.len())?;
             let blank = Triangle::new(periods.len(), width, self.value.is_some());
             let parts = for_everybody(timeline, ground.watch, |parts| {
-                let mut triangles = vec![blank.clone(); groups.len()];
-                people(parts)
-                    .for_each(|(part, person)| self.count(part, &periods, groups, person, &mut triangles));
+                let (mut triangles, mut own) = (vec![blank.clone(); groups.len()], Own::default());
+                people(parts).for_each(|(part, person)| {
+                    self.count(part, &periods, groups, person, (&mut own, &mut triangles));
+                });
                 triangles
             })?;
             let mut whole = vec![blank.clone(); groups.len()];

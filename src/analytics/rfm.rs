@@ -7,13 +7,14 @@ use std::fmt;
 use serde::Serialize;
 
 use super::breakdown::Groups;
+use super::calendar::{Interval, Periods};
 use super::parallel::for_everybody;
 use super::read::{Members, event, flag, parsed, path, plain_event, question};
 use super::table::{Table, amount, figure, heading, percent};
 use super::timeline::people;
 use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Zone};
 use crate::error::{DefinitionError, Result};
 use crate::id::mask;
 use crate::segment::{Condition, RfmBounds, rfm_group};
@@ -250,11 +251,43 @@ pub struct RfmCell {
     pub monetary: Value,
 }
 
+/// How many days ago instants were. Most people share their day with many others, so it is asked once of each day.
+struct Recencies<'z> {
+    zone: &'z Zone,
+    at: Timestamp,
+    /// Of each day how many days ago it was. None where the clocks change: they may go back over midnight, and dates with
+    /// them.
+    days: Option<(Periods, Vec<Option<i64>>)>,
+}
+
+impl<'z> Recencies<'z> {
+    /// Of instants within a span, as seen from `at`.
+    fn until(at: Timestamp, zone: &'z Zone, span: Option<(i64, i64)>) -> Self {
+        let days = Periods::covering(Interval::Day, zone, span, "at").ok();
+        let since = |days: &Periods, day: usize| {
+            let (first, next) = (days.start(day), days.start(day + 1));
+            zone.is_steady(first, next).then(|| zone.days_between(first, at))
+        };
+        let days = days.map(|days| {
+            let since = (0..days.len()).map(|day| since(&days, day)).collect();
+            (days, since)
+        });
+        Self { zone, at, days }
+    }
+
+    fn since(&self, instant: i64) -> i64 {
+        let known =
+            self.days.as_ref().and_then(|(days, since)| since.get(days.of(instant)).copied().flatten());
+        known.unwrap_or_else(|| self.zone.days_between(Timestamp::from_micros(instant), self.at))
+    }
+}
+
 /// Somebody, before the scores.
 struct Buyer {
     person: usize,
     /// The value of a breakdown, of the last purchase.
     label: u32,
+    /// Whole days since the last purchase.
     recency: i64,
     frequency: u64,
     sum: Sum,
@@ -324,6 +357,7 @@ impl Question for Rfm {
     fn answer(&self, ground: &Ground<'_>) -> Result<RfmReport> {
         let timeline = ground.timeline;
         let at = self.at.unwrap_or(ground.now);
+        let days = Recencies::until(at, ground.zone, timeline.span(1, &Scope::default()));
         let parts = for_everybody(timeline, ground.watch, |parts| {
             let mut buyers = Vec::new();
             for (part, person) in people(parts) {
@@ -334,7 +368,7 @@ impl Question for Rfm {
                     last = Some(event);
                 }
                 if let Some(last) = last {
-                    let recency = ground.zone.days_between(Timestamp::from_micros(part.rows[last].at), at);
+                    let recency = days.since(part.rows[last].at);
                     let label = part.label(person, last);
                     buyers.push(Buyer { person, label, recency, frequency, sum });
                 }
@@ -455,6 +489,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar_where_the_clocks_go_back_over_midnight_too() {
+        // Newfoundland put its clocks back from a minute past midnight, on the 7th of November 2010, to the 6th.
+        let zone: Zone = "America/St_Johns".parse().unwrap();
+        let first: Timestamp = "2010-11-05T00:00:00Z".parse().unwrap();
+        let minute = |minute: i64| first.as_micros() + minute * 60_000_000;
+        let at = Timestamp::from_micros(minute(9_999));
+        let recencies = Recencies::until(at, &zone, Some((minute(0), minute(5_000))));
+        let known = |day: &Option<i64>| day.is_some();
+        assert_eq!(recencies.days.as_ref().unwrap().1.iter().filter(|day| known(day)).count(), 4);
+        for instant in (0..5_000).map(minute) {
+            let expected = zone.days_between(Timestamp::from_micros(instant), at);
+            assert_eq!(recencies.since(instant), expected, "{instant}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -6,7 +6,6 @@ use std::ops::Range;
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
 use super::scope::Scope;
-use super::timeline::Share;
 use super::wanted::Amount;
 use crate::clock::Zone;
 use crate::value::{Num, Sum};
@@ -20,6 +19,18 @@ pub(crate) enum Count {
     People,
     /// What their amounts add up to.
     Amounts,
+}
+
+/// Events, in columns: the first of each belong to the first event, and so on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'b> {
+    pub(crate) times: &'b [i64],
+    /// The numbers of the people; empty if people are not counted.
+    pub(crate) people: &'b [u32],
+    /// The values of a breakdown; empty if there is none.
+    pub(crate) by: &'b [u32],
+    /// What is added up; empty if nothing is.
+    pub(crate) amounts: &'b [Amount],
 }
 
 /// How many numbers are kept at most, of every value of a breakdown and every period one: 32 MiB of them, and in debug
@@ -85,30 +96,36 @@ impl Tally {
         }
     }
 
-    /// Counts events, whose values stand beside them, and says whether it could: where there are too many values or
-    /// periods, or an amount is no whole number of millionths, it cannot.
+    /// Counts events, and says whether it could: where there are too many values or periods, or an amount is no whole
+    /// number of millionths, it cannot.
     #[must_use]
-    pub(crate) fn add(&mut self, events: &Share) -> bool {
+    pub(crate) fn add(&mut self, events: &Batch<'_>) -> bool {
         let most = events.by.iter().max().map_or(0, |label| *label as usize);
-        let (width, rows) = (self.periods.len(), &events.rows);
+        let width = self.periods.len();
         if width == 0 || !self.make_room(most + 1) {
-            return rows.is_empty();
+            return events.times.is_empty();
         }
-        let times = || rows.iter().map(|row| row.at);
+        let times = || events.times.iter().copied();
         self.widen(times().min().zip(times().max()));
+        if self.count == Count::Events && events.by.is_empty() {
+            times().for_each(|at| self.events[self.periods.of(at)] += 1);
+            return true;
+        }
         let mut cells = std::mem::take(&mut self.cells);
         cells.clear();
         cells.extend(times().map(|at| self.periods.of(at)));
-        cells.iter_mut().zip(&events.by).for_each(|(cell, label)| *cell += *label as usize * width);
-        cells.iter().for_each(|cell| self.events[*cell] += 1);
+        cells.iter_mut().zip(events.by).for_each(|(cell, label)| *cell += *label as usize * width);
+        for cell in &cells {
+            self.events[*cell] += 1;
+        }
         if self.count == Count::People {
-            for (cell, row) in cells.iter().zip(rows) {
-                let (word, bit) = (row.who / u64::BITS, row.who % u64::BITS);
+            for (cell, who) in cells.iter().zip(events.people) {
+                let (word, bit) = (who / u64::BITS, who % u64::BITS);
                 self.people[cell * self.words + word as usize] |= 1 << bit;
             }
         }
         let mut are_whole = true;
-        for (cell, amount) in cells.iter().zip(&events.amounts) {
+        for (cell, amount) in cells.iter().zip(events.amounts) {
             match amount {
                 Amount::Missing => {}
                 Amount::Millionths(millionths) => self.amounts[*cell] += i128::from(*millionths),
@@ -164,6 +181,11 @@ impl Tally {
         let periods = Periods::asked(self.interval, zone, scope, self.span).ok()?;
         let answered = self.periods.find(&periods)?;
         Some(Self { answered, ..self })
+    }
+
+    /// Whether people are counted.
+    pub(crate) fn is_of_people(&self) -> bool {
+        self.count == Count::People
     }
 
     /// How many events were counted.

@@ -124,6 +124,12 @@ impl Zone {
         high
     }
 
+    /// Whether the clocks show as much more than UTC at the one instant as at the other.
+    pub(crate) fn is_steady(&self, from: Timestamp, until: Timestamp) -> bool {
+        let offset = |at: Timestamp| self.offset(at.as_micros().div_euclid(SECOND));
+        offset(from) == offset(until)
+    }
+
     /// Whole days from one instant's date to another's.
     pub(crate) fn days_between(&self, earlier: Timestamp, later: Timestamp) -> i64 {
         self.date(later).signed_duration_since(self.date(earlier)).num_days()

@@ -67,6 +67,8 @@ pub(crate) struct Numbers {
     of_nodes: Vec<u32>,
     /// Of each person the root.
     roots: Vec<Node>,
+    /// Whether every node is somebody's.
+    are_all_held: bool,
 }
 
 impl Numbers {
@@ -77,6 +79,11 @@ impl Numbers {
     #[inline]
     pub(crate) fn person(&self, node: u32) -> u32 {
         self.of_nodes.get(node as usize).copied().unwrap_or(Self::NOBODY)
+    }
+
+    /// Whether every node is somebody's.
+    pub(crate) fn are_all_held(&self) -> bool {
+        self.are_all_held
     }
 
     /// By the numbers of people, the roots of their sets.
@@ -148,7 +155,8 @@ impl Partition {
                     of_nodes[node.index()] = of_nodes[root.index()];
                 }
             }
-            Arc::new(Numbers { of_nodes, roots })
+            let are_all_held = !of_nodes.contains(&Numbers::NOBODY);
+            Arc::new(Numbers { of_nodes, roots, are_all_held })
         };
         Arc::clone(self.numbers.get_or_init(make))
     }

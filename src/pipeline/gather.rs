@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::contents::Wants;
 use super::scan::{Scan, go_on, label, lock};
-use crate::analytics::{Amount, Labels, Place, Reading, Row, Share, Tally};
+use crate::analytics::{Amount, Batch, Labels, Place, Reading, Row, Share, Tally};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::identity::Numbers;
@@ -71,8 +71,11 @@ pub(super) struct Gather {
     /// What was counted, if nothing else is wanted, and whether something could not be.
     pub(super) tally: Option<Tally>,
     pub(super) is_uncounted: bool,
-    /// The events of a chunk; kept for its space.
+    /// The events of a chunk; kept for its space, as are the others.
     events: Share,
+    numbers: Vec<u32>,
+    times: Vec<i64>,
+    people: Vec<u32>,
     /// What of the values of events was found out: by the conditions, the breakdown and the labels.
     fits: Vec<Found<bool>>,
     by: Found<u32>,
@@ -96,6 +99,9 @@ impl Gather {
         };
         Self {
             events: Share::new(scan.wanted.labels.len()),
+            numbers: Vec::new(),
+            times: Vec::new(),
+            people: Vec::new(),
             tally: tally.map(Tally::blank),
             is_uncounted: false,
             reading: Reading::new(scan.numbers.roots().len(), scan.wanted.labels.len()),
@@ -118,20 +124,52 @@ impl Gather {
     pub(super) fn take(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>) -> ControlFlow<()> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        let noted = self.note(scan, chunk, &mut events);
-        match &mut self.tally {
-            Some(tally) => self.is_uncounted |= noted.is_ok() && !tally.add(&events),
-            None => self.reading.add(&mut events),
-        }
+        let noted = match self.tally.take() {
+            Some(mut tally) => {
+                let counted = self.count(scan, chunk, &mut events, &mut tally);
+                self.tally = Some(tally);
+                self.is_uncounted |= matches!(counted, Ok(false));
+                counted.map(drop)
+            }
+            None => self.note(scan, chunk, &mut events).map(|()| self.reading.add(&mut events)),
+        };
         self.events = events;
         go_on(noted, &mut self.failed)?;
         if self.is_uncounted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Counts the events of a chunk that are wanted, and says whether it could.
+    fn count(
+        &mut self,
+        scan: &Scan<'_>,
+        chunk: &Chunk<'_>,
+        events: &mut Share,
+        tally: &mut Tally,
+    ) -> Result<bool> {
+        let are_all_wanted = scan.names.known[chunk.name as usize].asking.is_empty()
+            && scan.audience.is_none()
+            && scan.numbers.are_all_held();
+        self.people.clear();
+        if are_all_wanted {
+            self.values(scan, chunk, chunk.events, events)?;
+            if tally.is_of_people() {
+                self.people.extend(chunk.nodes.iter().map(|node| scan.numbers.person(*node)));
+            }
+            let Share { by, amounts, .. } = events;
+            return Ok(tally.add(&Batch { times: chunk.times, people: &self.people, by, amounts }));
+        }
+        self.note(scan, chunk, events)?;
+        self.people.extend(events.rows.iter().map(|row| row.who));
+        self.times.clear();
+        self.times.extend(events.rows.iter().map(|row| row.at));
+        let Share { by, amounts, .. } = events;
+        Ok(tally.add(&Batch { times: &self.times, people: &self.people, by, amounts }))
+    }
+
     /// The same, one column after the other: so a core need not wait for what is far in memory.
     fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, events: &mut Share) -> Result<()> {
         let (wanted, name) = (scan.wanted, &scan.names.known[chunk.name as usize]);
-        let Share { rows, name: names, by, labels: columns, amounts } = events;
+        let rows = &mut events.rows;
         let mut is_everyone_meant = scan.audience.is_none();
         let own = chunk.nodes.iter().zip(chunk.times).map(|(node, at)| {
             let who = scan.numbers.person(*node);
@@ -161,27 +199,45 @@ impl Gather {
         }
         self.any_labelled |= rows.iter().any(|row| row.mask > 1);
         if wanted.names {
-            names.resize(rows.len(), chunk.name);
+            events.name.resize(rows.len(), chunk.name);
         }
+        let mut numbers = std::mem::take(&mut self.numbers);
+        numbers.clear();
+        numbers.extend(events.rows.iter().map(|row| row.event));
+        let found = self.values(scan, chunk, &numbers, events);
+        self.numbers = numbers;
+        found
+    }
+
+    /// Notes the values that are wanted of events of a chunk, by their numbers.
+    fn values(
+        &mut self,
+        scan: &Scan<'_>,
+        chunk: &Chunk<'_>,
+        numbers: &[u32],
+        events: &mut Share,
+    ) -> Result<()> {
+        let wanted = scan.wanted;
+        let Share { by, labels: columns, amounts, .. } = events;
         let number = |labels: &Mutex<Labels>, place: &Place, event: u32| {
             let sight = Sight::of(scan, chunk, event);
             let value = place.find(&sight.properties(), &sight.context());
             label(&mut lock(labels), value, place.member)
         };
         if let Some(place) = scan.by_place() {
-            for row in &*rows {
-                by.push(self.by.of(chunk, row.event, || number(&scan.by, place, row.event))?);
+            for event in numbers {
+                by.push(self.by.of(chunk, *event, || number(&scan.by, place, *event))?);
             }
         }
         for (column, (labels, place)) in scan.labels.iter().zip(&wanted.labels).enumerate() {
-            for row in &*rows {
-                let find = || number(labels, place, row.event);
-                columns[column].push(self.labels[column].of(chunk, row.event, find)?);
+            for event in numbers {
+                let find = || number(labels, place, *event);
+                columns[column].push(self.labels[column].of(chunk, *event, find)?);
             }
         }
         if let Some(place) = &wanted.amount {
-            for row in &*rows {
-                let amount = self.amount(scan, chunk, place, row.event);
+            for event in numbers {
+                let amount = self.amount(scan, chunk, place, *event);
                 self.any_amount |= !amount.is_missing();
                 amounts.push(amount);
             }

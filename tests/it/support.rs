@@ -104,14 +104,14 @@ pub(crate) fn everybody(cdp: &Cdp) -> Vec<Seen> {
             cdp.preview(condition).unwrap().into_iter().map(|person| person.id).collect()
         };
         let all = values.values().flatten().copied().collect();
-        assert_eq!(found(has_trait(name).exists().into()), all, "who has a {name}");
+        assert_eq!(found(has_trait(name).exists()), all, "who has a {name}");
         // Of what holds several values each is one.
         if values.keys().any(|value| value.starts_with(['[', '{'])) {
             continue;
         }
         for (value, held) in values.iter().take(SOME) {
             let value: Value = serde_json::from_str(value).unwrap();
-            assert_eq!(&found(has_trait(name).eq(value.clone()).into()), held, "whose {name} is {value}");
+            assert_eq!(&found(has_trait(name).eq(value.clone())), held, "whose {name} is {value}");
         }
     }
     everybody.sort();

@@ -218,20 +218,26 @@ impl Part<'_> {
 
     /// The nodes of some events, behind what `out` holds already; and so on.
     pub(super) fn nodes(&self, places: Range<usize>, out: &mut Vec<u32>) {
-        out.extend(places.map(|place| self.nodes.get(place) as u32));
+        self.nodes.read(places, out, |node| node as u32);
     }
 
     pub(super) fn times(&self, places: Range<usize>, out: &mut Vec<i64>) {
-        out.extend(places.map(|place| self.at(place)));
+        self.times.read(places, out, |time| self.instant(time));
     }
 
     pub(super) fn events(&self, places: Range<usize>, out: &mut Vec<u32>) {
-        out.extend(places.map(|place| self.events.get(place) as u32));
+        self.events.read(places, out, |event| event as u32);
     }
 
     #[inline]
     fn at(&self, place: usize) -> i64 {
-        (self.times.get(place) ^ SIGN).cast_signed().wrapping_mul(self.unit)
+        self.instant(self.times.get(place))
+    }
+
+    /// The microsecond that a number of the column of times means.
+    #[inline]
+    fn instant(&self, time: u64) -> i64 {
+        (time ^ SIGN).cast_signed().wrapping_mul(self.unit)
     }
 
     pub(super) fn entry(&self, place: usize) -> Entry {

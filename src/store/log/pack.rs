@@ -97,6 +97,51 @@ impl Numbers<'_> {
         self.least.wrapping_add(u64::from_le_bytes(word) >> (bit % 8) & self.mask)
     }
 
+    /// What `map` makes of some of them, behind what `out` holds already.
+    pub(super) fn read<T>(&self, places: Range<usize>, out: &mut Vec<T>, map: impl Fn(u64) -> T) {
+        macro_rules! by_width {
+            ($($width:literal)*) => {
+                match self.width {
+                    $($width => self.read_groups::<$width, T>(places, out, map),)*
+                    _ => out.extend(places.map(|place| map(self.get(place)))),
+                }
+            };
+        }
+        // Those that are common: with a width that the compiler knows, reading takes half the time.
+        by_width! {
+            1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37
+            38 39 40 41 42 43 44 45 46 47 48
+        }
+    }
+
+    /// The same of numbers of `WIDTH` bits: eight of them begin and end with a byte.
+    fn read_groups<const WIDTH: usize, T>(
+        &self,
+        places: Range<usize>,
+        out: &mut Vec<T>,
+        map: impl Fn(u64) -> T,
+    ) {
+        let groups = places.start.div_ceil(8)..places.end / 8;
+        if groups.is_empty() {
+            return out.extend(places.map(|place| map(self.get(place))));
+        }
+        out.extend((places.start..groups.start * 8).map(|place| map(self.get(place))));
+        for group in groups.clone() {
+            let from = group * WIDTH;
+            let Some(bytes) = self.bits.get(from..from + WIDTH + PAD) else {
+                out.extend((group * 8..group * 8 + 8).map(|place| map(self.get(place))));
+                continue;
+            };
+            let number = |place: usize| {
+                let bit = place * WIDTH;
+                let word: [u8; 8] = bytes[bit / 8..bit / 8 + 8].try_into().unwrap_or_default();
+                self.least.wrapping_add(u64::from_le_bytes(word) >> (bit % 8) & (u64::MAX >> (64 - WIDTH)))
+            };
+            out.extend(std::array::from_fn::<T, 8, _>(|place| map(number(place))));
+        }
+        out.extend((groups.end * 8..places.end).map(|place| map(self.get(place))));
+    }
+
     /// If all are the same number: that number.
     pub(super) fn only(&self) -> Option<u64> {
         (self.width == 0).then_some(self.least)
@@ -115,6 +160,7 @@ mod tests {
             shift in 0..64_u32,
             numbers in prop::collection::vec(any::<u64>(), 0..200),
             before in 0..5_usize,
+            some in any::<(prop::sample::Index, prop::sample::Index)>(),
         ) {
             let numbers: Vec<u64> = numbers.into_iter().map(|number| number >> shift).collect();
             let mut bytes = vec![7; before];
@@ -123,7 +169,11 @@ mod tests {
             let column = Column::read(&bytes, &mut rest, numbers.len()).unwrap();
             prop_assert_eq!(rest, bytes.len());
             let read: Vec<u64> = (0..numbers.len()).map(|place| column.of(&bytes).get(place)).collect();
-            prop_assert_eq!(read, numbers);
+            prop_assert_eq!(&read, &numbers);
+            let (start, end) = (some.0.index(numbers.len() + 1), some.1.index(numbers.len() + 1));
+            let mut together = vec![7];
+            column.of(&bytes).read(start..end.max(start), &mut together, |number| number);
+            prop_assert_eq!(&together[1..], &numbers[start..end.max(start)]);
         }
 
         #[test]
