@@ -158,7 +158,7 @@ impl Question for Lifecycle {
     fn answer(&self, ground: &Ground<'_>) -> Result<LifecycleReport> {
         let timeline = ground.timeline;
         let past = Scope { from: None, until: self.scope.until, ..Scope::default() };
-        let all = timeline.span(1, &past);
+        let all = timeline.span(1, &past, ground.watch)?;
         let shown = Periods::asked(self.interval, ground.zone, &self.scope, all)?;
         // All periods since the first event, or since the range begins, if that is earlier.
         let begin =

@@ -345,7 +345,7 @@ impl Question for Retention {
 
     fn answer(&self, ground: &Ground<'_>) -> Result<RetentionReport> {
         let timeline = ground.timeline;
-        let span = timeline.span(START | BACK, &self.scope);
+        let span = timeline.span(START | BACK, &self.scope, ground.watch)?;
         let periods = Periods::covering(self.period, ground.zone, span, "period")?;
         let width = self.periods.map_or(periods.len(), |periods| periods as usize + 1).max(1);
         let fits = |groups: usize| match periods

@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
-use super::parallel::for_everybody;
+use super::parallel::{for_everybody, in_parallel};
 use super::read::{Members, event, flag, parsed, path, plain_event, question};
 use super::table::{Table, amount, figure, heading, percent};
 use super::timeline::people;
 use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::{Timestamp, Zone};
-use crate::error::{DefinitionError, Result};
+use crate::error::{DefinitionError, Error, Result};
 use crate::id::mask;
 use crate::segment::{Condition, RfmBounds, rfm_group};
 use crate::value::{Num, Object, Sum, Value};
@@ -320,22 +320,48 @@ fn scores_of_sums(buyers: &[Buyer]) -> Vec<u8> {
     scores(&sums, |a, b| a.order(*b))
 }
 
-/// People who share all scores, being counted.
-#[derive(Debug, Clone, Default)]
-struct Cells(BTreeMap<[u8; 3], (u64, i64, u64, Sum)>);
+fn scores_of_recencies(buyers: &[Buyer]) -> Vec<u8> {
+    let recencies: Vec<i64> = buyers.iter().map(|buyer| buyer.recency).collect();
+    scores(&recencies, |a, b| b.cmp(a))
+}
+
+fn scores_of_frequencies(buyers: &[Buyer]) -> Vec<u8> {
+    let frequencies: Vec<u64> = buyers.iter().map(|buyer| buyer.frequency).collect();
+    scores(&frequencies, Ord::cmp)
+}
+
+/// So many buyers are put into cells at once.
+const TOGETHER: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 14 };
+
+/// People who share all scores: how many, their days since, their purchases, and what those add up to.
+type Together = (u64, i64, u64, Sum);
+
+/// The 125 cells, being counted: by recency, then by frequency, then by sum.
+#[derive(Debug, Clone)]
+struct Cells(Vec<Together>);
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self(vec![Together::default(); 125])
+    }
+}
 
 impl Cells {
-    fn add(&mut self, scores: [u8; 3], recency: i64, frequency: u64, sum: &Sum) {
-        let (people, days, purchases, all) = self.0.entry(scores).or_default();
-        *people += 1;
-        *days += recency;
-        *purchases += frequency;
-        all.merge(sum);
+    fn add(&mut self, [r, f, m]: [u8; 3], more: (u64, i64, u64, &Sum)) {
+        let place = [r, f, m].iter().fold(0, |place, score| place * 5 + usize::from(*score) - 1);
+        merge(&mut self.0[place], more);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (own, (people, days, purchases, sum)) in self.0.iter_mut().zip(&other.0) {
+            merge(own, (*people, *days, *purchases, sum));
+        }
     }
 
     fn told(&self) -> Vec<RfmCell> {
-        let told = |(scores, counted): (&[u8; 3], &(u64, i64, u64, Sum))| {
-            let (&[r, f, m], (people, recency_days, frequency, sum)) = (scores, counted);
+        let told = |(place, counted): (u8, &Together)| {
+            let [r, f, m] = [place / 25 + 1, place / 5 % 5 + 1, place % 5 + 1];
+            let (people, recency_days, frequency, sum) = counted;
             RfmCell {
                 r,
                 f,
@@ -347,8 +373,15 @@ impl Cells {
                 monetary: sum.to_value(),
             }
         };
-        self.0.iter().map(told).collect()
+        (0..).zip(&self.0).filter(|(_, (people, ..))| *people > 0).map(told).collect()
     }
+}
+
+fn merge(own: &mut Together, (people, days, purchases, sum): (u64, i64, u64, &Sum)) {
+    own.0 += people;
+    own.1 += days;
+    own.2 += purchases;
+    own.3.merge(sum);
 }
 
 impl Question for Rfm {
@@ -357,7 +390,8 @@ impl Question for Rfm {
     fn answer(&self, ground: &Ground<'_>) -> Result<RfmReport> {
         let timeline = ground.timeline;
         let at = self.at.unwrap_or(ground.now);
-        let days = Recencies::until(at, ground.zone, timeline.span(1, &Scope::default()));
+        let span = timeline.span(1, &Scope::default(), ground.watch)?;
+        let days = Recencies::until(at, ground.zone, span);
         let parts = for_everybody(timeline, ground.watch, |parts| {
             let mut buyers = Vec::new();
             for (part, person) in people(parts) {
@@ -377,24 +411,33 @@ impl Question for Rfm {
         })?;
         let buyers: Vec<Buyer> = parts.into_iter().flatten().collect();
         let looked_at = timeline.len();
-        let recencies: Vec<i64> = buyers.iter().map(|buyer| buyer.recency).collect();
-        let r = scores(&recencies, |a, b| b.cmp(a));
-        ground.watch.tell(looked_at as u64)?;
-        let frequencies: Vec<u64> = buyers.iter().map(|buyer| buyer.frequency).collect();
-        let f = scores(&frequencies, Ord::cmp);
-        ground.watch.tell(looked_at as u64)?;
-        let m = scores_of_sums(&buyers);
-        ground.watch.tell(looked_at as u64)?;
+        let by: Vec<fn(&[Buyer]) -> Vec<u8>> =
+            vec![scores_of_sums, scores_of_recencies, scores_of_frequencies];
+        let [m, r, f] = &in_parallel(by, ground.watch, looked_at, |scores| scores(&buyers))?[..] else {
+            return Err(Error::Cancelled);
+        };
         let scored = |place: usize| [r[place], f[place], m[place]];
         if !self.profiles {
-            let mut all = Cells::default();
             let groups = ground.groups(&self.scope, 1);
-            let mut of_groups = vec![Cells::default(); groups.as_ref().map_or(0, Groups::len)];
-            for (place, Buyer { label, recency, frequency, sum, .. }) in buyers.iter().enumerate() {
-                all.add(scored(place), *recency, *frequency, sum);
-                if let Some(group) = groups.as_ref().and_then(|groups| groups.of_value(*label)) {
-                    of_groups[group].add(scored(place), *recency, *frequency, sum);
-                }
+            let blank = || (Cells::default(), vec![Cells::default(); groups.as_ref().map_or(0, Groups::len)]);
+            let pieces = buyers.chunks(TOGETHER).enumerate().collect();
+            let counted =
+                in_parallel(pieces, ground.watch, looked_at, |(piece, buyers): (usize, &[Buyer])| {
+                    let (mut all, mut of_groups) = blank();
+                    for (place, Buyer { label, recency, frequency, sum, .. }) in
+                        (piece * TOGETHER..).zip(buyers)
+                    {
+                        all.add(scored(place), (1, *recency, *frequency, sum));
+                        if let Some(group) = groups.as_ref().and_then(|groups| groups.of_value(*label)) {
+                            of_groups[group].add(scored(place), (1, *recency, *frequency, sum));
+                        }
+                    }
+                    (all, of_groups)
+                })?;
+            let (mut all, mut of_groups) = blank();
+            for (more, more_of_groups) in &counted {
+                all.merge(more);
+                of_groups.iter_mut().zip(more_of_groups).for_each(|(own, more)| own.merge(more));
             }
             let tell = |((value, other), cells): ((Value, bool), &Cells)| RfmGroup {
                 value,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::parallel::{Watch, in_parallel};
+use super::parallel::{Watch, for_everybody, in_parallel};
 use super::scope::Scope;
 use super::tally::Tally;
 use super::wanted::{Amount, Labels, Wanted};
@@ -272,9 +272,14 @@ impl Timeline {
     }
 
     /// The earliest and the latest instant of events that meet one of the conditions of `mask`, in the range.
-    pub(crate) fn span(&self, mask: u64, scope: &Scope) -> Option<(i64, i64)> {
-        let spans = self.parts.iter().filter_map(|part| part.span(mask, scope));
-        spans.reduce(|(low, high), (first, last)| (low.min(first), high.max(last)))
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn span(&self, mask: u64, scope: &Scope, watch: &Watch<'_>) -> Result<Option<(i64, i64)>> {
+        let wider = |(low, high): (i64, i64), (first, last)| (low.min(first), high.max(last));
+        let of_parts = |parts: &[Part]| parts.iter().filter_map(|part| part.span(mask, scope)).reduce(wider);
+        Ok(for_everybody(self, watch, of_parts)?.into_iter().flatten().reduce(wider))
     }
 }
 
@@ -471,6 +476,8 @@ pub(super) mod tests {
         );
         let masks = |part: &Part| part.rows.iter().map(|row| row.mask).collect::<Vec<_>>();
         assert_eq!((masks(one), masks(other)), (vec![2, 8, 1, 4], vec![16]));
-        assert_eq!(timeline.span(1 | 8, &Scope::default()), Some((3, 5)));
+        let mut go_on = |_| ControlFlow::Continue(());
+        let span = timeline.span(1 | 8, &Scope::default(), &Watch::new(&mut go_on));
+        assert_eq!(span.unwrap(), Some((3, 5)));
     }
 }

@@ -215,10 +215,10 @@ impl Question for Trend {
 
     fn answer(&self, ground: &Ground<'_>) -> Result<TrendReport> {
         let timeline = ground.timeline;
-        let span = || timeline.span(1, &self.scope);
+        let span = || timeline.span(1, &self.scope, ground.watch);
         let periods = match &timeline.tally {
             Some(tally) => tally.periods(),
-            None => Periods::asked(self.interval, ground.zone, &self.scope, span())?,
+            None => Periods::asked(self.interval, ground.zone, &self.scope, span()?)?,
         };
         let width = periods.len();
         let count = |groups: &Groups| -> Result<Vec<Vec<TrendPoint>>> {

@@ -37,7 +37,7 @@ pub(super) fn those_alike<E: From<Failure>>(
     let held: Vec<bool> =
         groups.traits().map(|traits| holds(&mut History { traits, ..History::default() })).collect();
     let own = people.into_iter().zip(&groups.of_people).filter(|(_, group)| held[**group as usize]);
-    Ok(own.map(|(person, _)| numbers.roots()[person]).collect())
+    Ok(own.map(|(person, _)| numbers.roots()[person as usize]).collect())
 }
 
 /// People in groups that have the same traits.
@@ -56,7 +56,7 @@ impl<'n> Groups<'n> {
         db: &Db,
         numbers: &Numbers,
         names: &'n [&'n str],
-        people: &[usize],
+        people: &[u32],
         pause: &mut Pause<'_, E>,
     ) -> Result<Self, E> {
         let (mut of_people, mut values, mut columns) = (vec![0; people.len()], vec![Vec::new()], Vec::new());
@@ -70,7 +70,7 @@ impl<'n> Groups<'n> {
             let mut groups: FxHashMap<(u32, u32), u32> = FxHashMap::default();
             let mut next: Vec<Vec<u32>> = Vec::new();
             for (person, group) in people.iter().zip(&mut of_people) {
-                let value = standing[*person];
+                let value = standing[*person as usize];
                 *group = *groups.entry((*group, value)).or_insert_with(|| {
                     next.push(values[*group as usize].iter().copied().chain([value]).collect());
                     u32::try_from(next.len() - 1).unwrap_or(u32::MAX)
@@ -97,15 +97,12 @@ impl<'n> Groups<'n> {
 
 /// Of everybody, by number, the place of the value that stands, plus one; 0 of none.
 fn standing(column: &TraitColumn, numbers: &Numbers) -> Vec<u32> {
+    // The rank above the value: so the highest of a person is the one that stands.
     let mut standing = vec![0; numbers.roots().len()];
-    let mut ranks = vec![0; numbers.roots().len()];
     for said in &column.rows {
-        let person = numbers.person(said.node) as usize;
-        if let Some(value) = standing.get_mut(person)
-            && (*value == 0 || ranks[person] < said.rank)
-        {
-            (*value, ranks[person]) = (said.value + 1, said.rank);
+        if let Some(highest) = standing.get_mut(numbers.person(said.node) as usize) {
+            *highest = u64::max(*highest, u64::from(said.rank) << 32 | (u64::from(said.value) + 1));
         }
     }
-    standing
+    standing.into_iter().map(|highest| (highest & u64::from(u32::MAX)) as u32).collect()
 }

@@ -49,7 +49,7 @@ pub(super) fn those_who_did<E: From<Failure>>(
 ) -> Result<Vec<Node>, E> {
     let numbers = identities.partition.numbers();
     let people = enough(db, &numbers, least, until, pause)?;
-    Ok(people.into_iter().map(|person| numbers.roots()[person]).collect())
+    Ok(people.into_iter().map(|person| numbers.roots()[person as usize]).collect())
 }
 
 /// The numbers of those who have done what is asked at least.
@@ -59,13 +59,13 @@ pub(super) fn enough<E: From<Failure>>(
     least: &[Least],
     until: Option<Timestamp>,
     pause: &mut Pause<'_, E>,
-) -> Result<Vec<usize>, E> {
-    let people = 0..numbers.roots().len();
+) -> Result<Vec<u32>, E> {
+    let people = (0..).zip(numbers.roots()).map(|(person, _)| person);
     if least.is_empty() {
         return Ok(people.collect());
     }
     let counts = Counts::of(db, numbers, (&Needs::default(), least), &db.event_names()?, until, pause)?;
-    Ok(people.filter(|person| counts.are_enough(*person, least)).collect())
+    Ok(people.filter(|person| counts.are_enough(*person as usize, least)).collect())
 }
 
 /// Calls `each` with everybody who has done what is asked at least, and what [`history`] gives of them. The log is gone
@@ -108,7 +108,7 @@ pub(crate) fn everybody<E: From<Failure>>(
     while people.peek().is_some() {
         let (mut portion, mut held) = (Vec::new(), 0);
         while let Some(number) = people.next_if(|_| held < PORTION) {
-            held += counts.events[number] as usize + 1;
+            held += counts.events.get(number).map_or(0, |count| *count as usize) + 1;
             portion.push(number);
         }
         let mut events = if needs.events() { gathering.of(&portion, pause)? } else { Vec::new() };
@@ -136,10 +136,61 @@ fn end(until: Option<Timestamp>) -> Option<Timestamp> {
     until.map(|until| Timestamp::from_micros(until.as_micros().saturating_add(1)))
 }
 
+/// How often everybody has done what is asked at least, by the numbers of people: in as little room as that needs, so that
+/// it stays in the cache of a core.
+enum Done {
+    /// Up to 255 times; who has done it more often has done it as often.
+    Few(Vec<u8>),
+    Many(Vec<u32>),
+}
+
+impl Done {
+    fn new(least: &Least, people: usize) -> Self {
+        if least.count <= u8::MAX.into() { Self::Few(vec![0; people]) } else { Self::Many(vec![0; people]) }
+    }
+
+    /// Counts events of some nodes.
+    fn add(&mut self, numbers: &Numbers, nodes: impl Iterator<Item = u32>) {
+        let people = nodes.map(|node| numbers.person(node) as usize);
+        match self {
+            Self::Few(done) => people.for_each(|person| {
+                if let Some(count) = done.get_mut(person) {
+                    *count = count.saturating_add(1);
+                }
+            }),
+            Self::Many(done) => people.for_each(|person| {
+                if let Some(count) = done.get_mut(person) {
+                    *count += 1;
+                }
+            }),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Few(own), Self::Few(other)) => {
+                own.iter_mut().zip(other).for_each(|(own, other)| *own = own.saturating_add(*other));
+            }
+            (Self::Many(own), Self::Many(other)) => {
+                own.iter_mut().zip(other).for_each(|(own, other)| *own += other);
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&self, person: usize) -> u64 {
+        match self {
+            Self::Few(done) => done[person].into(),
+            Self::Many(done) => done[person].into(),
+        }
+    }
+}
+
 /// How often everybody has done what conditions look at, and what is asked at least, by the numbers of people.
 struct Counts {
+    /// Empty if they look at no events.
     events: Vec<u32>,
-    done: Vec<Vec<u32>>,
+    done: Vec<Done>,
 }
 
 impl Counts {
@@ -158,7 +209,10 @@ impl Counts {
         let wanted: Vec<bool> = (0..needed.len()).map(is_wanted).collect();
         let visit = Visit { range: (None, end(until)), wanted: &wanted, numbers: false, asked: None };
         let people = numbers.roots().len();
-        let make = || Self { events: vec![0; people], done: vec![vec![0; people]; least.len()] };
+        let make = || Self {
+            events: vec![0; if needs.events() { people } else { 0 }],
+            done: least.iter().map(|least| Done::new(least, people)).collect(),
+        };
         let count = |counts: &mut Self, chunk: &Chunk<'_>| {
             let name = chunk.name as usize;
             if needed[name] {
@@ -171,31 +225,23 @@ impl Counts {
             for ((done, least), meant) in counts.done.iter_mut().zip(least).zip(&meant) {
                 if meant[name] {
                     let inside = least.inside();
-                    for (node, at) in chunk.nodes.iter().zip(chunk.times) {
-                        if inside.contains(at)
-                            && let Some(count) = done.get_mut(numbers.person(*node) as usize)
-                        {
-                            *count += 1;
-                        }
-                    }
+                    let own = chunk.nodes.iter().zip(chunk.times).filter(|(_, at)| inside.contains(at));
+                    done.add(numbers, own.map(|(node, _)| *node));
                 }
             }
             ControlFlow::Continue(())
         };
         let mut all = visited(db, visit, pause, make, count)?.into_iter();
         let mut whole = all.next().unwrap_or_else(make);
-        let add = |own: &mut [u32], other: &[u32]| {
-            own.iter_mut().zip(other).for_each(|(own, other)| *own += other);
-        };
         for other in all {
-            add(&mut whole.events, &other.events);
-            whole.done.iter_mut().zip(&other.done).for_each(|(own, other)| add(own, other));
+            whole.events.iter_mut().zip(&other.events).for_each(|(own, other)| *own += other);
+            whole.done.iter_mut().zip(&other.done).for_each(|(own, other)| own.merge(other));
         }
         Ok(whole)
     }
 
     fn are_enough(&self, person: usize, least: &[Least]) -> bool {
-        self.done.iter().zip(least).all(|(done, least)| u64::from(done[person]) >= least.count)
+        self.done.iter().zip(least).all(|(done, least)| done.count(person) >= least.count)
     }
 }
 

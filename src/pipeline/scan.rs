@@ -323,13 +323,14 @@ impl<'s> Scan<'s> {
         let is_computed = path.roots().any(|name| catalog.traits.contains_key(name));
         let are_alike = are_alike(&needs, catalog);
         if are_alike {
-            let people: Vec<usize> = (0..present.len()).filter(|person| present[*person]).collect();
+            let people: Vec<u32> =
+                (0..).zip(present).filter(|(_, is)| **is).map(|(person, _)| person).collect();
             let names: Vec<&str> = needs.traits().collect();
             let groups = Groups::of(db, &self.numbers, &names, &people, &mut || watch.tell(0))?;
             let number = |traits: Object| label(by, value_in(path, &traits), "by.trait");
             let of_groups: Vec<u32> = groups.traits().map(number).collect::<Result<_>>()?;
             for (person, group) in people.iter().zip(&groups.of_people) {
-                numbers[*person] = of_groups[*group as usize];
+                numbers[*person as usize] = of_groups[*group as usize];
             }
         }
         if is_computed {
