@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde_json::json;
 
 use super::read::{Members, Result, number, path, text, valid_path};
-use super::timeline::{Part, Timeline, people};
+use super::timeline::{Mask, Part, Timeline, people};
 use super::wanted::Place;
 use crate::error::DefinitionError;
 use crate::value::{DottedPath, Object, Value};
@@ -128,7 +128,7 @@ impl Groups {
 
     /// The largest groups, by the number of people (of a trait) or of events that meet one of the conditions of
     /// `counted` (of a property), ties by value, and one for the rest.
-    pub(super) fn of(timeline: &Timeline, by: &By, counted: u64) -> Self {
+    pub(super) fn of(timeline: &Timeline, by: &By, counted: Mask) -> Self {
         let labels = timeline.legend.by.values();
         let mut sizes = vec![0_u64; labels.len()];
         if let Some(tally) = &timeline.tally {

@@ -48,7 +48,7 @@ pub use self::rfm::{Rfm, RfmCell, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
 pub(crate) use self::tally::{Batch, Tally};
-pub(crate) use self::timeline::{Legend, Reading, Row, Share, Timeline};
+pub(crate) use self::timeline::{Legend, Mask, Reading, Row, Share, Timeline};
 pub use self::trend::{Measure, Trend, TrendGroup, TrendPoint, TrendReport};
 
 pub(crate) use self::wanted::{Amount, Labels, Place, Wanted};
@@ -100,7 +100,7 @@ pub(crate) use self::parallel::{Watch, in_parallel};
 
 impl Ground<'_> {
     /// The groups of the breakdown, if one is asked for; `counted` are the conditions whose events have a group.
-    fn groups(&self, scope: &Scope, counted: u64) -> Option<Groups> {
+    fn groups(&self, scope: &Scope, counted: Mask) -> Option<Groups> {
         scope.by.as_ref().map(|by| Groups::of(self.timeline, by, counted))
     }
 
@@ -109,7 +109,7 @@ impl Ground<'_> {
     fn answers<T: Default, G>(
         &self,
         scope: &Scope,
-        counted: u64,
+        counted: Mask,
         count: impl Fn(&Groups) -> Result<Vec<T>>,
         tell: impl Fn((Value, bool), T) -> G,
     ) -> Result<(T, Option<Vec<G>>)> {

@@ -10,7 +10,7 @@ use super::figures::share;
 use super::parallel::for_everybody;
 use super::read::{Members, event, flag, number, plain_event, question, text, word, word_of};
 use super::table::{Table, amount, figure, heading, percent, start};
-use super::timeline::{Part, people};
+use super::timeline::{Mask, Part, people};
 use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Timestamp;
@@ -158,8 +158,8 @@ impl Retention {
 }
 
 /// The bits of the two conditions.
-const START: u64 = 1;
-const BACK: u64 = 2;
+const START: Mask = 1;
+const BACK: Mask = 2;
 
 impl Ask for Retention {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {

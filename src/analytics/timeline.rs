@@ -11,13 +11,14 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::segment::EventCondition;
 
-/// An event.
+/// The conditions that an event meets, the first as the lowest bit.
+pub(crate) type Mask = u32;
+
+/// An event, in as little room as there can be: what takes time is to move them about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) at: i64,
-    pub(crate) mask: u64,
-    /// Its number, if the order at one instant matters.
-    pub(crate) event: u32,
+    pub(crate) mask: Mask,
     /// The number of the person, as long as events are in no order; then where in the columns beside it they stand.
     pub(crate) who: u32,
 }
@@ -26,6 +27,8 @@ pub(crate) struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     pub(crate) rows: Vec<Row>,
+    /// Their numbers; empty if the order at one instant does not matter.
+    pub(crate) events: Vec<u32>,
     /// Empty unless names are wanted, and so on.
     pub(crate) name: Vec<u32>,
     pub(crate) by: Vec<u32>,
@@ -41,6 +44,7 @@ impl Share {
 
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
+        self.events.clear();
         self.name.clear();
         self.by.clear();
         self.labels.iter_mut().for_each(Vec::clear);
@@ -49,6 +53,7 @@ impl Share {
 
     /// Adds what another has beside its events.
     fn append_columns(&mut self, other: &mut Self) {
+        self.events.append(&mut other.events);
         self.name.append(&mut other.name);
         self.by.append(&mut other.by);
         self.labels.resize_with(other.labels.len(), Vec::new);
@@ -83,9 +88,12 @@ impl Reading {
 
     /// Notes events.
     pub(crate) fn add(&mut self, events: &mut Share) {
-        let Share { rows, name, by, labels, amounts } = events;
+        let Share { rows, events, name, by, labels, amounts } = events;
         for row in &*rows {
             self.share(row.who).rows.push(*row);
+        }
+        for (row, event) in rows.iter().zip(events) {
+            self.share(row.who).events.push(*event);
         }
         for (row, name) in rows.iter().zip(name) {
             self.share(row.who).name.push(*name);
@@ -187,7 +195,7 @@ struct Making<'m> {
     wanted: &'m Wanted,
     scope: &'m Scope,
     now: Timestamp,
-    first_only: Vec<(u64, &'m EventCondition)>,
+    first_only: Vec<(Mask, &'m EventCondition)>,
     by_people: Option<&'m [u32]>,
 }
 
@@ -276,7 +284,7 @@ impl Timeline {
     /// # Errors
     ///
     /// [`Error::Cancelled`](crate::Error::Cancelled).
-    pub(super) fn span(&self, mask: u64, scope: &Scope, watch: &Watch<'_>) -> Result<Option<(i64, i64)>> {
+    pub(super) fn span(&self, mask: Mask, scope: &Scope, watch: &Watch<'_>) -> Result<Option<(i64, i64)>> {
         let wider = |(low, high): (i64, i64), (first, last)| (low.min(first), high.max(last));
         let of_parts = |parts: &[Part]| parts.iter().filter_map(|part| part.span(mask, scope)).reduce(wider);
         Ok(for_everybody(self, watch, of_parts)?.into_iter().flatten().reduce(wider))
@@ -295,7 +303,7 @@ impl Sorted {
             starts[person] += starts[person - 1];
         }
         let mut next = starts.clone();
-        let mut rows = vec![Row { at: 0, mask: 0, event: 0, who: 0 }; starts[people.len()]];
+        let mut rows = vec![Row { at: 0, mask: 0, who: 0 }; starts[people.len()]];
         let mut beside = Share::default();
         let mut number = 0_u32;
         for share in &mut shares {
@@ -311,7 +319,9 @@ impl Sorted {
         let sorted = if order == Order::Any { &[][..] } else { &starts[..] };
         for person in sorted.windows(2) {
             let own = &mut rows[person[0]..person[1]];
-            own.sort_unstable_by_key(|row| (row.at, row.event));
+            // What is numbered alike whoever reads it when is in the same order every time.
+            let number = |row: &Row| beside.events.get(row.who as usize);
+            own.sort_unstable_by(|a, b| a.at.cmp(&b.at).then_with(|| number(a).cmp(&number(b))));
             if order == Order::Exact {
                 let mut start = person[0];
                 for tied in own.chunk_by(|a, b| a.at == b.at) {
@@ -328,7 +338,7 @@ impl Sorted {
     /// Puts events of one instant in order.
     fn settle(&mut self, tie: Tie, ids: &mut impl FnMut(&[u32]) -> Result<Vec<String>>) -> Result<()> {
         let tied = &mut self.rows[tie];
-        let numbers: Vec<u32> = tied.iter().map(|row| row.event).collect();
+        let numbers: Vec<u32> = tied.iter().map(|row| self.beside.events[row.who as usize]).collect();
         let mut by_id: Vec<(String, Row)> = ids(&numbers)?.into_iter().zip(tied.iter().copied()).collect();
         by_id.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         tied.iter_mut().zip(by_id).for_each(|(place, (_, row))| *place = row);
@@ -403,7 +413,7 @@ impl Part {
         self.starts[person - self.first]..self.starts[person - self.first + 1]
     }
 
-    fn span(&self, mask: u64, scope: &Scope) -> Option<(i64, i64)> {
+    fn span(&self, mask: Mask, scope: &Scope) -> Option<(i64, i64)> {
         let fits = |row: &&Row| row.mask & mask != 0 && scope.contains(row.at);
         let mut times = self.rows.iter().filter(fits).map(|row| row.at);
         let first = times.next()?;
@@ -430,7 +440,7 @@ pub(crate) fn people(parts: &[Part]) -> impl Iterator<Item = (&Part, usize)> {
 }
 
 /// The conditions with their bits.
-fn bits(wanted: &Wanted) -> impl Iterator<Item = (u64, &EventCondition)> {
+fn bits(wanted: &Wanted) -> impl Iterator<Item = (Mask, &EventCondition)> {
     wanted.conditions.iter().enumerate().map(|(place, condition)| (1 << place, condition))
 }
 
@@ -446,12 +456,13 @@ pub(super) mod tests {
     use super::*;
 
     /// A timeline of (person, time, mask), for tests of what is computed from it.
-    pub(in crate::analytics) fn timeline(events: &[(u32, i64, u64)]) -> Timeline {
+    pub(in crate::analytics) fn timeline(events: &[(u32, i64, Mask)]) -> Timeline {
         let count = events.iter().map(|(person, ..)| *person as usize + 1).max().unwrap_or(0);
         let mut readings = [Reading::new(count, 0), Reading::new(count, 0)];
         for (place, (person, at, mask)) in (0_u32..).zip(events) {
             let mut share = Share::new(0);
-            share.rows.push(Row { who: *person, event: place, at: *at, mask: *mask });
+            share.rows.push(Row { who: *person, at: *at, mask: *mask });
+            share.events.push(place);
             share.name.push(place % 7);
             readings[place as usize % 2].add(&mut share);
         }

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::calendar::Interval;
 use super::tally::Count;
+use super::timeline::Mask;
 use crate::error::DefinitionError;
 use crate::segment::EventCondition;
 use crate::value::{DottedPath, Members, Num, Sum, Value, nfc, write_canonical};
@@ -47,7 +48,7 @@ impl Wanted {
     }
 
     /// The most conditions that a question may have.
-    pub(crate) const MOST: usize = u64::BITS as usize;
+    pub(crate) const MOST: usize = Mask::BITS as usize;
 }
 
 /// Where in an event a value stands, and which member of the question says so.

@@ -1,5 +1,6 @@
 //! Noting what a question wants of the events that are handed out, on one of the cores.
 
+use std::iter::repeat;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -73,7 +74,6 @@ pub(super) struct Gather {
     pub(super) is_uncounted: bool,
     /// The events of a chunk; kept for its space, as are the others.
     events: Share,
-    numbers: Vec<u32>,
     times: Vec<i64>,
     people: Vec<u32>,
     /// What of the values of events was found out: by the conditions, the breakdown and the labels.
@@ -99,7 +99,6 @@ impl Gather {
         };
         Self {
             events: Share::new(scan.wanted.labels.len()),
-            numbers: Vec::new(),
             times: Vec::new(),
             people: Vec::new(),
             tally: tally.map(Tally::blank),
@@ -169,43 +168,41 @@ impl Gather {
     /// The same, one column after the other: so a core need not wait for what is far in memory.
     fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, events: &mut Share) -> Result<()> {
         let (wanted, name) = (scan.wanted, &scan.names.known[chunk.name as usize]);
-        let rows = &mut events.rows;
+        let Share { rows, events: numbers, name: names, .. } = &mut *events;
         let mut is_everyone_meant = scan.audience.is_none();
         let own = chunk.nodes.iter().zip(chunk.times).map(|(node, at)| {
             let who = scan.numbers.person(*node);
             is_everyone_meant &= who != Numbers::NOBODY;
-            Row { at: *at, mask: name.plain, event: 0, who }
+            Row { at: *at, mask: name.plain, who }
         });
         rows.extend(own);
-        rows.iter_mut().zip(chunk.events).for_each(|(row, event)| row.event = *event);
+        numbers.extend(chunk.events);
         if !is_everyone_meant {
-            rows.retain(|row| scan.is_meant(row.who));
+            narrow(rows, numbers, |row| scan.is_meant(row.who));
         }
         for place in &name.asking {
             let condition = &wanted.conditions[*place];
             let any_time = condition.is_first_only() || !condition.asks_time();
-            for row in &mut *rows {
+            for (row, event) in rows.iter_mut().zip(numbers.iter().copied().chain(repeat(0))) {
                 if !any_time && !condition.fits_time(Timestamp::from_micros(row.at), scan.now) {
                     continue;
                 }
-                let fits = || Ok(condition.fits_properties(&Sight::of(scan, chunk, row.event).properties()));
-                if self.fits[*place].of(chunk, row.event, fits)? {
+                let fits = || Ok(condition.fits_properties(&Sight::of(scan, chunk, event).properties()));
+                if self.fits[*place].of(chunk, event, fits)? {
                     row.mask |= 1 << place;
                 }
             }
         }
         if !name.asking.is_empty() && !wanted.all_events {
-            rows.retain(|row| row.mask != 0);
+            narrow(rows, numbers, |row| row.mask != 0);
         }
         self.any_labelled |= rows.iter().any(|row| row.mask > 1);
         if wanted.names {
-            events.name.resize(rows.len(), chunk.name);
+            names.resize(rows.len(), chunk.name);
         }
-        let mut numbers = std::mem::take(&mut self.numbers);
-        numbers.clear();
-        numbers.extend(events.rows.iter().map(|row| row.event));
+        let numbers = std::mem::take(&mut events.events);
         let found = self.values(scan, chunk, &numbers, events);
-        self.numbers = numbers;
+        events.events = numbers;
         found
     }
 
@@ -258,6 +255,13 @@ impl Gather {
             place.add_up(&sight.properties(), &sight.context())
         })
     }
+}
+
+/// Leaves the rows that are wanted, with their numbers if those are known.
+fn narrow(rows: &mut Vec<Row>, numbers: &mut Vec<u32>, wanted: impl Fn(&Row) -> bool) {
+    let mut all = rows.iter();
+    numbers.retain(|_| all.next().is_none_or(&wanted));
+    rows.retain(wanted);
 }
 
 /// The members of an event, to be found by their names.

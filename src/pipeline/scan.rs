@@ -16,7 +16,8 @@ use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
 use crate::analytics::{
-    Audience, Labels, Legend, Place, Reading, Scope, Source, Tally, Timeline, Wanted, Watch, in_parallel,
+    Audience, Labels, Legend, Mask, Place, Reading, Scope, Source, Tally, Timeline, Wanted, Watch,
+    in_parallel,
 };
 use crate::clock::{Timestamp, Zone};
 use crate::error::{DefinitionError, Error, Result};
@@ -121,7 +122,7 @@ fn audience(
 pub(super) struct Name {
     pub(super) wanted: bool,
     /// Bits of conditions that an event of this name meets as it is.
-    pub(super) plain: u64,
+    pub(super) plain: Mask,
     /// Conditions that it meets if its properties or its time fit, by their places.
     pub(super) asking: Vec<usize>,
 }

@@ -23,7 +23,7 @@ use super::breakdown::Groups;
 use super::parallel::for_everybody;
 use super::read::{Members, event, longer_than_zero, path, plain_event, question, span, text, word, word_of};
 use super::table::{Table, amount, heading, percent};
-use super::timeline::{Part, Timeline, people};
+use super::timeline::{Mask, Part, Timeline, people};
 use super::wanted::Place;
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
@@ -179,8 +179,8 @@ impl Attribution {
 }
 
 /// The bits of the two conditions.
-const CONVERTS: u64 = 1;
-const TOUCHES: u64 = 2;
+const CONVERTS: Mask = 1;
+const TOUCHES: Mask = 2;
 
 impl Ask for Attribution {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {

@@ -1,7 +1,7 @@
 //! Funnels whose steps may be done in any order: how many different steps are done within one window.
 
-use super::Row;
 use super::attempt::Rules;
+use super::{Mask, Row};
 
 /// The window that holds the most steps, the earliest of several, as the place of its first event, and
 /// when each step was reached; `None` if no step was ever done.
@@ -10,11 +10,11 @@ use super::attempt::Rules;
 /// (H. W. Kuhn, *The Hungarian method for the assignment problem*, 1955). Events that can be the same steps are alike,
 /// and as many of them as there are steps are enough.
 pub(super) fn best(rules: &Rules, events: &[Row], times: &mut Vec<i64>) -> Option<usize> {
-    let steps = u64::MAX >> (u64::BITS as usize - rules.steps);
+    let steps = Mask::MAX >> (Mask::BITS as usize - rules.steps);
     let places: Vec<usize> = (0..events.len()).filter(|place| events[*place].mask & steps != 0).collect();
     let mut best: Option<(usize, usize)> = None;
     // How many events of each kind the window holds, beginning with that of `first`.
-    let mut kinds: Vec<(u64, usize)> = Vec::new();
+    let mut kinds: Vec<(Mask, usize)> = Vec::new();
     let mut seen: Vec<usize> = Vec::new();
     let mut end = 0;
     for (number, first) in places.iter().enumerate() {
@@ -58,7 +58,7 @@ fn is_inside(rules: &Rules, events: &[Row], first: usize, place: usize) -> bool 
 }
 
 /// How many steps events of these kinds can be, each event one step.
-fn matching(steps: usize, kinds: &[(u64, usize)]) -> usize {
+fn matching(steps: usize, kinds: &[(Mask, usize)]) -> usize {
     let mut matching = Matching::new(steps);
     let mut taken = 0;
     for (kind, count) in kinds {
@@ -68,7 +68,7 @@ fn matching(steps: usize, kinds: &[(u64, usize)]) -> usize {
 }
 
 /// Which event is which step, as the kind of the event that is.
-struct Matching(Vec<Option<u64>>);
+struct Matching(Vec<Option<Mask>>);
 
 impl Matching {
     fn new(steps: usize) -> Self {
@@ -76,11 +76,11 @@ impl Matching {
     }
 
     /// Makes one more event a step, moving others if need be, and says whether that could be done.
-    fn take(&mut self, kind: u64) -> bool {
+    fn take(&mut self, kind: Mask) -> bool {
         self.place(kind, &mut 0)
     }
 
-    fn place(&mut self, kind: u64, tried: &mut u64) -> bool {
+    fn place(&mut self, kind: Mask, tried: &mut Mask) -> bool {
         for step in 0..self.0.len() {
             if kind & (1 << step) == 0 || *tried & (1 << step) != 0 {
                 continue;

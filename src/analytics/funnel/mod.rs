@@ -16,7 +16,7 @@ use super::read::{
     Members, event, events, flag, longer_than_zero, number, plain_event, question, span, word, word_of,
 };
 use super::table::{Table, amount, heading, length, percent};
-use super::timeline::{Row, people};
+use super::timeline::{Mask, Row, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
@@ -372,7 +372,7 @@ impl Question for Funnel {
             }
             Ok(whole.into_iter().map(Tally::steps).collect())
         };
-        let counted = if self.mode == FunnelMode::AnyOrder { u64::MAX } else { 1 };
+        let counted = if self.mode == FunnelMode::AnyOrder { Mask::MAX } else { 1 };
         let tell = |(value, other), steps| FunnelGroup { value, other, steps };
         let (steps, groups) = ground.answers(&self.scope, counted, count, tell)?;
         Ok(FunnelReport { steps, groups })

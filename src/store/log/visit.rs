@@ -34,6 +34,10 @@ impl Visit<'_> {
         self.wanted.get(name as usize).copied().unwrap_or(false)
     }
 
+    fn wants_numbers(&self) -> bool {
+        self.numbers || self.asked.is_some()
+    }
+
     fn times(&self) -> (i64, i64) {
         let (from, until) = self.range;
         (from.map_or(i64::MIN, Timestamp::as_micros), until.map_or(i64::MAX, Timestamp::as_micros))
@@ -212,7 +216,7 @@ impl Visiting<'_> {
             events.clear();
             part.nodes(places.clone(), nodes);
             part.times(places.clone(), times);
-            if self.visit.numbers || self.visit.asked.is_some() || !self.moves.by_event.is_empty() {
+            if self.visit.wants_numbers() || !self.moves.by_event.is_empty() {
                 part.events(places, events);
             }
             self.hand_out(name, columns, each)?;
@@ -249,6 +253,7 @@ impl Visiting<'_> {
         if nodes.is_empty() {
             return ControlFlow::Continue(());
         }
+        let events = if self.visit.wants_numbers() { &events[..] } else { &[] };
         each(&Chunk { name, nodes, times, events, values: self.values })
     }
 
