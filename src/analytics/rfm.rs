@@ -411,11 +411,9 @@ impl Question for Rfm {
         })?;
         let buyers: Vec<Buyer> = parts.into_iter().flatten().collect();
         let looked_at = timeline.len();
-        let by: Vec<fn(&[Buyer]) -> Vec<u8>> =
-            vec![scores_of_sums, scores_of_recencies, scores_of_frequencies];
-        let [m, r, f] = &in_parallel(by, ground.watch, looked_at, |scores| scores(&buyers))?[..] else {
-            return Err(Error::Cancelled);
-        };
+        let all: [fn(&[Buyer]) -> _; 3] = [scores_of_sums, scores_of_recencies, scores_of_frequencies];
+        let scored = in_parallel(all.into(), ground.watch, looked_at, |scores| scores(&buyers))?;
+        let [m, r, f] = &scored[..] else { return Err(Error::Cancelled) };
         let scored = |place: usize| [r[place], f[place], m[place]];
         if !self.profiles {
             let groups = ground.groups(&self.scope, 1);

@@ -96,6 +96,7 @@ impl<'n> Groups<'n> {
 }
 
 /// Of everybody, by number, the place of the value that stands, plus one; 0 of none.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
 fn standing(column: &TraitColumn, numbers: &Numbers) -> Vec<u32> {
     // The rank above the value: so the highest of a person is the one that stands.
     let mut standing = vec![0; numbers.roots().len()];
@@ -104,5 +105,5 @@ fn standing(column: &TraitColumn, numbers: &Numbers) -> Vec<u32> {
             *highest = u64::max(*highest, u64::from(said.rank) << 32 | (u64::from(said.value) + 1));
         }
     }
-    standing.into_iter().map(|highest| (highest & u64::from(u32::MAX)) as u32).collect()
+    standing.into_iter().map(|highest| highest as u32).collect()
 }
