@@ -255,8 +255,7 @@ pub struct RfmCell {
 struct Recencies<'z> {
     zone: &'z Zone,
     at: Timestamp,
-    /// Of each day how many days ago it was. None where the clocks change: they may go back over midnight, and dates with
-    /// them.
+    /// Of each day how many days ago it was; none where the clocks change, which is asked of each instant.
     days: Option<(Periods, Vec<Option<i64>>)>,
 }
 
@@ -418,12 +417,14 @@ impl Question for Rfm {
         if !self.profiles {
             let groups = ground.groups(&self.scope, 1);
             let blank = || (Cells::default(), vec![Cells::default(); groups.as_ref().map_or(0, Groups::len)]);
-            let pieces = buyers.chunks(TOGETHER).enumerate().collect();
+            // Of many groups not every piece can have cells of its own.
+            let together = if groups.is_some() { buyers.len().max(1) } else { TOGETHER };
+            let pieces = buyers.chunks(together).enumerate().collect();
             let counted =
                 in_parallel(pieces, ground.watch, looked_at, |(piece, buyers): (usize, &[Buyer])| {
                     let (mut all, mut of_groups) = blank();
                     for (place, Buyer { label, recency, frequency, sum, .. }) in
-                        (piece * TOGETHER..).zip(buyers)
+                        (piece * together..).zip(buyers)
                     {
                         all.add(scored(place), (1, *recency, *frequency, sum));
                         if let Some(group) = groups.as_ref().and_then(|groups| groups.of_value(*label)) {

@@ -33,8 +33,8 @@ pub(crate) struct Batch<'b> {
     pub(crate) amounts: &'b [Amount],
 }
 
-/// How many numbers are kept at most, of every value of a breakdown and every period one: 32 MiB of them, and in debug
-/// builds so few that tests have more.
+/// How many numbers, or words of bits, a core keeps at most, of every value of a breakdown and every period: 32 MiB of them,
+/// three times that of amounts, and in debug builds so few that tests have more.
 const CELLS: usize = if cfg!(debug_assertions) { 1 << 5 } else { 1 << 22 };
 
 /// What was counted, by the value of a breakdown and the period.
@@ -69,6 +69,10 @@ impl Tally {
     ) -> Option<Self> {
         let periods = Periods::asked(interval, zone, scope, between).ok()?;
         let (answered, words) = (0..periods.len(), people.div_ceil(u64::BITS as usize));
+        let each = if count == Count::People { words } else { 1 };
+        if periods.len().saturating_mul(each) > CELLS {
+            return None;
+        }
         Some(Self {
             interval,
             count,
@@ -220,6 +224,9 @@ impl Tally {
 
     /// Of how many people they are.
     pub(super) fn people(&self, groups: &Groups) -> Vec<u64> {
+        if self.people.is_empty() {
+            return vec![0; groups.len() * self.answered.len()];
+        }
         let mut all = vec![0; groups.len() * self.answered.len() * self.words];
         self.each(groups, |place, cell| {
             let own = &mut all[place * self.words..(place + 1) * self.words];

@@ -86,36 +86,23 @@ impl Reading {
         Self { shift, shares: (0..=people.saturating_sub(1) >> shift).map(|_| Share::new(labels)).collect() }
     }
 
-    /// Notes events.
+    /// Notes events. Those of people whose numbers are close come together most of the time.
     pub(crate) fn add(&mut self, events: &mut Share) {
         let Share { rows, events, name, by, labels, amounts } = events;
-        for row in &*rows {
-            self.share(row.who).rows.push(*row);
-        }
-        for (row, event) in rows.iter().zip(events) {
-            self.share(row.who).events.push(*event);
-        }
-        for (row, name) in rows.iter().zip(name) {
-            self.share(row.who).name.push(*name);
-        }
-        for (row, label) in rows.iter().zip(by) {
-            self.share(row.who).by.push(*label);
-        }
-        for (place, column) in labels.iter().enumerate() {
-            for (row, label) in rows.iter().zip(column) {
-                self.share(row.who).labels[place].push(*label);
+        let mut start = 0;
+        while let Some(first) = rows.get(start) {
+            let part = first.who >> self.shift;
+            let count = rows[start..].iter().take_while(|row| row.who >> self.shift == part).count();
+            let (run, share) = (start..start + count, &mut self.shares[part as usize]);
+            share.rows.extend_from_slice(&rows[run.clone()]);
+            let columns = [(&mut share.events, &*events), (&mut share.name, &*name), (&mut share.by, &*by)];
+            for (own, column) in columns.into_iter().chain(share.labels.iter_mut().zip(&*labels)) {
+                own.extend_from_slice(column.get(run.clone()).unwrap_or_default());
             }
+            let own = amounts.get_mut(run).unwrap_or_default().iter_mut();
+            share.amounts.extend(own.map(|amount| std::mem::replace(amount, Amount::Missing)));
+            start += count;
         }
-        for (row, amount) in rows.iter().zip(amounts) {
-            let taken = std::mem::replace(amount, Amount::Missing);
-            self.share(row.who).amounts.push(taken);
-        }
-    }
-
-    /// Where what is read of a person goes.
-    #[inline]
-    fn share(&mut self, person: u32) -> &mut Share {
-        &mut self.shares[person as usize >> self.shift]
     }
 
     /// How many events were read.

@@ -134,7 +134,8 @@ impl Partition {
 
     /// Makes room for nodes up to `nodes`, dormant at first.
     pub(crate) fn grow(&mut self, nodes: usize) {
-        let Some(more) = nodes.checked_sub(self.slots.len()) else { return };
+        let Some(more) = nodes.checked_sub(self.slots.len()).filter(|more| *more > 0) else { return };
+        self.numbers.take();
         if self.slots.capacity() < nodes {
             // Doubling would take up to twice the memory that is needed.
             self.slots.reserve_exact(more.max(self.slots.len() / 16));

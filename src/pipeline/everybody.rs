@@ -18,13 +18,13 @@ use crate::store::{Asked, Chunk, Db, Failure, Seen, Visit};
 const PORTION: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 19 };
 
 /// Where of so many people one is left, their traits are looked up one by one, instead of gone through.
-const FEW: usize = 16;
+pub(super) const FEW: usize = 16;
 
 /// What is called now and then, and may end the work by an error.
 pub(crate) type Pause<'p, E> = dyn FnMut() -> Result<(), E> + 'p;
 
 /// After how many people, or rows of traits, it is called.
-const OFTEN: usize = 1 << 8;
+pub(super) const OFTEN: usize = 1 << 8;
 
 /// Visits events, as long as nothing is said against it.
 fn visited<W: Send, E: From<Failure>>(

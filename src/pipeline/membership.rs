@@ -482,7 +482,7 @@ pub(crate) fn matching(
             catalog.complete(&needs, history, now);
             evaluate(&rest, history, now).holds
         };
-        matching = those_alike(db, identities, (&needs, &least), pause, asked)?;
+        matching = those_alike(db, identities, (&needs, &least), catalog, pause, asked)?;
     } else {
         everybody(db, identities, (&needs, &least), catalog, until, pause, |person, mut history| {
             catalog.complete(&needs, &mut history, now);

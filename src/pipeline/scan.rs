@@ -328,8 +328,13 @@ impl<'s> Scan<'s> {
                 (0..).zip(present).filter(|(_, is)| **is).map(|(person, _)| person).collect();
             let names: Vec<&str> = needs.traits().collect();
             let groups = Groups::of(db, &self.numbers, &names, &people, &mut || watch.tell(0))?;
-            let number = |traits: Object| label(by, value_in(path, &traits), "by.trait");
-            let of_groups: Vec<u32> = groups.traits().map(number).collect::<Result<_>>()?;
+            let mut of_groups = Vec::new();
+            for traits in groups.traits() {
+                if of_groups.len() % OFTEN == 0 {
+                    watch.tell(0)?;
+                }
+                of_groups.push(label(by, value_in(path, &traits), "by.trait")?);
+            }
             for (person, group) in people.iter().zip(&groups.of_people) {
                 numbers[*person as usize] = of_groups[*group as usize];
             }

@@ -70,6 +70,18 @@ impl Draft {
 }
 
 impl Db {
+    /// Whether a trait's column is at hand, or was asked for before and no trait has changed since: whoever asks for a few
+    /// people may better look them up than go through everybody, but not again and again.
+    pub(crate) fn is_trait_asked_again(&self, name: &str) -> Result<bool> {
+        if self.changes.borrow().traits {
+            return Ok(false);
+        }
+        let version = self.counter(TRAITS)?;
+        let shared = Arc::clone(&self.log.borrow().shared);
+        let is_at_hand = shared.trait_column(name).is_some_and(|known| known.version == version);
+        Ok(is_at_hand || shared.note_asked(name, version))
+    }
+
     /// What stands of a trait where the latest value does. `None` if `pause`, which is called now and then, says so.
     pub(crate) fn trait_column(
         &self,
@@ -115,7 +127,10 @@ impl Db {
         }
         let mut values = vec![Value::Null; texts.len()];
         let mut size = size_of::<TraitColumn>() + rows.len() * size_of::<Said>();
-        for (text, place) in texts {
+        for (number, (text, place)) in texts.into_iter().enumerate() {
+            if number.is_multiple_of(OFTEN) && pause().is_break() {
+                return Ok(None);
+            }
             size += size_of::<Value>() + text.len();
             values[place as usize] =
                 serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;

@@ -379,6 +379,19 @@ fn series(cdp: &Cdp, trend: &Trend) -> Vec<(String, Value)> {
 }
 
 #[test]
+fn where_nobody_is_a_range_is_all_zeros() {
+    let cdp = with([]);
+    for measure in [Measure::Total, Measure::Unique, Measure::Sum("n".into())] {
+        let trend = Trend::of(did("A")).since(day(1)).until(day(3)).measure(measure);
+        assert_eq!(
+            series(&cdp, &trend).into_iter().map(|(_, value)| value).collect::<Vec<_>>(),
+            [json!(0), json!(0), json!(0)]
+        );
+        assert_eq!(series(&cdp, &Trend::of(did("A"))), []);
+    }
+}
+
+#[test]
 fn trends_count_events_people_and_sums_and_leave_no_period_out() {
     let order =
         |user: &str, n: u32, revenue: Value| event(user, "Order", day(n)).property("revenue", revenue);

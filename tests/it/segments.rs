@@ -431,3 +431,30 @@ fn whose_a_trait_is_is_known_after_whatever_changes_it() {
     assert_eq!(whose("gold"), Vec::<String>::new());
     assert!(cdp.profile("user_id:u2").unwrap().is_some());
 }
+
+/// Few people are looked up one by one at first, and found in columns when the same is asked again.
+#[test]
+fn the_few_who_did_enough_are_asked_right_the_first_time_and_again() {
+    let cdp = memory(Rules::default());
+    let events = (0..40).map(|n: u32| {
+        let event = did_at("Look", &format!("u{n}"), NOW.before(minutes(n + 1)));
+        event.context_trait("plan", if n.is_multiple_of(2) { "gold" } else { "blue" })
+    });
+    cdp.ingest(events).unwrap();
+    let buy = |user: &str, minute| did_at("Buy", user, NOW.before(minutes(minute)));
+    cdp.ingest([buy("u3", 9), buy("u8", 8)]).unwrap();
+    let whose = |plan: &str| -> Vec<String> {
+        let found = cdp.preview(all([did("Buy"), has_trait("plan").eq(plan)])).unwrap();
+        found.into_iter().map(|person| person.name.to_string()).collect()
+    };
+    for _ in 0..3 {
+        assert_eq!(
+            (whose("gold"), whose("blue")),
+            (vec!["user_id:u8".to_owned()], vec!["user_id:u3".to_owned()])
+        );
+    }
+    cdp.rectify("user_id:u3", "plan", "gold").unwrap();
+    for _ in 0..3 {
+        assert_eq!((whose("gold").len(), whose("blue").len()), (2, 0));
+    }
+}

@@ -47,7 +47,8 @@ use crate::value::{Object, Value};
 /// # Ok::<(), customerdb::Error>(())
 /// ```
 ///
-/// The times are those of the attempt that gets furthest, and of several of the earliest of them.
+/// The times are those of the attempt that gets furthest, and of several of the earliest of them. A funnel has at most 32
+/// steps and exclusions.
 ///
 /// [`windowFunnel`]: https://clickhouse.com/docs/sql-reference/aggregate-functions/parametric-functions#windowfunnel
 #[must_use]

@@ -11,6 +11,9 @@ use super::block::Block;
 use super::values::{Column, Key};
 use crate::store::TraitColumn;
 
+/// Of so many traits it is known at most whether they were asked for.
+const ASKED: usize = 1 << 10;
+
 /// What the connections of one handle share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -32,6 +35,8 @@ pub(super) struct Room {
     values: FxHashMap<Key, Used<Column>>,
     /// Of traits, by name: as they were when they were last asked for.
     traits: FxHashMap<String, Used<TraitColumn>>,
+    /// For which versions columns of traits were asked for of a few people.
+    asked: FxHashMap<String, i64>,
 }
 
 #[derive(Debug)]
@@ -44,7 +49,8 @@ struct Used<T> {
 impl Shared {
     pub(crate) fn new(seal_every: usize, column_bytes: usize) -> Self {
         let (blocks, values, traits) = (FxHashMap::default(), FxHashMap::default(), FxHashMap::default());
-        let room = Room { most: column_bytes, size: 0, uses: 0, blocks, values, traits };
+        let asked = FxHashMap::default();
+        let room = Room { most: column_bytes, size: 0, uses: 0, blocks, values, traits, asked };
         Self { seal_every: seal_every.max(1), room: Mutex::new(room), rollbacks: AtomicU64::new(0) }
     }
 
@@ -54,6 +60,15 @@ impl Shared {
         room.uses += 1;
         let now = room.uses;
         find(&mut room.traits, name, now)
+    }
+
+    /// Notes that a trait's column of some version was asked for, and says whether it was before.
+    pub(in crate::store) fn note_asked(&self, name: &str, version: i64) -> bool {
+        let mut room = self.room();
+        if room.asked.len() >= ASKED {
+            room.asked.clear();
+        }
+        room.asked.insert(name.to_owned(), version) == Some(version)
     }
 
     /// Lets go of all values of events and people: some may have been erased.

@@ -13,7 +13,7 @@ use crate::store::{Db, Result};
 /// So many events are not worth another core.
 const FEW: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 14 };
 
-/// As many events are handed out at once: so few that what is made of them stays in the cache of a core.
+/// As many events of a part of a block are handed out at once: so few that what is made of them stays in the cache of a core.
 const CHUNK: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 10 };
 
 /// The events of a visit: which, and what of them.
