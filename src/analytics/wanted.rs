@@ -93,17 +93,7 @@ impl Place {
         properties: &impl Members<'v>,
         context: &impl Members<'v>,
     ) -> Option<&'v Value> {
-        let mut found = None;
-        let first = |value: Option<&'v Value>| {
-            found = value.filter(|value| !value.is_null());
-            found.is_some()
-        };
-        if self.in_context {
-            self.path.any_among(context, first)
-        } else {
-            self.path.any_among(properties, first)
-        };
-        found
+        if self.in_context { self.path.first(context) } else { self.path.first(properties) }
     }
 
     /// All numbers there, added up.

@@ -43,7 +43,7 @@ pub(super) fn those_alike<E: From<Failure>>(
             return those_one_by_one(db, identities, needs, catalog, roots, pause, holds);
         }
     }
-    let groups = Groups::of(db, &numbers, &names, &people, pause)?;
+    let groups = Alike::of(db, &numbers, &names, &people, pause)?;
     let mut held = Vec::new();
     for traits in groups.traits() {
         if held.len() % OFTEN == 0 {
@@ -80,7 +80,7 @@ fn those_one_by_one<E: From<Failure>>(
 }
 
 /// People in groups that have the same traits.
-pub(super) struct Groups<'n> {
+pub(super) struct Alike<'n> {
     names: &'n [&'n str],
     columns: Vec<Arc<TraitColumn>>,
     /// The group of each of the people, in their order.
@@ -89,7 +89,7 @@ pub(super) struct Groups<'n> {
     values: Vec<Vec<u32>>,
 }
 
-impl<'n> Groups<'n> {
+impl<'n> Alike<'n> {
     /// Some people, by number and in order, by the latest values of some traits.
     pub(super) fn of<E: From<Failure>>(
         db: &Db,

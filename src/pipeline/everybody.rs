@@ -23,7 +23,7 @@ pub(super) const FEW: usize = 16;
 /// What is called now and then, and may end the work by an error.
 pub(crate) type Pause<'p, E> = dyn FnMut() -> Result<(), E> + 'p;
 
-/// After how many people, or rows of traits, it is called.
+/// After how many people, or rows or values of traits, it is called.
 pub(super) const OFTEN: usize = 1 << 8;
 
 /// Visits events, as long as nothing is said against it.

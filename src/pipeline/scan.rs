@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::State;
-use super::alike::{Groups, are_alike};
+use super::alike::{Alike, are_alike};
 use super::contents::Wants;
+use super::everybody::OFTEN;
 use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
@@ -87,9 +88,6 @@ pub(super) fn go_on<E>(
 
 /// So many people are named at once.
 const NAMED: usize = 1 << 12;
-
-/// After how many people, or values, whoever asked is heard.
-const OFTEN: usize = 1 << 8;
 
 /// Whom the question is about, by the roots of their sets; `None` for everybody.
 fn audience(
@@ -327,13 +325,13 @@ impl<'s> Scan<'s> {
             let people: Vec<u32> =
                 (0..).zip(present).filter(|(_, is)| **is).map(|(person, _)| person).collect();
             let names: Vec<&str> = needs.traits().collect();
-            let groups = Groups::of(db, &self.numbers, &names, &people, &mut || watch.tell(0))?;
+            let groups = Alike::of(db, &self.numbers, &names, &people, &mut || watch.tell(0))?;
             let mut of_groups = Vec::new();
             for traits in groups.traits() {
                 if of_groups.len() % OFTEN == 0 {
                     watch.tell(0)?;
                 }
-                of_groups.push(label(by, value_in(path, &traits), "by.trait")?);
+                of_groups.push(label(by, path.first(&&traits), "by.trait")?);
             }
             for (person, group) in people.iter().zip(&groups.of_people) {
                 numbers[*person as usize] = of_groups[*group as usize];
@@ -372,7 +370,7 @@ impl<'s> Scan<'s> {
             }
             let held = standing(said, &catalog.policies);
             let held: Object = held.into_iter().map(|(name, held)| (name, held.value)).collect();
-            numbers[person as usize] = label(by, value_in(path, &held), "by.trait")?;
+            numbers[person as usize] = label(by, path.first(&&held), "by.trait")?;
         }
         if by.is_empty() && present.contains(&true) && !self.scope.is_narrowed() {
             let reason = format!("none of the people that this is about has {:?}", path.to_string());
@@ -397,16 +395,6 @@ impl<'s> Scan<'s> {
         })?;
         Ok(named.into_iter().flatten().collect())
     }
-}
-
-/// The first value at a path that is neither missing nor null.
-fn value_in<'v>(path: &DottedPath, traits: &'v Object) -> Option<&'v Value> {
-    let mut found = None;
-    path.any(traits, |value| {
-        found = value.filter(|value| !value.is_null());
-        found.is_some()
-    });
-    found
 }
 
 /// The members of events that places and conditions look into.

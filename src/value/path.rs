@@ -62,8 +62,18 @@ impl DottedPath {
         self.any_member(members, 0, &mut visit)
     }
 
-    /// The same, beginning with a value that was found under the one of the [`roots`](Self::roots) that has so many
-    /// bytes.
+    /// The first value there that is neither missing nor null.
+    pub(crate) fn first<'v>(&self, members: &impl Members<'v>) -> Option<&'v Value> {
+        let mut found = None;
+        self.any_among(members, |value| {
+            found = value.filter(|value| !value.is_null());
+            found.is_some()
+        });
+        found
+    }
+
+    /// Like [`any`](Self::any), beginning with a value that was found under the one of the [`roots`](Self::roots) that has so
+    /// many bytes.
     pub(crate) fn any_below<'v>(
         &self,
         value: &'v Value,
