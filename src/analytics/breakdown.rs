@@ -131,7 +131,7 @@ impl Groups {
     pub(super) fn of(timeline: &Timeline, by: &By, counted: Mask) -> Self {
         let labels = timeline.legend.by.values();
         let mut sizes = vec![0_u64; labels.len()];
-        if let Some(tally) = &timeline.tally {
+        if let Some(tally) = timeline.tally() {
             sizes.iter_mut().zip(tally.sizes()).for_each(|(size, counted)| *size = counted);
         }
         for (part, person) in people(timeline.parts()) {

@@ -78,13 +78,25 @@ impl Interval {
     }
 }
 
+/// From the first of the instants that either lies between to the last.
+pub(super) fn wider(own: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (own, other) {
+        (Some((low, high)), Some((first, last))) => Some((low.min(first), high.max(last))),
+        (own, other) => own.or(other),
+    }
+}
+
 /// Periods one after the other, without a gap.
 #[derive(Debug, Clone)]
 pub(super) struct Periods {
     /// The first instant of each, and of the one after the last.
     edges: Vec<i64>,
-    /// How many of them 2⁶⁴ microseconds are, about.
-    each: u64,
+    /// Of each the first instant of the next; of the last, one that never comes.
+    next: Vec<i64>,
+    /// The periods in which stretches begin that are 2 to the power of `shift` long: no longer than a period where all are of
+    /// about one length, so that each reaches into one more at most.
+    begin: Vec<u32>,
+    shift: u32,
 }
 
 impl Periods {
@@ -98,7 +110,7 @@ impl Periods {
         span: Option<(i64, i64)>,
         member: &str,
     ) -> Result<Self> {
-        let Some((first, last)) = span else { return Ok(Self { edges: Vec::new(), each: 0 }) };
+        let Some((first, last)) = span else { return Ok(Self::between(Vec::new())) };
         let mut edge = interval.start(Timestamp::from_micros(first), zone);
         let mut edges = vec![edge.as_micros()];
         while edge.as_micros() <= last {
@@ -113,10 +125,28 @@ impl Periods {
             edge = interval.next(edge, zone);
             edges.push(edge.as_micros());
         }
-        let whole = edges.last().map_or(0, |end| end.saturating_sub(edges[0])).max(1);
-        let each = ((edges.len() - 1) as u128) << u64::BITS;
-        let each = u64::try_from(each / u128::from(whole.unsigned_abs())).unwrap_or(u64::MAX);
-        Ok(Self { edges, each })
+        Ok(Self::between(edges))
+    }
+
+    /// Those between instants that follow each other.
+    fn between(edges: Vec<i64>) -> Self {
+        let lengths = edges.windows(2).map(|edges| edges[1].saturating_sub(edges[0]).max(1));
+        let whole = edges.last().map_or(0, |end| end.saturating_sub(edges[0])).unsigned_abs();
+        let few = (whole / (4 * edges.len().max(1) as u64)).next_power_of_two().ilog2();
+        let shift = lengths.min().map_or(0, i64::ilog2).max(few);
+        let mut next = edges.get(1..).unwrap_or_default().to_vec();
+        next.last_mut().into_iter().for_each(|last| *last = i64::MAX);
+        let (mut begin, mut period) = (Vec::new(), 0);
+        if let [first, .., end] = edges[..] {
+            let stretches = (0..=end.saturating_sub(first) >> shift).map(|stretch| stretch << shift);
+            for start in stretches.map(|since| first.saturating_add(since)) {
+                while next[period as usize] <= start {
+                    period += 1;
+                }
+                begin.push(period);
+            }
+        }
+        Self { edges, next, begin, shift }
     }
 
     /// Those of the range of a question; where it has no end, up to the last instant of `span`, and likewise for its
@@ -147,29 +177,25 @@ impl Periods {
     /// Some of these.
     pub(super) fn some(&self, which: Range<usize>) -> Self {
         let edges = self.edges.get(which.start..=which.end).filter(|_| !which.is_empty());
-        Self { edges: edges.unwrap_or_default().to_vec(), each: self.each }
+        Self::between(edges.unwrap_or_default().to_vec())
     }
 
     pub(super) fn len(&self) -> usize {
         self.edges.len().saturating_sub(1)
     }
 
-    /// Which one an instant lies in, of those that are covered.
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of a product fits")]
+    /// Which one an instant lies in; of one before all of them the first, of one after them the last.
+    #[inline]
     pub(super) fn of(&self, at: i64) -> usize {
-        let Some(first) = self.edges.first() else { return 0 };
-        let last = self.len().saturating_sub(1);
-        // Periods are of about one length, so the first guess is right or next to it.
-        let since = u128::from(at.saturating_sub(*first).max(0).unsigned_abs());
-        let guess = (since * u128::from(self.each)) >> u64::BITS;
-        let mut found = (guess as usize).min(last);
-        while found > 0 && self.edges[found] > at {
-            found -= 1;
+        let Some(last) = self.begin.len().checked_sub(1) else { return 0 };
+        let since = at.saturating_sub(self.edges[0]).max(0) >> self.shift;
+        let stretch = usize::try_from(since).map_or(last, |stretch| stretch.min(last));
+        let mut period = self.begin[stretch] as usize;
+        period += usize::from(self.next[period] <= at);
+        while self.next[period] <= at {
+            period += 1;
         }
-        while found < last && self.edges[found + 1] <= at {
-            found += 1;
-        }
-        found
+        period
     }
 
     pub(super) fn start(&self, period: usize) -> Timestamp {
@@ -179,7 +205,30 @@ impl Periods {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// However long they are.
+        #[test]
+        fn every_instant_lies_in_one_period(
+            first in prop_oneof![Just(i64::MIN), -100_i64..100, Just(i64::MAX - 1_000)],
+            lengths in prop::collection::vec(prop_oneof![1_i64..10, 1_000_i64..2_000, any::<u64>().prop_map(|n| (n >> 3).cast_signed())], 0..30),
+            at in any::<prop::sample::Index>(),
+            beside in -2_i64..3,
+        ) {
+            let mut edges = vec![first];
+            for length in lengths {
+                edges.extend(edges[edges.len() - 1].checked_add(length.max(1)));
+            }
+            let at = edges[at.index(edges.len())].saturating_add(beside);
+            let periods = Periods::between(edges.clone());
+            let later = edges.partition_point(|edge| *edge <= at);
+            prop_assert_eq!(periods.of(at), later.saturating_sub(1).min(periods.len().saturating_sub(1)));
+            prop_assert!(periods.begin.len() <= 8 * edges.len() + 1);
+        }
+    }
 
     fn periods(interval: Interval, zone: &str, first: &str, last: &str) -> Vec<String> {
         let at = |text: &str| text.parse::<Timestamp>().unwrap().as_micros();

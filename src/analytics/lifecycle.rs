@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
+use super::counter::Counted;
 use super::parallel::for_everybody;
+use super::presence::Asked;
 use super::read::{Members, event, plain_event, question};
 use super::table::{Table, amount, heading, start};
 use super::timeline::people;
@@ -84,8 +86,12 @@ impl Lifecycle {
 
 impl Ask for Lifecycle {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
-        let conditions = vec![plain_event(&self.event, "event")?.clone()];
-        Ok(Wanted { conditions, history: true, unsorted: true, ..Wanted::default() })
+        let condition = plain_event(&self.event, "event")?.clone();
+        let is_of_periods = self.scope.by.is_none() && !condition.is_first_only();
+        let asked = Asked { kinds: 1, past: true, early: false };
+        let counted = is_of_periods.then_some((self.interval, Counted::Presence(asked)));
+        let conditions = vec![condition];
+        Ok(Wanted { conditions, history: true, unsorted: true, counted, ..Wanted::default() })
     }
 }
 
@@ -132,8 +138,9 @@ pub struct LifecycleGroup {
 /// New, returning, resurrecting, dormant.
 type Counts = [u64; 4];
 
-/// Adds the periods in which somebody was active, each once and in order, to what people are in each period.
-fn classify(active: impl Iterator<Item = usize>, counts: &mut [Counts]) {
+/// Adds the periods in which somebody was active, each once and in order, to what people are in each period, as often as
+/// there are such people.
+fn classify(active: impl Iterator<Item = usize>, counts: &mut [Counts], many: u64) {
     let mut active = active.peekable();
     let mut before = None;
     while let Some(period) = active.next() {
@@ -142,11 +149,11 @@ fn classify(active: impl Iterator<Item = usize>, counts: &mut [Counts]) {
             Some(before) if before + 1 == period => 1,
             Some(_) => 2,
         };
-        counts[period][kind] += 1;
+        counts[period][kind] += many;
         if active.peek() != Some(&(period + 1))
             && let Some(next) = counts.get_mut(period + 1)
         {
-            next[3] += 1;
+            next[3] += many;
         }
         before = Some(period);
     }
@@ -158,34 +165,47 @@ impl Question for Lifecycle {
     fn answer(&self, ground: &Ground<'_>) -> Result<LifecycleReport> {
         let timeline = ground.timeline;
         let past = Scope { from: None, until: self.scope.until, ..Scope::default() };
-        let all = timeline.span(1, &past, ground.watch)?;
+        let all = match timeline.presence() {
+            Some(presence) => presence.span(),
+            None => timeline.span(1, &past, ground.watch)?,
+        };
         let shown = Periods::asked(self.interval, ground.zone, &self.scope, all)?;
         // All periods since the first event, or since the range begins, if that is earlier.
         let begin =
             self.scope.from.map(Timestamp::as_micros).into_iter().chain(all.map(|(first, _)| first)).min();
         let known = Scope { from: begin.map(Timestamp::from_micros), ..past };
-        let periods = Periods::asked(self.interval, ground.zone, &known, all)?;
+        let periods = match timeline.presence() {
+            Some(presence) => presence.periods(),
+            None => Periods::asked(self.interval, ground.zone, &known, all)?,
+        };
         let skipped = if shown.len() == 0 { periods.len() } else { periods.len() - shown.len() };
         let count = |groups: &Groups| -> Result<Vec<Vec<LifecyclePeriod>>> {
             let blank = vec![vec![Counts::default(); periods.len()]; groups.len()];
-            let parts = for_everybody(timeline, ground.watch, |parts| {
-                let mut counts = blank.clone();
-                let mut active: Vec<(usize, usize)> = Vec::new();
-                for (part, person) in people(parts) {
-                    active.clear();
-                    for event in part.events(person).filter(|event| part.rows[*event].mask & 1 != 0) {
-                        if let Some(group) = groups.get(part, person, event) {
-                            active.push((group, periods.of(part.rows[event].at)));
+            let parts = match timeline.presence() {
+                Some(presence) => presence.for_everybody(ground.watch, |people| {
+                    let mut counts = blank.clone();
+                    presence.each(people, |periods, many| classify(periods.of(0), &mut counts[0], many));
+                    counts
+                })?,
+                None => for_everybody(timeline, ground.watch, |parts| {
+                    let mut counts = blank.clone();
+                    let mut active: Vec<(usize, usize)> = Vec::new();
+                    for (part, person) in people(parts) {
+                        active.clear();
+                        for event in part.events(person).filter(|event| part.rows[*event].mask & 1 != 0) {
+                            if let Some(group) = groups.get(part, person, event) {
+                                active.push((group, periods.of(part.rows[event].at)));
+                            }
+                        }
+                        active.sort_unstable();
+                        active.dedup();
+                        for part in active.chunk_by(|a, b| a.0 == b.0) {
+                            classify(part.iter().map(|(_, period)| *period), &mut counts[part[0].0], 1);
                         }
                     }
-                    active.sort_unstable();
-                    active.dedup();
-                    for part in active.chunk_by(|a, b| a.0 == b.0) {
-                        classify(part.iter().map(|(_, period)| *period), &mut counts[part[0].0]);
-                    }
-                }
-                counts
-            })?;
+                    counts
+                })?,
+            };
             let mut whole = blank.clone();
             for (own, part) in parts.iter().flat_map(|part| part.iter().enumerate()) {
                 for (own, counts) in whole[own].iter_mut().zip(part) {

@@ -20,11 +20,13 @@
 mod attribution;
 mod breakdown;
 mod calendar;
+mod counter;
 mod figures;
 mod funnel;
 mod lifecycle;
 mod parallel;
 mod paths;
+mod presence;
 mod read;
 mod retention;
 mod rfm;
@@ -40,6 +42,7 @@ pub use self::attribution::{Attribution, AttributionGroup, AttributionModel, Att
 pub use self::breakdown::By;
 pub(crate) use self::breakdown::Source;
 pub use self::calendar::Interval;
+pub(crate) use self::counter::{Batch, Counter};
 pub use self::funnel::{Funnel, FunnelGroup, FunnelMode, FunnelReport, FunnelStep};
 pub use self::lifecycle::{Lifecycle, LifecycleGroup, LifecyclePeriod, LifecycleReport};
 pub use self::paths::{Paths, PathsGroup, PathsReport, Transition};
@@ -47,7 +50,6 @@ pub use self::retention::{Cohort, Retention, RetentionGroup, RetentionMode, Rete
 pub use self::rfm::{Rfm, RfmCell, RfmGroup, RfmProfile, RfmReport};
 pub(crate) use self::scope::{Audience, Scope};
 pub use self::sessions::{Sessions, SessionsGroup, SessionsReport};
-pub(crate) use self::tally::{Batch, Tally};
 pub(crate) use self::timeline::{Legend, Mask, Reading, Row, Share, Timeline};
 pub use self::trend::{Measure, Trend, TrendGroup, TrendPoint, TrendReport};
 

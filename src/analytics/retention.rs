@@ -1,13 +1,16 @@
 //! Retention: how many of those who started together come back.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
+use super::counter::Counted;
 use super::figures::share;
 use super::parallel::for_everybody;
+use super::presence::{Asked, Presence};
 use super::read::{Members, event, flag, number, plain_event, question, text, word, word_of};
 use super::table::{Table, amount, figure, heading, percent, start};
 use super::timeline::{Mask, Part, people};
@@ -157,9 +160,20 @@ impl Retention {
     }
 }
 
-/// The bits of the two conditions.
+/// The bit of the events that start.
 const START: Mask = 1;
-const BACK: Mask = 2;
+
+impl Retention {
+    /// How many conditions events are told apart by: those who come back may do what they started with.
+    fn kinds(&self) -> usize {
+        if self.start == self.back { 1 } else { 2 }
+    }
+
+    /// The bit of the events that bring somebody back.
+    fn back_bit(&self) -> Mask {
+        1 << (self.kinds() - 1)
+    }
+}
 
 impl Ask for Retention {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
@@ -169,16 +183,15 @@ impl Ask for Retention {
         if self.period == Interval::Hour {
             return Err(DefinitionError::new("period", "expected a day, a week or a month"));
         }
-        let conditions =
-            vec![plain_event(&self.start, "start")?.clone(), plain_event(&self.back, "return")?.clone()];
+        let (start, back) = (plain_event(&self.start, "start")?, plain_event(&self.back, "return")?);
+        let mut conditions = vec![start.clone(), back.clone()];
+        conditions.truncate(self.kinds());
         let amount = self.value.as_deref().map(|path| Place::checked(path, "value")).transpose()?;
-        Ok(Wanted {
-            conditions,
-            history: self.first_time,
-            ordered: self.scope.by.is_some(),
-            amount,
-            ..Wanted::default()
-        })
+        let ordered = self.scope.by.is_some();
+        let is_of_periods = amount.is_none() && !ordered && !start.is_first_only() && !back.is_first_only();
+        let asked = Asked { kinds: conditions.len(), past: false, early: self.first_time };
+        let counted = is_of_periods.then_some((self.period, Counted::Presence(asked)));
+        Ok(Wanted { conditions, history: self.first_time, ordered, counted, amount, ..Wanted::default() })
     }
 }
 
@@ -240,6 +253,15 @@ impl Triangle {
         Self { width, counts: vec![0; cells], sums }
     }
 
+    /// Counts people of a cohort in the periods after the first, up to the last in which they came back.
+    fn count_until(&mut self, cohort: usize, last: Option<usize>, many: u64) {
+        let (row, after) = (cohort * self.width, last.map_or(0, |last| last.saturating_sub(cohort)));
+        let after = &mut self.counts[row + 1..row + 1 + after.min(self.width - 1)];
+        for count in after {
+            *count += many;
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(own, other)| *own += other);
         self.sums.iter_mut().zip(&other.sums).for_each(|(own, other)| own.merge(other));
@@ -289,7 +311,7 @@ impl Own {
             if starts && self.starts.last().is_none_or(|(last, _)| *last != period) {
                 self.starts.push((period, event));
             }
-            if row.mask & BACK != 0 {
+            if row.mask & retention.back_bit() != 0 {
                 self.backs.push((period, event));
                 if self.returned.last() != Some(&period) {
                     self.returned.push(period);
@@ -323,10 +345,7 @@ impl Retention {
                         returned.iter().filter(|period| **period > cohort && **period - cohort < width);
                     after.for_each(|period| triangle.counts[row + period - cohort] += 1);
                 }
-                RetentionMode::OnOrAfter => {
-                    let last = returned.last().map_or(0, |last| last.saturating_sub(cohort)).min(width - 1);
-                    triangle.counts[row + 1..row + 1 + last].iter_mut().for_each(|count| *count += 1);
-                }
+                RetentionMode::OnOrAfter => triangle.count_until(cohort, returned.last().copied(), 1),
             }
             if !triangle.sums.is_empty() {
                 let inside = |period: &usize| *period >= cohort && *period - cohort < width;
@@ -340,13 +359,39 @@ impl Retention {
     }
 }
 
+impl Retention {
+    /// Adds people to a triangle, by the periods in which they did what is asked.
+    fn count_periods(&self, presence: &Presence, people: Range<usize>, triangle: &mut Triangle) {
+        let (width, back) = (triangle.width, self.kinds() - 1);
+        let starts = if self.first_time { 1 } else { usize::MAX };
+        presence.each(people, |periods, many| {
+            for cohort in periods.of(0).take(starts) {
+                let row = cohort * width;
+                triangle.counts[row] += many;
+                match self.mode {
+                    RetentionMode::Exact => {
+                        let after = periods.of(back).filter(|period| *period > cohort);
+                        let after = after.map(|period| period - cohort).take_while(|after| *after < width);
+                        after.for_each(|after| triangle.counts[row + after] += many);
+                    }
+                    RetentionMode::OnOrAfter => triangle.count_until(cohort, periods.last(back), many),
+                }
+            }
+        });
+    }
+}
+
 impl Question for Retention {
     type Report = RetentionReport;
 
     fn answer(&self, ground: &Ground<'_>) -> Result<RetentionReport> {
         let timeline = ground.timeline;
-        let span = timeline.span(START | BACK, &self.scope, ground.watch)?;
-        let periods = Periods::covering(self.period, ground.zone, span, "period")?;
+        let periods = if let Some(presence) = timeline.presence() {
+            presence.periods()
+        } else {
+            let span = timeline.span(START | self.back_bit(), &self.scope, ground.watch)?;
+            Periods::covering(self.period, ground.zone, span, "period")?
+        };
         let width = self.periods.map_or(periods.len(), |periods| periods as usize + 1).max(1);
         let fits = |groups: usize| match periods
             .len()
@@ -366,13 +411,20 @@ impl Question for Retention {
         let count = |groups: &Groups| -> Result<Vec<Vec<Cohort>>> {
             fits(groups.len())?;
             let blank = Triangle::new(periods.len(), width, self.value.is_some());
-            let parts = for_everybody(timeline, ground.watch, |parts| {
-                let (mut triangles, mut own) = (vec![blank.clone(); groups.len()], Own::default());
-                people(parts).for_each(|(part, person)| {
-                    self.count(part, &periods, groups, person, (&mut own, &mut triangles));
-                });
-                triangles
-            })?;
+            let parts = match timeline.presence() {
+                Some(presence) => presence.for_everybody(ground.watch, |people| {
+                    let mut triangle = blank.clone();
+                    self.count_periods(presence, people, &mut triangle);
+                    vec![triangle]
+                })?,
+                None => for_everybody(timeline, ground.watch, |parts| {
+                    let (mut triangles, mut own) = (vec![blank.clone(); groups.len()], Own::default());
+                    people(parts).for_each(|(part, person)| {
+                        self.count(part, &periods, groups, person, (&mut own, &mut triangles));
+                    });
+                    triangles
+                })?,
+            };
             let mut whole = vec![blank.clone(); groups.len()];
             for part in parts {
                 whole.iter_mut().zip(&part).for_each(|(own, part)| own.merge(part));

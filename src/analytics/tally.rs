@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
+use super::counter::Batch;
 use super::scope::Scope;
 use super::wanted::Amount;
 use crate::clock::Zone;
@@ -19,18 +20,6 @@ pub(crate) enum Count {
     People,
     /// What their amounts add up to.
     Amounts,
-}
-
-/// Events, in columns: the first of each belong to the first event, and so on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch<'b> {
-    pub(crate) times: &'b [i64],
-    /// The numbers of the people; empty if people are not counted.
-    pub(crate) people: &'b [u32],
-    /// The values of a breakdown; empty if there is none.
-    pub(crate) by: &'b [u32],
-    /// What is added up; empty if nothing is.
-    pub(crate) amounts: &'b [Amount],
 }
 
 /// How many numbers, or words of bits, a core keeps at most, of every value of a breakdown and every period: 32 MiB of them,
@@ -52,7 +41,6 @@ pub(crate) struct Tally {
     people: Vec<u64>,
     /// In how many words everybody has a bit.
     words: usize,
-    span: Option<(i64, i64)>,
     /// Where the events of a batch are counted; kept for its space.
     cells: Vec<usize>,
 }
@@ -82,7 +70,6 @@ impl Tally {
             amounts: Vec::new(),
             people: Vec::new(),
             words,
-            span: None,
             cells: Vec::new(),
         })
     }
@@ -109,18 +96,19 @@ impl Tally {
         if width == 0 || !self.make_room(most + 1) {
             return events.times.is_empty();
         }
-        let times = || events.times.iter().copied();
-        self.widen(times().min().zip(times().max()));
+        let mut cells = std::mem::take(&mut self.cells);
+        let Self { periods, events: counts, .. } = self;
+        let found = events.times.iter().map(|at| periods.of(*at));
         if self.count == Count::Events && events.by.is_empty() {
-            times().for_each(|at| self.events[self.periods.of(at)] += 1);
+            found.for_each(|period| counts[period] += 1);
+            self.cells = cells;
             return true;
         }
-        let mut cells = std::mem::take(&mut self.cells);
         cells.clear();
-        cells.extend(times().map(|at| self.periods.of(at)));
+        cells.extend(found);
         cells.iter_mut().zip(events.by).for_each(|(cell, label)| *cell += *label as usize * width);
         for cell in &cells {
-            self.events[*cell] += 1;
+            counts[*cell] += 1;
         }
         if self.count == Count::People {
             for (cell, who) in cells.iter().zip(events.people) {
@@ -138,13 +126,6 @@ impl Tally {
         }
         self.cells = cells;
         are_whole
-    }
-
-    fn widen(&mut self, span: Option<(i64, i64)>) {
-        self.span = match (self.span, span) {
-            (Some((low, high)), Some((first, last))) => Some((low.min(first), high.max(last))),
-            (own, other) => own.or(other),
-        };
     }
 
     /// Makes room for so many values, if there is.
@@ -175,16 +156,26 @@ impl Tally {
         self.events.iter_mut().zip(&other.events).for_each(|(own, other)| *own += other);
         self.amounts.iter_mut().zip(&other.amounts).for_each(|(own, other)| *own += other);
         self.people.iter_mut().zip(&other.people).for_each(|(own, other)| *own |= other);
-        self.widen(other.span);
         true
     }
 
     /// What was counted in the periods of the answer, now that it is known which those are. `None` if they are none of
     /// those in which it was counted.
     pub(crate) fn settled(self, scope: &Scope, zone: &Zone) -> Option<Self> {
-        let periods = Periods::asked(self.interval, zone, scope, self.span).ok()?;
+        let periods = Periods::asked(self.interval, zone, scope, self.span()).ok()?;
         let answered = self.periods.find(&periods)?;
         Some(Self { answered, ..self })
+    }
+
+    /// From the first period in which anything was counted to the last: the first instant and the last of all.
+    fn span(&self) -> Option<(i64, i64)> {
+        let width = self.periods.len().max(1);
+        let counted =
+            |period: &usize| self.events.iter().skip(*period).step_by(width).any(|count| *count > 0);
+        let mut periods = (0..self.periods.len()).filter(counted);
+        let first = periods.next()?;
+        let last = periods.next_back().unwrap_or(first);
+        Some((self.periods.start(first).as_micros(), self.periods.start(last + 1).as_micros() - 1))
     }
 
     /// Whether people are counted.

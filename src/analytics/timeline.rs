@@ -3,7 +3,10 @@
 
 use std::ops::Range;
 
+use super::calendar::wider;
+use super::counter::Counter;
 use super::parallel::{Watch, for_everybody, in_parallel};
+use super::presence::Presence;
 use super::scope::Scope;
 use super::tally::Tally;
 use super::wanted::{Amount, Labels, Wanted};
@@ -135,7 +138,7 @@ pub(crate) struct Legend {
 pub(crate) struct Timeline {
     parts: Vec<Part>,
     /// What was counted as it was read; then there are no parts.
-    pub(crate) tally: Option<Tally>,
+    pub(crate) counted: Option<Counter>,
     pub(crate) legend: Legend,
 }
 
@@ -248,12 +251,28 @@ impl Timeline {
         {
             parts[place] = part;
         }
-        Ok(Self { parts, tally: None, legend })
+        Ok(Self { parts, legend, ..Self::default() })
     }
 
     /// What is known where events were counted as they were read.
-    pub(crate) fn counted(tally: Tally, legend: Legend) -> Self {
-        Self { parts: Vec::new(), tally: Some(tally), legend }
+    pub(crate) fn counted(counted: Counter, legend: Legend) -> Self {
+        Self { counted: Some(counted), legend, ..Self::default() }
+    }
+
+    /// What was counted from period to period, if it was.
+    pub(super) fn tally(&self) -> Option<&Tally> {
+        match &self.counted {
+            Some(Counter::Tally(tally)) => Some(tally),
+            _ => None,
+        }
+    }
+
+    /// In which periods people did what is asked, if that was noted.
+    pub(super) fn presence(&self) -> Option<&Presence> {
+        match &self.counted {
+            Some(Counter::Presence(presence)) => Some(presence),
+            _ => None,
+        }
     }
 
     /// How many events there are.
@@ -272,9 +291,8 @@ impl Timeline {
     ///
     /// [`Error::Cancelled`](crate::Error::Cancelled).
     pub(super) fn span(&self, mask: Mask, scope: &Scope, watch: &Watch<'_>) -> Result<Option<(i64, i64)>> {
-        let wider = |(low, high): (i64, i64), (first, last)| (low.min(first), high.max(last));
-        let of_parts = |parts: &[Part]| parts.iter().filter_map(|part| part.span(mask, scope)).reduce(wider);
-        Ok(for_everybody(self, watch, of_parts)?.into_iter().flatten().reduce(wider))
+        let of_parts = |parts: &[Part]| parts.iter().map(|part| part.span(mask, scope)).fold(None, wider);
+        Ok(for_everybody(self, watch, of_parts)?.into_iter().fold(None, wider))
     }
 }
 

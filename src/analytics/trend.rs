@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
+use super::counter::Counted;
 use super::parallel::for_everybody;
 use super::read::{Members, event, path, plain_event, question};
 use super::table::{Table, clean, figure, start, value};
@@ -139,9 +140,10 @@ impl Ask for Trend {
             Measure::Sum(_) => Count::Amounts,
         };
         let by_people = self.scope.by.as_ref().is_some_and(|by| by.place().is_none());
-        let tally = (!by_people && !condition.is_first_only()).then_some((self.interval, count));
+        let counted =
+            (!by_people && !condition.is_first_only()).then_some((self.interval, Counted::Tally(count)));
         let (conditions, unsorted) = (vec![condition], amount.is_none());
-        Ok(Wanted { conditions, unsorted, tally, amount, ..Wanted::default() })
+        Ok(Wanted { conditions, unsorted, counted, amount, ..Wanted::default() })
     }
 }
 
@@ -216,7 +218,7 @@ impl Question for Trend {
     fn answer(&self, ground: &Ground<'_>) -> Result<TrendReport> {
         let timeline = ground.timeline;
         let span = || timeline.span(1, &self.scope, ground.watch);
-        let periods = match &timeline.tally {
+        let periods = match timeline.tally() {
             Some(tally) => tally.periods(),
             None => Periods::asked(self.interval, ground.zone, &self.scope, span()?)?,
         };
@@ -236,7 +238,7 @@ impl Question for Trend {
                 let series = |group| (0..width).map(|period| point(counts, group, period)).collect();
                 (0..groups.len()).map(series).collect()
             };
-            if let Some(tally) = &timeline.tally {
+            if let Some(tally) = timeline.tally() {
                 return Ok(told(&match self.measure {
                     Measure::Total => Counts::Numbers(tally.events(groups)),
                     Measure::Unique => Counts::Numbers(tally.people(groups)),

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::calendar::Interval;
-use super::tally::Count;
+use super::counter::Counted;
 use super::timeline::Mask;
 use crate::error::DefinitionError;
 use crate::segment::EventCondition;
@@ -23,8 +23,8 @@ pub struct Wanted {
     pub(crate) ordered: bool,
     /// It does not matter in which order a person's events are.
     pub(crate) unsorted: bool,
-    /// Nothing but this is wanted of the events that meet the one condition: they can be counted as they are read.
-    pub(crate) tally: Option<(Interval, Count)>,
+    /// Nothing but this is wanted of the events: they can be counted as they are read.
+    pub(crate) counted: Option<(Interval, Counted)>,
     /// The names of events are wanted.
     pub(crate) names: bool,
     /// The names of people are wanted.

@@ -60,12 +60,11 @@ pub(super) fn enough<E: From<Failure>>(
     until: Option<Timestamp>,
     pause: &mut Pause<'_, E>,
 ) -> Result<Vec<u32>, E> {
-    let people = (0..).zip(numbers.roots()).map(|(person, _)| person);
     if least.is_empty() {
-        return Ok(people.collect());
+        return Ok((0..).zip(numbers.roots()).map(|(person, _)| person).collect());
     }
     let counts = Counts::of(db, numbers, (&Needs::default(), least), &db.event_names()?, until, pause)?;
-    Ok(people.filter(|person| counts.are_enough(*person as usize, least)).collect())
+    Ok(counts.those_with_enough(numbers, least))
 }
 
 /// Calls `each` with everybody who has done what is asked at least, and what [`history`] gives of them. The log is gone
@@ -95,16 +94,15 @@ pub(crate) fn everybody<E: From<Failure>>(
     let numbers = partition.numbers();
     let names = db.event_names()?;
     let counts = Counts::of(db, &numbers, (needs, least), &names, until, pause)?;
-    let is_meant = |person: &usize| counts.are_enough(*person, least);
-    let count = (0..numbers.roots().len()).filter(is_meant).count();
-    let are_few = !least.is_empty() && count * FEW < partition.sets();
+    let meant = counts.those_with_enough(&numbers, least);
+    let are_few = !least.is_empty() && meant.len() * FEW < partition.sets();
     let mut traits = if are_few {
         FxHashMap::default()
     } else {
         all_traits(db, identities, needs, catalog, until, pause)?
     };
     let gathering = Gathering::new(db, &numbers, needs, &names, until);
-    let mut people = (0..numbers.roots().len()).filter(is_meant).peekable();
+    let mut people = meant.into_iter().map(|person| person as usize).peekable();
     while people.peek().is_some() {
         let (mut portion, mut held) = (Vec::new(), 0);
         while let Some(number) = people.next_if(|_| held < PORTION) {
@@ -178,10 +176,22 @@ impl Done {
         }
     }
 
-    fn count(&self, person: usize) -> u64 {
+    fn count(&self, person: u32) -> u64 {
         match self {
-            Self::Few(done) => done[person].into(),
-            Self::Many(done) => done[person].into(),
+            Self::Few(done) => done[person as usize].into(),
+            Self::Many(done) => done[person as usize].into(),
+        }
+    }
+
+    /// The numbers of those who have done it so often.
+    fn those(&self, least: u64) -> Vec<u32> {
+        fn of<T: Copy + Into<u64>>(done: &[T], least: u64) -> Vec<u32> {
+            let enough = (0..).zip(done).filter(|(_, count)| (**count).into() >= least);
+            enough.map(|(person, _)| person).collect()
+        }
+        match self {
+            Self::Few(done) => of(done, least),
+            Self::Many(done) => of(done, least),
         }
     }
 }
@@ -207,7 +217,11 @@ impl Counts {
             least.iter().map(|least| by_number(names, |name| least.wants(name))).collect();
         let is_wanted = |name: usize| needed[name] || meant.iter().any(|meant| meant[name]);
         let wanted: Vec<bool> = (0..needed.len()).map(is_wanted).collect();
-        let visit = Visit { range: (None, end(until)), wanted: &wanted, numbers: false, asked: None };
+        // Where nothing is looked at but what is counted, what comes before all that counts need not be read.
+        let first = least.iter().map(|least| *least.inside().start()).min().unwrap_or(i64::MIN);
+        let from = Some(first).filter(|first| !needs.events() && *first > i64::MIN);
+        let range = (from.map(Timestamp::from_micros), end(until));
+        let visit = Visit { range, wanted: &wanted, nodes: true, numbers: false, asked: None };
         let people = numbers.roots().len();
         let make = || Self {
             events: vec![0; if needs.events() { people } else { 0 }],
@@ -240,8 +254,15 @@ impl Counts {
         Ok(whole)
     }
 
-    fn are_enough(&self, person: usize, least: &[Least]) -> bool {
-        self.done.iter().zip(least).all(|(done, least)| done.count(person) >= least.count)
+    /// The numbers of those who have done all that is asked at least; everybody, if nothing is.
+    fn those_with_enough(&self, numbers: &Numbers, least: &[Least]) -> Vec<u32> {
+        let mut all = self.done.iter().zip(least);
+        let mut those = match all.next() {
+            Some((done, least)) => done.those(least.count),
+            None => (0..).zip(numbers.roots()).map(|(person, _)| person).collect(),
+        };
+        all.for_each(|(done, least)| those.retain(|person| done.count(*person) >= least.count));
+        those
     }
 }
 
@@ -281,7 +302,7 @@ impl<'g> Gathering<'g> {
         }
         let Self { numbers, names, wanted, wants, members, until, .. } = self;
         let asked = (!members.is_empty()).then_some(Asked { members, read: wants });
-        let visit = Visit { range: (None, end(*until)), wanted, numbers: true, asked };
+        let visit = Visit { range: (None, end(*until)), wanted, nodes: true, numbers: true, asked };
         let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
             let name = names.get(&chunk.name).copied().unwrap_or_default();
             for ((node, at), event) in chunk.nodes.iter().zip(chunk.times).zip(chunk.events) {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::contents::Wants;
 use super::scan::{Scan, go_on, label, lock};
-use crate::analytics::{Amount, Batch, Labels, Place, Reading, Row, Share, Tally};
+use crate::analytics::{Amount, Batch, Counter, Labels, Mask, Place, Reading, Row, Share};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::identity::Numbers;
@@ -70,12 +70,14 @@ impl<T: Copy> Found<T> {
 pub(super) struct Gather {
     pub(super) reading: Reading,
     /// What was counted, if nothing else is wanted, and whether something could not be.
-    pub(super) tally: Option<Tally>,
+    pub(super) counted: Option<Counter>,
     pub(super) is_uncounted: bool,
     /// The events of a chunk; kept for its space, as are the others.
     events: Share,
     times: Vec<i64>,
     people: Vec<u32>,
+    masks: Vec<Mask>,
+    kept: Vec<bool>,
     /// What of the values of events was found out: by the conditions, the breakdown and the labels.
     fits: Vec<Found<bool>>,
     by: Found<u32>,
@@ -89,8 +91,8 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Nothing yet, which is counted if a tally says how.
-    pub(super) fn new(scan: &Scan<'_>, tally: Option<&Tally>) -> Self {
+    /// Nothing yet, which is counted if a counter says how.
+    pub(super) fn new(scan: &Scan<'_>, counter: Option<&Counter>) -> Self {
         let member = |place: &Place| scan.only_member(place.path(), place.in_context());
         let of_condition = |condition: &EventCondition| {
             let mut members = condition.paths().map(|path| scan.only_member(path, false));
@@ -101,7 +103,9 @@ impl Gather {
             events: Share::new(scan.wanted.labels.len()),
             times: Vec::new(),
             people: Vec::new(),
-            tally: tally.map(Tally::blank),
+            masks: Vec::new(),
+            kept: Vec::new(),
+            counted: counter.map(Counter::blank),
             is_uncounted: false,
             reading: Reading::new(scan.numbers.roots().len(), scan.wanted.labels.len()),
             fits: scan
@@ -123,12 +127,12 @@ impl Gather {
     pub(super) fn take(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>) -> ControlFlow<()> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        let noted = match self.tally.take() {
-            Some(mut tally) => {
-                let counted = self.count(scan, chunk, &mut events, &mut tally);
-                self.tally = Some(tally);
-                self.is_uncounted |= matches!(counted, Ok(false));
-                counted.map(drop)
+        let noted = match self.counted.take() {
+            Some(mut counter) => {
+                let could = self.count(scan, chunk, &mut events, &mut counter);
+                self.counted = Some(counter);
+                self.is_uncounted |= matches!(could, Ok(false));
+                could.map(drop)
             }
             None => self.note(scan, chunk, &mut events).map(|()| self.reading.add(&mut events)),
         };
@@ -143,26 +147,30 @@ impl Gather {
         scan: &Scan<'_>,
         chunk: &Chunk<'_>,
         events: &mut Share,
-        tally: &mut Tally,
+        counter: &mut Counter,
     ) -> Result<bool> {
-        let are_all_wanted = scan.names.known[chunk.name as usize].asking.is_empty()
-            && scan.audience.is_none()
-            && scan.numbers.are_all_held();
+        let name = &scan.names.known[chunk.name as usize];
+        let are_all_wanted = name.asking.is_empty() && scan.is_everyone_meant();
         self.people.clear();
+        self.masks.clear();
         if are_all_wanted {
             self.values(scan, chunk, chunk.events, events)?;
-            if tally.is_of_people() {
+            if counter.is_of_people() {
                 self.people.extend(chunk.nodes.iter().map(|node| scan.numbers.person(*node)));
+                self.masks.resize(chunk.nodes.len(), name.plain);
             }
             let Share { by, amounts, .. } = events;
-            return Ok(tally.add(&Batch { times: chunk.times, people: &self.people, by, amounts }));
+            let Self { people, masks, .. } = self;
+            return Ok(counter.add(&Batch { times: chunk.times, people, masks, by, amounts }));
         }
         self.note(scan, chunk, events)?;
         self.people.extend(events.rows.iter().map(|row| row.who));
+        self.masks.extend(events.rows.iter().map(|row| row.mask));
         self.times.clear();
         self.times.extend(events.rows.iter().map(|row| row.at));
         let Share { by, amounts, .. } = events;
-        Ok(tally.add(&Batch { times: &self.times, people: &self.people, by, amounts }))
+        let Self { times, people, masks, .. } = self;
+        Ok(counter.add(&Batch { times, people, masks, by, amounts }))
     }
 
     /// The same, one column after the other: so a core need not wait for what is far in memory.
@@ -178,7 +186,7 @@ impl Gather {
         rows.extend(own);
         numbers.extend(chunk.events);
         if !is_everyone_meant {
-            narrow(rows, numbers, |row| scan.is_meant(row.who));
+            narrow(rows, numbers, &mut self.kept, |row| scan.is_meant(row.who));
         }
         for place in &name.asking {
             let condition = &wanted.conditions[*place];
@@ -194,7 +202,7 @@ impl Gather {
             }
         }
         if !name.asking.is_empty() && !wanted.all_events {
-            narrow(rows, numbers, |row| row.mask != 0);
+            narrow(rows, numbers, &mut self.kept, |row| row.mask != 0);
         }
         self.any_labelled |= rows.iter().any(|row| row.mask > 1);
         if wanted.names {
@@ -257,11 +265,23 @@ impl Gather {
     }
 }
 
-/// Leaves the rows that are wanted, with their numbers if those are known.
-fn narrow(rows: &mut Vec<Row>, numbers: &mut Vec<u32>, wanted: impl Fn(&Row) -> bool) {
-    let mut all = rows.iter();
-    numbers.retain(|_| all.next().is_none_or(&wanted));
-    rows.retain(wanted);
+/// Leaves the rows that are wanted, with their numbers if those are known. First it is found out which those are, and then they
+/// are moved: so a core need not wait for what is far in memory, nor guess.
+fn narrow(rows: &mut Vec<Row>, numbers: &mut Vec<u32>, kept: &mut Vec<bool>, wanted: impl Fn(&Row) -> bool) {
+    kept.clear();
+    kept.extend(rows.iter().map(wanted));
+    move_up(rows, kept);
+    move_up(numbers, kept);
+}
+
+/// Leaves those that are kept.
+fn move_up<T: Copy>(all: &mut Vec<T>, kept: &[bool]) {
+    let mut many = 0;
+    for (place, is_kept) in (0..all.len()).zip(kept) {
+        all[many] = all[place];
+        many += usize::from(*is_kept);
+    }
+    all.truncate(many);
 }
 
 /// The members of an event, to be found by their names.

@@ -17,7 +17,7 @@ use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
 use crate::analytics::{
-    Audience, Labels, Legend, Mask, Place, Reading, Scope, Source, Tally, Timeline, Wanted, Watch,
+    Audience, Counter, Labels, Legend, Mask, Place, Reading, Scope, Source, Timeline, Wanted, Watch,
     in_parallel,
 };
 use crate::clock::{Timestamp, Zone};
@@ -51,20 +51,22 @@ pub(crate) fn timeline(
     let texts = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
     let asked = (!texts.is_empty()).then_some(Asked { members: &texts, read: &scan.members });
-    let visit = Visit { range, wanted: &wants, numbers: wanted.is_ordered(), asked };
-    let gather = |tally: Option<&Tally>| -> Result<Vec<Gather>> {
+    let are_all_wanted =
+        scan.is_everyone_meant() && scan.names.known.iter().all(|name| name.asking.is_empty());
+    let gather = |counter: Option<&Counter>| -> Result<Vec<Gather>> {
+        let nodes = !are_all_wanted || counter.is_none_or(Counter::is_of_people);
         let mut stopped = Ok(());
         let gathered = db.visit_events(
-            visit,
+            Visit { range, wanted: &wants, nodes, numbers: wanted.is_ordered(), asked },
             |seen| go_on(watch.tell(seen), &mut stopped),
-            || Gather::new(&scan, tally),
+            || Gather::new(&scan, counter),
             |gather, chunk| gather.take(&scan, chunk),
         )?;
         stopped.map(|()| gathered)
     };
-    if let Some(asked) = wanted.tally
-        && let Some(tally) = Tally::new(asked, scope, zone, db.span(range)?, scan.numbers.roots().len())
-        && let Some(counted) = scan.count(gather(Some(&tally))?, tally, zone)?
+    if let Some(asked) = wanted.counted
+        && let Some(counter) = Counter::new(asked, scope, zone, db.span(range)?, scan.numbers.roots().len())
+        && let Some(counted) = scan.count(gather(Some(&counter))?, counter, zone)?
     {
         return Ok(counted);
     }
@@ -217,28 +219,33 @@ impl<'s> Scan<'s> {
         }
     }
 
+    /// Whether the question is about everybody, and every event is somebody's.
+    pub(super) fn is_everyone_meant(&self) -> bool {
+        self.audience.is_none() && self.numbers.are_all_held()
+    }
+
     /// Whether the number is that of somebody who is asked about.
     pub(super) fn is_meant(&self, person: u32) -> bool {
         person != Numbers::NOBODY && self.audience.as_ref().is_none_or(|audience| audience[person as usize])
     }
 
     /// The timeline of what was counted, if all could be.
-    fn count(&self, gathered: Vec<Gather>, mut tally: Tally, zone: &Zone) -> Result<Option<Timeline>> {
+    fn count(&self, gathered: Vec<Gather>, mut all: Counter, zone: &Zone) -> Result<Option<Timeline>> {
         let mut any_amount = false;
         for gather in gathered {
             gather.failed?;
             any_amount |= gather.any_amount;
-            match gather.tally.filter(|_| !gather.is_uncounted) {
-                Some(counted) if tally.merge(&counted) => {}
+            match gather.counted.filter(|_| !gather.is_uncounted) {
+                Some(counted) if all.merge(&counted) => {}
                 _ => return Ok(None),
             }
         }
-        let Some(tally) = tally.settled(self.scope, zone) else { return Ok(None) };
+        let Some(all) = all.settled(self.scope, zone) else { return Ok(None) };
         let legend = self.legend();
-        if tally.len() > 0 && !self.scope.is_narrowed() {
+        if all.len() > 0 && !self.scope.is_narrowed() {
             self.check_properties(&legend, any_amount, false)?;
         }
-        Ok(Some(Timeline::counted(tally, legend)))
+        Ok(Some(Timeline::counted(all, legend)))
     }
 
     /// What the events stand for that were noted.

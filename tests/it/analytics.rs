@@ -392,6 +392,25 @@ fn where_nobody_is_a_range_is_all_zeros() {
 }
 
 #[test]
+fn the_largest_groups_are_those_with_the_most_events() {
+    let visit = |n: u32, path: &str| event("ann", "Visit", day(n)).property("path", path);
+    let cdp = with([
+        visit(1, "/a"),
+        visit(1, "/b"),
+        visit(2, "/b"),
+        visit(3, "/c"),
+        visit(4, "/c"),
+        visit(5, "/c"),
+    ]);
+    let groups = cdp.trend(&Trend::of(did("Visit")).by(By::property("path").top(2))).unwrap().groups.unwrap();
+    let told: Vec<(Value, u64)> = groups
+        .into_iter()
+        .map(|group| (group.value, group.series.iter().filter_map(|point| point.value.as_u64()).sum()))
+        .collect();
+    assert_eq!(told, [(json!("/c"), 3), (json!("/b"), 2), (json!("other"), 1)]);
+}
+
+#[test]
 fn trends_count_events_people_and_sums_and_leave_no_period_out() {
     let order =
         |user: &str, n: u32, revenue: Value| event(user, "Order", day(n)).property("revenue", revenue);
@@ -678,6 +697,50 @@ proptest! {
         for (channel, expected) in shapley(&paths, 4).into_iter().enumerate() {
             let credit = found.get(&format!("c{channel}")).copied().unwrap_or(0.0);
             prop_assert!((credit - expected).abs() < 1e-9, "{channel}: {credit} {expected}");
+        }
+    }
+
+    /// Who did something in which period is noted while events are read; where there is a breakdown, events are kept. Both
+    /// find the same of everybody.
+    #[test]
+    fn what_is_noted_by_period_is_what_events_say(
+        events in prop::collection::vec((0_u32..6, 0_u32..1_200, any::<bool>(), 0..3), 1..60),
+        weekly in any::<bool>(),
+        first in any::<bool>(),
+        later in any::<bool>(),
+        same in any::<bool>(),
+        periods in prop::option::of(1_u32..6),
+        since in prop::option::of(0_u32..900),
+        until in prop::option::of(900_u32..1_300),
+    ) {
+        let hour = |n: u32| at("2024-03-31T22:00:00Z").after(hours(n));
+        let all = events.iter().enumerate().map(|(n, (user, h, visit, kind))| {
+            let name = if *visit { "Visit" } else { "Start" };
+            event(&format!("u{user}"), name, hour(*h)).message_id(format!("m{n}")).property("kind", *kind)
+        });
+        let cdp = zoned("America/Santiago", all);
+        let back = if same { did("Start").where_property("kind").lt(2) } else { did("*") };
+        let mut retention = Retention::new(did("Start").where_property("kind").lt(2), back);
+        retention = if weekly { retention.every(Interval::Week) } else { retention };
+        retention = if first { retention.first_time() } else { retention };
+        retention = if later { retention.mode(RetentionMode::OnOrAfter) } else { retention };
+        retention = periods.into_iter().fold(retention, Retention::periods);
+        let every = if weekly { Interval::Week } else { Interval::Day };
+        let mut lifecycle = Lifecycle::of(did("Start")).every(every);
+        if let Some(since) = since {
+            retention = retention.since(hour(since));
+            lifecycle = lifecycle.since(hour(since));
+        }
+        if let Some(until) = until {
+            retention = retention.until(hour(until));
+            lifecycle = lifecycle.until(hour(until));
+        }
+        let noted = cdp.retention(&retention).unwrap().cohorts;
+        prop_assert_eq!(noted, cdp.retention(&retention.by(By::property("kind"))).unwrap().cohorts);
+        let noted = cdp.lifecycle(&lifecycle).unwrap().periods;
+        match cdp.lifecycle(&lifecycle.by(By::property("kind"))) {
+            Ok(kept) => prop_assert_eq!(noted, kept.periods),
+            Err(error) => prop_assert!(error.to_string().starts_with("by.property: none of the events")),
         }
     }
 

@@ -16,6 +16,23 @@ fn did_at(name: &str, user: &str, time: Timestamp) -> Event {
 const MICRO: Span = Span::from_micros(1);
 
 #[test]
+fn who_did_something_very_often_has_done_it_often_enough() {
+    let cdp = memory(Rules::default());
+    let events = |user: &'static str, many: u32| {
+        (0..many)
+            .map(move |n| did_at("Buy", user, NOW.before(minutes(n + 1))).message_id(format!("{user}-{n}")))
+    };
+    cdp.ingest(events("u255", 255).chain(events("u256", 256)).chain(events("u300", 300))).unwrap();
+    for (least, expected) in [(2, 3), (255, 3), (256, 2), (257, 1), (300, 1), (301, 0)] {
+        let often = did("Buy").at_least(least);
+        assert_eq!(cdp.preview_count(often).unwrap(), expected, "{least}");
+        let recently = did("Buy").at_least(least).within(minutes(280));
+        let within = if least < 280 { expected } else { 0 };
+        assert_eq!(cdp.preview_count(recently).unwrap(), within, "{least}");
+    }
+}
+
+#[test]
 fn members_are_right_after_every_batch() {
     let cdp = memory(Rules::default());
     define(

@@ -212,6 +212,11 @@ impl Part<'_> {
         self.names.only().map(|name| name as u32)
     }
 
+    /// Whether any event is nobody's: that would be the last, for it has the highest node.
+    pub(super) fn is_any_nobodys(&self) -> bool {
+        self.nodes.get(self.count - 1) == u64::from(NOBODY)
+    }
+
     pub(super) fn name(&self, place: usize) -> u32 {
         self.names.get(place) as u32
     }
@@ -314,6 +319,8 @@ mod tests {
                 prop_assert_eq!((part.only_name(), part.len()), (Some(*name), of(*name)));
             }
             for part in parts {
+                let nobodys = (0..part.len()).filter(|place| part.entry(*place).node == NOBODY).count();
+                prop_assert_eq!(part.is_any_nobodys(), nobodys > 0);
                 let (mut nodes, mut times, mut events) = (Vec::new(), Vec::new(), Vec::new());
                 part.nodes(0..part.len(), &mut nodes);
                 part.times(0..part.len(), &mut times);

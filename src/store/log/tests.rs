@@ -153,6 +153,12 @@ fn compare(db: &Db, model: &Model) {
     assert_eq!(order, sorted.iter().map(|event| event.number).collect::<Vec<_>>());
     let orphans = model.of(None).len() as u64;
     assert_eq!(db.count_events().unwrap(), (model.events.len() as u64, orphans));
+    compare_visits(db, model);
+    assert_eq!(db.faults_of_log().unwrap(), []);
+}
+
+/// Holds what visits hand out against the model.
+fn compare_visits(db: &Db, model: &Model) {
     let names = db.event_names().unwrap();
     let last = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
     let mut wanted = vec![false; last];
@@ -164,7 +170,7 @@ fn compare(db: &Db, model: &Model) {
     let asked = Asked { members: &members, read: &Length };
     for asked in [None, Some(asked), Some(asked)] {
         let pause = |_| ControlFlow::Continue(());
-        let visit = Visit { range, wanted: &wanted, numbers: true, asked };
+        let visit = Visit { range, wanted: &wanted, nodes: true, numbers: true, asked };
         let take = |found: &mut Vec<i64>, chunk: &Chunk<'_>| {
             for ((node, at), event) in chunk.nodes.iter().zip(chunk.times).zip(chunk.events) {
                 let own = model.events.iter().find(|known| known.number == i64::from(*event)).unwrap();
@@ -185,7 +191,21 @@ fn compare(db: &Db, model: &Model) {
         fitting.sort_unstable();
         assert_eq!(found, fitting);
     }
-    assert_eq!(db.faults_of_log().unwrap(), []);
+    // Where it does not matter whose they are, the same ones are found.
+    let visit = Visit { range, wanted: &wanted, nodes: false, numbers: false, asked: None };
+    let take = |found: &mut Vec<(u32, i64)>, chunk: &Chunk<'_>| {
+        found.extend(chunk.times.iter().map(|at| (chunk.name, *at)));
+        ControlFlow::Continue(())
+    };
+    let found = db.visit_events(visit, |_| ControlFlow::Continue(()), Vec::new, take).unwrap();
+    let mut found: Vec<(u32, i64)> = found.into_iter().flatten().collect();
+    found.sort_unstable();
+    let fits = |event: &&Known| event.node.is_some() && (2..7).contains(&event.at) && event.name != "name 2";
+    let number = |event: &Known| names.iter().find(|(_, text)| *text == event.name).unwrap().0;
+    let mut fitting: Vec<(u32, i64)> =
+        model.events.iter().filter(fits).map(|event| (number(event), event.at)).collect();
+    fitting.sort_unstable();
+    assert_eq!(found, fitting);
 }
 
 /// A member of every event: how long its JSON is, if it is long.

@@ -23,6 +23,8 @@ pub(crate) struct Visit<'v> {
     pub(crate) range: (Option<Timestamp>, Option<Timestamp>),
     /// By the numbers of names, whether events of that name are wanted.
     pub(crate) wanted: &'v [bool],
+    /// Whether it is wanted whose events are.
+    pub(crate) nodes: bool,
     /// Whether the numbers of events are wanted.
     pub(crate) numbers: bool,
     /// The members that are wanted.
@@ -53,7 +55,7 @@ impl Visit<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk<'c> {
     pub(crate) name: u32,
-    /// Whose they are.
+    /// Whose they are; may be empty if that was not wanted.
     pub(crate) nodes: &'c [u32],
     /// When they were, in microseconds.
     pub(crate) times: &'c [i64],
@@ -214,7 +216,9 @@ impl Visiting<'_> {
             nodes.clear();
             times.clear();
             events.clear();
-            part.nodes(places.clone(), nodes);
+            if self.visit.nodes || part.is_any_nobodys() || !self.moves.by_event.is_empty() {
+                part.nodes(places.clone(), nodes);
+            }
             part.times(places.clone(), times);
             if self.visit.wants_numbers() || !self.moves.by_event.is_empty() {
                 part.events(places, events);
@@ -250,7 +254,7 @@ impl Visiting<'_> {
             self.narrow(columns);
         }
         let Buffers { nodes, times, events } = columns;
-        if nodes.is_empty() {
+        if times.is_empty() {
             return ControlFlow::Continue(());
         }
         let events = if self.visit.wants_numbers() { &events[..] } else { &[] };
@@ -262,10 +266,13 @@ impl Visiting<'_> {
         let (from, until) = self.visit.times();
         let Buffers { nodes, times, events } = columns;
         let mut kept = 0;
-        for place in 0..nodes.len() {
-            if nodes[place] != NOBODY && times[place] >= from && times[place] < until {
-                nodes[kept] = nodes[place];
+        for place in 0..times.len() {
+            let node = nodes.get(place).copied();
+            if node != Some(NOBODY) && times[place] >= from && times[place] < until {
                 times[kept] = times[place];
+                if let Some(node) = node {
+                    nodes[kept] = node;
+                }
                 if let Some(event) = events.get(place).copied() {
                     events[kept] = event;
                 }

@@ -1,0 +1,117 @@
+//! Events counted while they are read, so that none has to be kept.
+
+use super::calendar::Interval;
+use super::presence::{self, Presence};
+use super::scope::Scope;
+use super::tally::{Count, Tally};
+use super::timeline::Mask;
+use super::wanted::Amount;
+use crate::clock::Zone;
+
+/// What is wanted of events that are counted, from period to period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// How many there are, of how many people, or what they add up to.
+    Tally(Count),
+    /// In which of the periods each person did them.
+    Presence(presence::Asked),
+}
+
+/// Events, in columns: the first of each belong to the first event, and so on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'b> {
+    pub(crate) times: &'b [i64],
+    /// The numbers of the people; may be empty if people are not counted.
+    pub(crate) people: &'b [u32],
+    /// The conditions that they meet; may be empty if these are not told apart.
+    pub(crate) masks: &'b [Mask],
+    /// The values of a breakdown; empty if there is none.
+    pub(crate) by: &'b [u32],
+    /// What is added up; empty if nothing is.
+    pub(crate) amounts: &'b [Amount],
+}
+
+/// What was counted.
+#[derive(Debug)]
+pub(crate) enum Counter {
+    Tally(Tally),
+    Presence(Presence),
+}
+
+impl Counter {
+    /// Nothing yet, of events between two instants, and of so many people. `None` if that takes more room than there is.
+    pub(crate) fn new(
+        (interval, counted): (Interval, Counted),
+        scope: &Scope,
+        zone: &Zone,
+        between: Option<(i64, i64)>,
+        people: usize,
+    ) -> Option<Self> {
+        match counted {
+            Counted::Tally(count) => {
+                Tally::new((interval, count), scope, zone, between, people).map(Self::Tally)
+            }
+            Counted::Presence(asked) => {
+                Presence::new(interval, asked, scope, zone, between, people).map(Self::Presence)
+            }
+        }
+    }
+
+    /// The same without what was counted.
+    pub(crate) fn blank(&self) -> Self {
+        match self {
+            Self::Tally(tally) => Self::Tally(tally.blank()),
+            Self::Presence(presence) => Self::Presence(presence.blank()),
+        }
+    }
+
+    /// Counts events, and says whether it could.
+    #[must_use]
+    pub(crate) fn add(&mut self, events: &Batch<'_>) -> bool {
+        match self {
+            Self::Tally(tally) => tally.add(events),
+            Self::Presence(presence) => {
+                presence.add(events);
+                true
+            }
+        }
+    }
+
+    /// Adds what another has counted of other events, if there is room for it.
+    #[must_use]
+    pub(crate) fn merge(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tally(own), Self::Tally(other)) => own.merge(other),
+            (Self::Presence(own), Self::Presence(other)) => {
+                own.merge(other);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What was counted in the periods of the answer, now that it is known which those are. `None` if they are none of those
+    /// in which it was counted.
+    pub(crate) fn settled(self, scope: &Scope, zone: &Zone) -> Option<Self> {
+        match self {
+            Self::Tally(tally) => tally.settled(scope, zone).map(Self::Tally),
+            Self::Presence(presence) => presence.settled(scope, zone).map(Self::Presence),
+        }
+    }
+
+    /// Whether it matters whose the events are.
+    pub(crate) fn is_of_people(&self) -> bool {
+        match self {
+            Self::Tally(tally) => tally.is_of_people(),
+            Self::Presence(_) => true,
+        }
+    }
+
+    /// How many events were counted.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Tally(tally) => tally.len(),
+            Self::Presence(presence) => presence.len(),
+        }
+    }
+}
