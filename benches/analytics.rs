@@ -5,11 +5,14 @@
 
 mod common;
 
-use std::time::Duration;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use common::{Folder, Outcome, Row, Way, now, print, size, timed, workload};
+use common::{Folder, Outcome, Row, Way, asked, now, print, size, timed, workload};
 use customerdb::{
-    By, Cdp, Funnel, Interval, ManualClock, Measure, Retention, Rfm, Sessions, Source, Trend, days, did,
+    Attribution, By, Cdp, Error, Funnel, Interval, Lifecycle, ManualClock, Measure, Paths, Question,
+    Retention, Rfm, Sessions, Source, Trend, days, did,
 };
 use rusqlite::{Connection, params};
 
@@ -81,7 +84,8 @@ fn questions() -> [(&'static str, &'static str, Ask); 7] {
 }
 
 fn main() -> Outcome {
-    let (events, rounds) = (size(300_000, 20_000), size(5, 2));
+    let events = asked("--events").unwrap_or_else(|| size(300_000, 20_000));
+    let rounds = size(5, 2);
     let rows: Vec<Row> = workload(events).collect();
     let folder = Folder::new("analytics")?;
     println!("analytics: {events} events, {rounds} rounds, medians");
@@ -103,29 +107,63 @@ fn main() -> Outcome {
         }
         print(name, "events", &ways);
     }
-    cancelled(&cdp);
-    Ok(())
+    drop(cdp);
+    cancelled(&folder.file("people.db"))
 }
 
-/// How long a question goes on after it was told to stop.
+/// How long whoever asks may wait until a question ends that they do not want any more: the longest time in which they are
+/// not heard, and the longest that it goes on after it was told to stop. The first time, what it reads is not at hand yet.
+fn cancelled(path: &Path) -> Outcome {
+    println!("\nuntil a question ends that is not wanted any more, milliseconds   to be reached: 50");
+    println!("  {:<30}{:>16}{:>16}{:>16}", "", "unheard, first", "unheard, again", "told to stop");
+    let paths = || Trend::of(did("$page")).by(By::property("path"));
+    heard(path, "sessions", &Sessions::default())?;
+    heard(path, "funnel", &Funnel::new([did("Search"), did("Product Viewed"), did("Order Completed")]))?;
+    heard(path, "retention", &Retention::new(did("Search"), did("Search")).every(Interval::Week))?;
+    heard(path, "retention by a property", &Retention::new(did("$page"), did("*")).by(By::property("path")))?;
+    heard(path, "lifecycle", &Lifecycle::of(did("$page")))?;
+    heard(path, "trend by a property", &paths())?;
+    heard(path, "trend by a trait", &Trend::of(did("$page")).by(By::with_trait("city")))?;
+    heard(path, "people by a property", &paths().measure(Measure::Unique))?;
+    heard(path, "paths", &Paths::from_event(did("Search")))?;
+    heard(path, "attribution", &Attribution::of(did("Order Completed")).touches(did("$page"), "path"))?;
+    heard(path, "RFM", &Rfm::new(did("Order Completed"), "revenue"))
+}
+
 #[expect(clippy::disallowed_methods, reason = "a stopwatch")]
-fn cancelled(cdp: &Cdp) {
-    let mut longest = Duration::ZERO;
-    for calls in [1, 10, 100] {
+fn heard<Q: Question>(path: &Path, name: &str, question: &Q) -> Outcome {
+    let cdp = Cdp::builder().clock(ManualClock::at(now())).open_read_only(path)?;
+    let (mut silences, mut calls) = (Vec::new(), 0_u32);
+    for _ in 0..2 {
+        let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+        calls = 0;
+        cdp.analyse(question, |_| {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+            calls += 1;
+            ControlFlow::Continue(())
+        })?;
+        silences.push(longest.max(last.elapsed()));
+    }
+    let mut goes_on = Duration::ZERO;
+    for stop in (0..16).map(|sixteenth| 1 + calls * sixteenth / 16) {
         let (mut heard, mut told) = (0, None);
-        let answer = cdp.analyse(&Sessions::default(), |_| {
+        let answer = cdp.analyse(question, |_| {
             heard += 1;
-            if heard < calls {
-                return std::ops::ControlFlow::Continue(());
+            if heard < stop {
+                return ControlFlow::Continue(());
             }
-            told.get_or_insert_with(std::time::Instant::now);
-            std::ops::ControlFlow::Break(())
+            told.get_or_insert_with(Instant::now);
+            ControlFlow::Break(())
         });
-        if let (true, Some(told)) = (answer.is_err(), told) {
-            longest = longest.max(told.elapsed());
+        if let (Err(Error::Cancelled), Some(told)) = (answer.map(drop), told) {
+            goes_on = goes_on.max(told.elapsed());
         }
     }
-    println!("\na question that is cancelled ends after {longest:?} at most");
+    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+    let [first, again] = [millis(silences[0]), millis(silences[1])];
+    println!("  {name:<30}{first:>16.1}{again:>16.1}{:>16.1}", millis(goes_on));
+    Ok(())
 }
 
 /// The events as rows in memory, each with its person.

@@ -48,6 +48,10 @@ pub(crate) fn timeline(
     let range = (if history { None } else { scope.from }, scope.until);
     let members = members(wanted, scope, &all);
     let scan = Scan::new(state, audience, (wanted, members), scope, names, now);
+    // Numbering people takes a while the first time, and so does what comes next: to read what is not sealed.
+    watch.tell(0)?;
+    let times = db.span(range)?;
+    watch.tell(0)?;
     let texts = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
     let asked = (!texts.is_empty()).then_some(Asked { members: &texts, read: &scan.members });
@@ -65,7 +69,7 @@ pub(crate) fn timeline(
         stopped.map(|()| gathered)
     };
     if let Some(asked) = wanted.counted
-        && let Some(counter) = Counter::new(asked, scope, zone, db.span(range)?, scan.numbers.roots().len())
+        && let Some(counter) = Counter::new(asked, scope, zone, times, scan.numbers.roots().len())
         && let Some(counted) = scan.count(gather(Some(&counter))?, counter, zone)?
     {
         return Ok(counted);

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::block::Entry;
-use super::cores::{cores, on_cores};
+use super::cores::{Breath, Pause, cores, on_cores};
 use super::pack;
 use super::press::Press;
 use super::{Log, Shared, read};
@@ -22,6 +22,9 @@ use crate::value::Sum;
 /// How many numbers a piece covers, as a power of two: so few that reading one can be interrupted soon, and in debug builds
 /// so few that tests have several pieces.
 const PIECE: u32 = if cfg!(debug_assertions) { 3 } else { 14 };
+
+/// After how many rows of the log whoever waits is heard.
+const OFTEN: usize = 1 << 6;
 
 /// The members of events that a question asks for.
 #[derive(Clone, Copy)]
@@ -222,12 +225,12 @@ struct Reader {
 
 impl Db {
     /// The values of members of the events of some names, whose numbers are in order. `needed` says which pieces hold any,
-    /// if it has to be known; `pause` is called now and then with how many events were looked at, which are given too.
+    /// if it has to be known, or nothing if it was not to go on; `pause` is called now and then with how many events were looked at, which are given too.
     pub(super) fn values(
         &self,
         asked: Asked<'_>,
         names: &[u32],
-        needed: impl FnOnce() -> Result<Vec<bool>>,
+        needed: impl FnOnce(&mut Pause<'_>) -> Result<Option<Vec<bool>>>,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(Values, u64)> {
         self.write_groups()?;
@@ -249,7 +252,7 @@ impl Db {
         if missing.is_empty() {
             return Ok((Values { members }, 0));
         }
-        let needed = needed()?;
+        let Some(needed) = needed(&mut pause)? else { return Ok((Values { members }, 0)) };
         missing.retain(|piece| needed.get(*piece as usize).copied().unwrap_or(false));
         // What was known of other names stays known.
         let names_of = |piece: u32| {
@@ -264,22 +267,23 @@ impl Db {
             missing.into_iter().map(|piece| (piece, names_of(piece))).collect();
         let reader = |_| Reader { press: Press::new(dictionary.clone()), read: Ok(Vec::new()) };
         let readers = (0..cores().min(jobs.len()).max(1)).map(reader).collect();
-        let read = |reader: &mut Reader, job: Job| {
-            let columns = columns(&job, asked, &mut reader.press);
+        let read = |reader: &mut Reader, job: Job, breath: &mut Breath<'_>| {
+            let columns = columns(&job, asked, &mut reader.press, breath);
             match (&mut reader.read, columns) {
-                (Ok(read), Ok(columns)) => read.push((job.piece, columns)),
+                (Ok(_), Ok(None)) => return ControlFlow::Break(()),
+                (Ok(read), Ok(Some(columns))) => read.push((job.piece, columns)),
                 (read, Err(failure)) => *read = Err(failure),
                 (Err(_), _) => {}
             }
             if reader.read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let mut seen = 0;
-        let readers = on_cores(readers, read, |give| {
+        let readers = on_cores(readers, &mut pause, read, |give| {
             for (piece, names) in jobs {
                 self.looked_at(1 << PIECE)?;
                 seen += 1 << PIECE;
                 let raw = self.raw(piece)?;
-                if pause(seen).is_break() || give(Job { piece, names, raw }).is_break() {
+                if give(seen, Job { piece, names, raw }).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -328,10 +332,18 @@ impl Log {
     }
 }
 
-/// Reads the members of the events of a piece.
-fn columns(job: &Job, asked: Asked<'_>, press: &mut Press) -> Result<Vec<Column>> {
+/// Reads the members of the events of a piece. `None` if `breath` says not to go on.
+fn columns(
+    job: &Job,
+    asked: Asked<'_>,
+    press: &mut Press,
+    breath: &mut Breath<'_>,
+) -> Result<Option<Vec<Column>>> {
     let mut drafts: Vec<Draft> = asked.members.iter().map(|_| Draft::new()).collect();
-    for (first, span, crc, bytes) in &job.raw {
+    for (place, (first, span, crc, bytes)) in job.raw.iter().enumerate() {
+        if place % OFTEN == 0 && breath().is_break() {
+            return Ok(None);
+        }
         let group = read::sound_group(*first, *span, *crc, bytes, press)?;
         for text in group.iter() {
             let Entry { event, name, .. } = text.entry;
@@ -348,10 +360,10 @@ fn columns(job: &Job, asked: Asked<'_>, press: &mut Press) -> Result<Vec<Column>
         let Draft { labels, texts, ends, .. } = draft;
         Column::new(Arc::clone(&job.names), &labels, Dictionary::new(texts, ends))
     };
-    drafts
+    let packed = drafts
         .into_iter()
-        .map(|draft| column(draft).ok_or_else(|| super::damaged("a column cannot be packed".to_owned())))
-        .collect()
+        .map(|draft| column(draft).ok_or_else(|| super::damaged("a column cannot be packed".to_owned())));
+    packed.collect::<Result<_>>().map(Some)
 }
 
 /// A column under way.

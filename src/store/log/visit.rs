@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::block::{Block, Entry, NOBODY, Part};
-use super::cores::{cores, on_cores};
+use super::cores::{Breath, Pause, cores, on_cores};
 use super::values::{Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
@@ -106,7 +106,7 @@ impl Db {
         let (values, mut seen) = match visit.asked {
             None => (Values::default(), 0),
             Some(asked) => {
-                let needed = || self.pieces(&places, &visit);
+                let needed = |pause: &mut Pause<'_>| self.pieces(&places, &visit, pause);
                 self.values(asked, &visit.names(), needed, &mut pause)?
             }
         };
@@ -118,7 +118,7 @@ impl Db {
         let many = if total <= FEW { 1 } else { cores() };
         let workers = (0..many).map(|_| Worker { own: make(), columns: Buffers::default() }).collect();
         let moves = &log.moves;
-        let take = |worker: &mut Worker<W>, job: Job| {
+        let take = |worker: &mut Worker<W>, job: Job, _: &mut Breath<'_>| {
             let Worker { own, columns } = worker;
             let mut each = |chunk: &Chunk<'_>| work(own, chunk);
             match job {
@@ -132,19 +132,19 @@ impl Db {
                 }
             }
         };
-        let workers = on_cores(workers, take, |give| {
+        let workers = on_cores(workers, &mut pause, take, |give| {
             for place in places {
                 let block = self.block(&place)?;
                 self.looked_at(block.len())?;
                 seen += block.len() as u64;
                 let cut = place.times.0 < from || place.times.1 >= until;
-                if pause(seen).is_break() || give(Job::Sealed(block, cut)).is_break() {
+                if give(seen, Job::Sealed(block, cut)).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
             seen += tail.len() as u64;
             for some in tail.chunks(FEW) {
-                if pause(seen).is_break() || give(Job::Loose(some.to_vec())).is_break() {
+                if give(seen, Job::Loose(some.to_vec())).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -163,14 +163,19 @@ impl Db {
         let sealed = log.places().map(|place| place.times);
         let times = sealed.chain(log.tail.entries().iter().map(|entry| (entry.at, entry.at)));
         let from = from.map_or(i64::MIN, Timestamp::as_micros);
-        let last = until.map_or(i64::MAX, |until| until.as_micros() - 1);
+        let last = until.map_or(i64::MAX, |until| until.as_micros().saturating_sub(1));
         let inside = times.filter(|times| times.1 >= from && times.0 <= last);
         let inside = inside.map(|times| (times.0.max(from), times.1.min(last)));
         Ok(inside.reduce(|(low, high), (first, last)| (low.min(first), high.max(last))))
     }
 
-    /// Which pieces of the log hold events that are wanted.
-    fn pieces(&self, places: &[Place], visit: &Visit<'_>) -> Result<Vec<bool>> {
+    /// Which pieces of the log hold events that are wanted. `None` if `pause` says not to go on.
+    fn pieces(
+        &self,
+        places: &[Place],
+        visit: &Visit<'_>,
+        pause: &mut Pause<'_>,
+    ) -> Result<Option<Vec<bool>>> {
         let (from, until) = visit.times();
         let mut pieces = vec![false; piece_of(self.log.borrow().tail.until()) + 1];
         let mut note = |entry: &Entry| {
@@ -179,13 +184,16 @@ impl Db {
             }
         };
         for place in places {
+            if pause(0).is_break() {
+                return Ok(None);
+            }
             let block = self.block(place)?;
             self.looked_at(block.len())?;
             let parts = block.parts().filter(|part| part.only_name().is_none_or(|name| visit.wants(name)));
             parts.for_each(|part| (0..part.len()).for_each(|place| note(&part.entry(place))));
         }
         self.log.borrow().tail.entries().iter().for_each(note);
-        Ok(pieces)
+        Ok(Some(pieces))
     }
 }
 
