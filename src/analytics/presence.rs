@@ -21,11 +21,15 @@ pub(crate) struct Asked {
     pub(crate) early: bool,
 }
 
-/// How many bytes of bits a core keeps at most: 32 MiB, and in debug builds so few that tests have more.
+/// How many bytes of bits a core keeps at most: 32 MiB, and in debug builds so few that tests have more. All that any event
+/// of the log can lie in are kept, so one of long ago may take too many.
 const BYTES: usize = if cfg!(debug_assertions) { 1 << 7 } else { 1 << 25 };
 
 /// Rows of so many bytes are counted by what they are, before it is looked at what that is.
 const FEW: usize = 2;
+
+/// That is done for people who are this part of all such rows, or more; in debug builds always.
+const PART: usize = if cfg!(debug_assertions) { usize::MAX } else { 16 };
 
 /// Bits in rows.
 #[derive(Debug, Clone)]
@@ -178,6 +182,8 @@ impl Presence {
             answered: self.answered.clone(),
             bits: self.bits.blank(),
             early: vec![false; self.early.len()],
+            events: 0,
+            span: None,
             found: Vec::new(),
             ..*self
         }
@@ -247,12 +253,14 @@ impl Presence {
         let first = self.answered.start;
         let width = self.bits.width * kinds;
         let is_meant = |person: &usize| !self.early.get(*person).copied().unwrap_or(false);
+        let patterns = 1_usize << (8 * width.min(FEW));
+        let are_many = width <= FEW && people.len() >= patterns / PART;
         let rows =
             people.filter(is_meant).map(|person| &self.bits.bytes[person * width..(person + 1) * width]);
-        if width > FEW {
+        if !are_many {
             return rows.for_each(|row| each(Periodic { row, kinds, first }, 1));
         }
-        let mut counts = vec![0_u64; 1 << (8 * width)];
+        let mut counts = vec![0_u64; patterns];
         for row in rows {
             counts[row.iter().rev().fold(0, |all, byte| all << 8 | usize::from(*byte))] += 1;
         }

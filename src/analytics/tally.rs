@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::breakdown::Groups;
-use super::calendar::{Interval, Periods};
+use super::calendar::{Interval, Periods, wider};
 use super::counter::Batch;
 use super::scope::Scope;
 use super::wanted::Amount;
@@ -41,6 +41,9 @@ pub(crate) struct Tally {
     people: Vec<u64>,
     /// In how many words everybody has a bit.
     words: usize,
+    /// The first instant and the last, of hours alone: where clocks go back by less than one, they do not begin alike from
+    /// wherever they are reckoned.
+    span: Option<(i64, i64)>,
     /// Where the events of a batch are counted; kept for its space.
     cells: Vec<usize>,
 }
@@ -70,6 +73,7 @@ impl Tally {
             amounts: Vec::new(),
             people: Vec::new(),
             words,
+            span: None,
             cells: Vec::new(),
         })
     }
@@ -95,6 +99,10 @@ impl Tally {
         let width = self.periods.len();
         if width == 0 || !self.make_room(most + 1) {
             return events.times.is_empty();
+        }
+        if self.interval == Interval::Hour {
+            let times = || events.times.iter().copied();
+            self.span = wider(self.span, times().min().zip(times().max()));
         }
         let mut cells = std::mem::take(&mut self.cells);
         let Self { periods, events: counts, .. } = self;
@@ -156,6 +164,7 @@ impl Tally {
         self.events.iter_mut().zip(&other.events).for_each(|(own, other)| *own += other);
         self.amounts.iter_mut().zip(&other.amounts).for_each(|(own, other)| *own += other);
         self.people.iter_mut().zip(&other.people).for_each(|(own, other)| *own |= other);
+        self.span = wider(self.span, other.span);
         true
     }
 
@@ -167,8 +176,12 @@ impl Tally {
         Some(Self { answered, ..self })
     }
 
-    /// From the first period in which anything was counted to the last: the first instant and the last of all.
+    /// The first instant and the last of what was counted; of whole days and longer ones those of their periods, which begin
+    /// and end alike from wherever they are reckoned.
     fn span(&self) -> Option<(i64, i64)> {
+        if self.interval == Interval::Hour {
+            return self.span;
+        }
         let width = self.periods.len().max(1);
         let counted =
             |period: &usize| self.events.iter().skip(*period).step_by(width).any(|count| *count > 0);

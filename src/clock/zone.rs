@@ -111,7 +111,7 @@ impl Zone {
     pub(crate) fn start_of_hour(&self, at: Timestamp) -> Timestamp {
         let second = at.as_micros().div_euclid(SECOND);
         let into = (second + self.offset(second)).rem_euclid(3_600);
-        Timestamp::from_micros((second - into) * SECOND)
+        Timestamp::from_micros((second - into).saturating_mul(SECOND))
     }
 
     /// The second from which on the offset is another than at `low`, between `low` and `high`.

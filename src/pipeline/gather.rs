@@ -177,6 +177,7 @@ impl Gather {
     fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, events: &mut Share) -> Result<()> {
         let (wanted, name) = (scan.wanted, &scan.names.known[chunk.name as usize]);
         let Share { rows, events: numbers, name: names, .. } = &mut *events;
+        debug_assert_eq!(chunk.nodes.len(), chunk.times.len(), "whose they are was not asked for");
         let mut is_everyone_meant = scan.audience.is_none();
         let own = chunk.nodes.iter().zip(chunk.times).map(|(node, at)| {
             let who = scan.numbers.person(*node);

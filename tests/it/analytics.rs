@@ -392,6 +392,44 @@ fn where_nobody_is_a_range_is_all_zeros() {
 }
 
 #[test]
+fn hours_begin_where_they_begin_for_what_is_asked() {
+    // At three in the morning of that day clocks go back by half an hour.
+    let visit = at("2024-04-06T15:15:00Z");
+    let cdp = zoned(
+        "Australia/Lord_Howe",
+        [event("ann", "Other", at("2024-04-06T12:00:00Z")), event("ann", "Visit", visit)],
+    );
+    cdp.ingest([Event::identify().user_id("ann").with_trait("city", "Lima").at(visit)]).unwrap();
+    let trend = Trend::of(did("Visit")).every(Interval::Hour);
+    let counted = cdp.trend(&trend).unwrap().series;
+    let told: Vec<(String, Value)> =
+        counted.iter().map(|point| (point.start.to_string(), point.value.clone())).collect();
+    assert_eq!(told, [("2024-04-06T14:30:00Z".to_owned(), json!(1))]);
+    assert_eq!(counted, cdp.trend(&trend.by(By::with_trait("city"))).unwrap().series);
+}
+
+#[test]
+fn ranges_may_end_before_all_time() {
+    let cdp = with([event("ann", "Visit", day(1))]);
+    let never = Timestamp::from_micros(i64::MIN);
+    let visits = || Retention::new(did("Visit"), did("Visit"));
+    assert!(cdp.retention(&visits().until(never)).unwrap().cohorts.is_empty());
+    assert!(cdp.lifecycle(&Lifecycle::of(did("Visit")).until(never)).unwrap().periods.is_empty());
+    assert!(cdp.trend(&Trend::of(did("Visit")).until(never)).unwrap().series.is_empty());
+}
+
+#[test]
+fn events_are_counted_by_their_properties_wherever_they_lie() {
+    let visit = |n: u32| event("ann", "Visit", day(1).after(minutes(n))).property("n", n);
+    let cdp = with((0..40).map(visit));
+    for (below, expected) in [(0, None), (7, Some(7)), (40, Some(40))] {
+        let trend = Trend::of(did("Visit").where_property("n").lt(below));
+        let series = cdp.trend(&trend).unwrap().series;
+        assert_eq!(series.first().and_then(|point| point.value.as_u64()), expected, "{below}");
+    }
+}
+
+#[test]
 fn the_largest_groups_are_those_with_the_most_events() {
     let visit = |n: u32, path: &str| event("ann", "Visit", day(n)).property("path", path);
     let cdp = with([

@@ -33,6 +33,22 @@ fn who_did_something_very_often_has_done_it_often_enough() {
 }
 
 #[test]
+fn who_did_several_things_did_each_in_its_own_time() {
+    let cdp = memory(Rules::default());
+    let ago = |user: &str, name: &str, n: u32| {
+        did_at(name, user, NOW.before(days(n))).message_id(format!("{user}{n}"))
+    };
+    cdp.ingest([ago("u1", "View", 40), ago("u1", "Buy", 2), ago("u2", "View", 70), ago("u2", "Buy", 3)])
+        .unwrap();
+    cdp.ingest([ago("u3", "View", 5), ago("u3", "Buy", 20), ago("u4", "Buy", 1)]).unwrap();
+    let count = |viewed: u32, bought: u32| {
+        let both = [did("View").within(days(viewed)), did("Buy").within(days(bought))];
+        cdp.preview_count(all(both)).unwrap()
+    };
+    assert_eq!([count(60, 10), count(90, 10), count(90, 30), count(10, 30), count(10, 10)], [1, 2, 3, 1, 0]);
+}
+
+#[test]
 fn members_are_right_after_every_batch() {
     let cdp = memory(Rules::default());
     define(
