@@ -194,6 +194,7 @@ impl Periods {
         let since = at.saturating_sub(self.edges[0]).max(0) >> self.shift;
         let stretch = usize::try_from(since).map_or(last, |stretch| stretch.min(last));
         let (mut period, at) = (self.begin[stretch] as usize, at.min(NEVER - 1));
+        // The next at most, where all are of about one length: that is added, and need not be guessed.
         period += usize::from(self.next[period] <= at);
         while self.next[period] <= at {
             period += 1;

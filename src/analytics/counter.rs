@@ -14,7 +14,7 @@ pub(crate) enum Counted {
     /// How many there are, of how many people, or what they add up to.
     Tally(Count),
     /// In which of the periods each person did them.
-    Presence(presence::Asked),
+    Presence(presence::Sought),
 }
 
 /// Events, in columns: the first of each belong to the first event, and so on.

@@ -8,7 +8,7 @@ use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
 use super::counter::Counted;
 use super::parallel::for_everybody;
-use super::presence::Asked;
+use super::presence::Sought;
 use super::read::{Members, event, plain_event, question};
 use super::table::{Table, amount, heading, start};
 use super::timeline::people;
@@ -88,7 +88,7 @@ impl Ask for Lifecycle {
     fn wanted(&self) -> Result<Wanted, DefinitionError> {
         let condition = plain_event(&self.event, "event")?.clone();
         let is_of_periods = self.scope.by.is_none() && !condition.is_first_only();
-        let asked = Asked { kinds: 1, past: true, early: false };
+        let asked = Sought { kinds: 1, past: true, early: false };
         let counted = is_of_periods.then_some((self.interval, Counted::Presence(asked)));
         let conditions = vec![condition];
         Ok(Wanted { conditions, history: true, unsorted: true, counted, ..Wanted::default() })

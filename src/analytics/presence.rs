@@ -12,7 +12,7 @@ use crate::error::Result;
 
 /// What a question asks of the periods in which people did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Sought {
     /// How many conditions are told apart: the first ones.
     pub(crate) kinds: usize,
     /// What happened before the range counts for the periods in which it did.
@@ -110,7 +110,7 @@ impl<'p> Periodic<'p> {
 #[derive(Debug)]
 pub(crate) struct Presence {
     interval: Interval,
-    asked: Asked,
+    asked: Sought,
     /// Those that any event can lie in; once all is noted, those of the answer are some of them.
     periods: Periods,
     answered: Range<usize>,
@@ -131,7 +131,7 @@ impl Presence {
     /// are kept.
     pub(crate) fn new(
         interval: Interval,
-        asked: Asked,
+        asked: Sought,
         scope: &Scope,
         zone: &Zone,
         between: Option<(i64, i64)>,
@@ -159,7 +159,7 @@ impl Presence {
     /// The periods of events between two instants; where the past counts, those of the range too.
     fn asked_of(
         interval: Interval,
-        asked: Asked,
+        asked: Sought,
         scope: &Scope,
         zone: &Zone,
         between: Option<(i64, i64)>,

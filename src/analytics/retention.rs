@@ -10,7 +10,7 @@ use super::calendar::{Interval, Periods};
 use super::counter::Counted;
 use super::figures::share;
 use super::parallel::for_everybody;
-use super::presence::{Asked, Presence};
+use super::presence::{Presence, Sought};
 use super::read::{Members, event, flag, number, plain_event, question, text, word, word_of};
 use super::table::{Table, amount, figure, heading, percent, start};
 use super::timeline::{Mask, Part, people};
@@ -189,7 +189,7 @@ impl Ask for Retention {
         let amount = self.value.as_deref().map(|path| Place::checked(path, "value")).transpose()?;
         let ordered = self.scope.by.is_some();
         let is_of_periods = amount.is_none() && !ordered && !start.is_first_only() && !back.is_first_only();
-        let asked = Asked { kinds: conditions.len(), past: false, early: self.first_time };
+        let asked = Sought { kinds: conditions.len(), past: false, early: self.first_time };
         let counted = is_of_periods.then_some((self.period, Counted::Presence(asked)));
         Ok(Wanted { conditions, history: self.first_time, ordered, counted, amount, ..Wanted::default() })
     }

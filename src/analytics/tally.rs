@@ -86,6 +86,7 @@ impl Tally {
             events: Vec::new(),
             amounts: Vec::new(),
             people: Vec::new(),
+            span: None,
             cells: Vec::new(),
             ..*self
         }

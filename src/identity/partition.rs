@@ -86,6 +86,11 @@ impl Numbers {
         self.are_all_held
     }
 
+    /// The numbers of all people.
+    pub(crate) fn people(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..).zip(&self.roots).map(|(person, _)| person)
+    }
+
     /// By the numbers of people, the roots of their sets.
     pub(crate) fn roots(&self) -> &[Node] {
         &self.roots

@@ -61,7 +61,7 @@ pub(super) fn enough<E: From<Failure>>(
     pause: &mut Pause<'_, E>,
 ) -> Result<Vec<u32>, E> {
     if least.is_empty() {
-        return Ok((0..).zip(numbers.roots()).map(|(person, _)| person).collect());
+        return Ok(numbers.people().collect());
     }
     let counts = Counts::of(db, numbers, (&Needs::default(), least), &db.event_names()?, until, pause)?;
     Ok(counts.those_with_enough(numbers, least))
@@ -259,7 +259,7 @@ impl Counts {
         let mut all = self.done.iter().zip(least);
         let mut those = match all.next() {
             Some((done, least)) => done.those(least.count),
-            None => (0..).zip(numbers.roots()).map(|(person, _)| person).collect(),
+            None => numbers.people().collect(),
         };
         all.for_each(|(done, least)| those.retain(|person| done.count(*person) >= least.count));
         those
