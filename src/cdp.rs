@@ -39,7 +39,7 @@ pub use self::suggest::{Suggestion, Suggestions};
 use crate::clock::{Clock, SystemClock, Timestamp, Zone};
 use crate::error::{DefinitionError, Error, Result};
 use crate::event::EventLimits;
-use crate::id::ProfileId;
+use crate::id::{ProfileId, ProfileIds};
 use crate::identity::Rules;
 use crate::pipeline::membership::Definitions;
 use crate::pipeline::replay::RULES;
@@ -138,6 +138,7 @@ struct Inner {
     /// The key of keyed hashes, if the application has it.
     key: Option<Key>,
     clock: Arc<dyn Clock>,
+    ids: ProfileIds,
     zone: Zone,
     limits: EventLimits,
     /// What the last commit left. Written only while a commit returns, so whoever reads it finds it and the file
@@ -218,6 +219,7 @@ impl Cdp {
             place,
             key: settings.key,
             clock: settings.clock,
+            ids: ProfileIds::default(),
             zone: settings.zone,
             limits: settings.limits,
             state: RwLock::new(state),
@@ -312,7 +314,7 @@ impl Cdp {
 
     /// An id for a new profile.
     fn new_profile_id(&self) -> ProfileId {
-        ProfileId::new(self.now())
+        self.inner.ids.next(self.now())
     }
 }
 

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
 use crate::clock::Timestamp;
 use crate::value::nfc;
@@ -204,14 +205,21 @@ impl<'de> Deserialize<'de> for Identifier {
 #[serde(transparent)]
 pub struct ProfileId(Uuid);
 
-impl ProfileId {
-    /// A new id: a UUID of version 7 (RFC 9562), so that ids made one after the other lie side by side.
-    pub(crate) fn new(now: Timestamp) -> Self {
+/// What makes ids of profiles: UUIDs of version 7 (RFC 9562), each greater than the one before, also within a moment and
+/// where the clock is set back. So they go to the end of their index, and not somewhere into it, each to a page of its own.
+#[derive(Debug, Default)]
+pub(crate) struct ProfileIds(Mutex<ContextV7>);
+
+impl ProfileIds {
+    /// A new id.
+    pub(crate) fn next(&self, now: Timestamp) -> ProfileId {
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
         let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
-        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, micros / 1_000_000, nanos)))
+        ProfileId(Uuid::new_v7(uuid::Timestamp::from_unix(&self.0, micros / 1_000_000, nanos)))
     }
+}
 
+impl ProfileId {
     pub(crate) const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
@@ -273,6 +281,15 @@ pub fn mask(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_id_of_a_profile_is_greater_than_the_one_before_whatever_the_clock_says() {
+        let ids = ProfileIds::default();
+        let times = [5, 5, 5, 7, 6, 7, -1, 8].map(|second| Timestamp::from_millis(second * 1_000));
+        let made = times.map(|time| ids.next(time));
+        assert!(made.is_sorted_by(|a, b| a < b), "{made:?}");
+        assert!(made.iter().all(|id| id.as_uuid().get_version_num() == 7));
+    }
 
     #[test]
     fn an_identifier_is_split_at_the_colon_that_ends_its_namespace() {

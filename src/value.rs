@@ -1,4 +1,4 @@
-//! JSON values: canonical text, dotted paths, comparing, adding up.
+//! JSON values: canonical text, dotted paths, comparing, adding up, picking members.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,11 +10,13 @@ use crate::clock::Timestamp;
 mod compare;
 mod number;
 mod path;
+mod pick;
 mod sum;
 
 pub(crate) use compare::Comparable;
 pub(crate) use number::Num;
 pub(crate) use path::{DottedPath, Members};
+pub(crate) use pick::pick;
 pub use sum::Sum;
 
 /// A JSON value, as traits and properties hold it.

@@ -78,11 +78,12 @@ impl Cdp {
         Ok(())
     }
 
-    /// Seals what is not sealed, and writes down for good whose the events are that have moved.
+    /// Seals what is not sealed, brings evidence to its place, and writes down for good whose the events are that have moved.
     fn seal(&self, done: &mut Maintenance) -> Result<()> {
         let turn = self.turn()?;
         done.settled = turn.db().settle_moves()? as u64;
         done.sealed = turn.db().seal()? as u64;
+        turn.db().bring_links_home()?;
         turn.publish(|_| {})
     }
 

@@ -6,6 +6,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::counts::{Counts, Limits};
+use super::evidence::{Evidence, LinkKey};
 use super::identities::{Identities, Person};
 use super::interner::{Interner, NamespaceNo, Node};
 use super::partition::ProfileNo;
@@ -47,19 +48,6 @@ pub(crate) struct Absorbed {
     /// The message id of the event that says so.
     pub(crate) message_id: String,
 }
-
-/// What an event says of the link between two of its identifiers.
-#[derive(Debug, Clone)]
-pub(crate) struct Evidence {
-    pub(crate) first_seen: Timestamp,
-    pub(crate) last_seen: Timestamp,
-    pub(crate) count: u64,
-    /// The message id of the earliest event, by time and then by message id.
-    pub(crate) message_id: String,
-}
-
-/// Which two nodes (the smaller first) are linked, and by the events of which source.
-pub(crate) type LinkKey = (Node, Node, u32);
 
 /// A set of nodes as it stands in a draft.
 #[derive(Debug)]
@@ -588,11 +576,6 @@ impl Draft {
     pub(super) fn link(&mut self, a: Node, b: Node, source: u32, at: Timestamp, message_id: &str) {
         let new = || Evidence { first_seen: at, last_seen: at, count: 0, message_id: message_id.to_owned() };
         let seen = self.pending.links.entry((a.min(b), a.max(b), source)).or_insert_with(new);
-        seen.count += 1;
-        seen.last_seen = seen.last_seen.max(at);
-        if (at, message_id) < (seen.first_seen, seen.message_id.as_str()) {
-            seen.first_seen = at;
-            message_id.clone_into(&mut seen.message_id);
-        }
+        seen.add(at, at, 1, message_id);
     }
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod counts;
 pub(crate) mod draft;
+pub(crate) mod evidence;
 pub(crate) mod extract;
 pub(crate) mod graph;
 pub(crate) mod hand;
@@ -23,7 +24,8 @@ pub(crate) mod rules;
 pub(crate) mod suggest;
 
 pub use counts::Rule;
-pub(crate) use draft::{Basis, Draft, Evidence, LinkKey, NAMESPACES};
+pub(crate) use draft::{Basis, Draft, NAMESPACES};
+pub(crate) use evidence::{Evidence, LinkKey};
 pub(crate) use extract::{Borne, identifiers};
 pub use graph::{Bridge, Dot, Hub, IdentityGraph, Link};
 pub use hand::DecisionKind;

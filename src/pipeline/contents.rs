@@ -1,14 +1,12 @@
 //! What questions look into: the properties and the context of an event, read from its JSON.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::store::ReadMembers;
-use crate::value::{Members as _, Object, Value};
+use crate::value::{Members as _, Object, Value, pick};
 
 /// Whether it is the name of pages or of screens, whose own `name` and `category` are properties too.
 pub(crate) fn is_paged(name: &str) -> bool {
@@ -89,7 +87,7 @@ impl Wants {
             [(members.properties, &self.properties, properties), (members.context, &self.context, context)]
         {
             if let Some(raw) = raw.filter(|raw| !names.is_empty() && raw.get() != "null") {
-                serde_json::Deserializer::from_str(raw.get()).deserialize_map(Picked { names, out })?;
+                pick(raw.get(), names, |place, text| out[place] = Some(Cow::Borrowed(text)))?;
             }
         }
         if paged {
@@ -105,34 +103,6 @@ impl Wants {
         Ok(())
     }
 }
-
-/// Takes the members of some names out of an object, as they are written there.
-struct Picked<'p, 'j> {
-    names: &'p [String],
-    out: &'p mut [Option<Cow<'j, str>>],
-}
-
-impl<'j> Visitor<'j> for Picked<'_, 'j> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(name)) = map.next_key()? {
-            match self.names.iter().position(|wanted| *wanted == name) {
-                Some(place) => self.out[place] = Some(Cow::Borrowed(map.next_value::<&RawValue>()?.get())),
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The name of a member, borrowed if it can be.
-#[derive(serde::Deserialize)]
-struct Key<'j>(#[serde(borrow)] Cow<'j, str>);
 
 /// The properties of an event as conditions see them, and if wanted its context.
 pub(crate) fn contents(json: &str, paged: bool, wants_context: bool) -> (Object, Object) {

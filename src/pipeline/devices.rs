@@ -31,7 +31,7 @@ pub(crate) fn attribute(
             let devices = db.devices_of(loose.event)?;
             let to = last_seen(db, &devices, loose.at, &loose.message_id, from)?;
             if to != from {
-                db.move_event(loose.event, loose.at, &loose.message_id, from, to)?;
+                db.move_event(loose.event, &loose.message_id, from, to)?;
                 touched.extend([from, to]);
             }
         }

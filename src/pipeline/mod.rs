@@ -343,7 +343,7 @@ impl Intake {
         if owner != resolution.owner {
             db.give_event(number, Some(owner))?;
         }
-        let record = Record { event, owner, at, message_id: &message_id, source: source_number };
+        let record = Record { number, event, owner, at, message_id: &message_id, source: source_number };
         record.write(db, &borne, &resolution)?;
         if let Some(value) = &borne.assumed_user_id {
             db.assume_user_id(value, number)?;

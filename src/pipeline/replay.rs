@@ -300,7 +300,7 @@ impl Listener for Writer<'_> {
                 self.moved.entry(before).or_insert(owner);
             }
         }
-        let record = Record { event, owner, at, message_id, source: stored.source };
+        let record = Record { number, event, owner, at, message_id, source: stored.source };
         Ok(record.write(self.db, borne, &resolution)?)
     }
 

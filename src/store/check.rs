@@ -80,7 +80,7 @@ const INVARIANTS: [Invariant; 23] = [
     Invariant {
         table: "links",
         broken: "links from sources that are not there",
-        count: "SELECT count(*) FROM links WHERE source NOT IN (SELECT source FROM sources)",
+        count: "SELECT count(*) FROM (SELECT source FROM links UNION ALL SELECT source FROM fresh_links) WHERE source NOT IN (SELECT source FROM sources)",
     },
     Invariant {
         table: "traits",
@@ -105,14 +105,15 @@ const INVARIANTS: [Invariant; 23] = [
     Invariant {
         table: "links",
         broken: "links to an identifier that is in no profile",
-        count: "SELECT count(*) FROM links l WHERE
+        count: "SELECT count(*) FROM (SELECT a, b FROM links UNION ALL SELECT a, b FROM fresh_links) l WHERE
                 NOT EXISTS (SELECT 1 FROM identifiers WHERE node = l.a AND profile IS NOT NULL) OR
                 NOT EXISTS (SELECT 1 FROM identifiers WHERE node = l.b AND profile IS NOT NULL)",
     },
     Invariant {
         table: "links",
         broken: "links that nothing, or more than there is, bears witness to",
-        count: "SELECT count(*) FROM links WHERE count < 1 OR last_seen < first_seen
+        count: "SELECT count(*) FROM (SELECT count, first_seen, last_seen FROM links
+                UNION ALL SELECT count, first_seen, last_seen FROM fresh_links) WHERE count < 1 OR last_seen < first_seen
                 OR count > (SELECT count(*) FROM events) + (SELECT count(*) FROM decisions)",
     },
     Invariant {
@@ -284,7 +285,7 @@ impl Db {
             orphans,
             profiles: identities.partition.sets() as u64,
             identifiers: identities.partition.held() as u64,
-            links: count("SELECT count(*) FROM links")?,
+            links: self.count_links()?,
             refusals: count("SELECT count(*) FROM refusals")?,
             segments: count("SELECT count(*) FROM segments")?,
             quarantined: count("SELECT count(*) FROM quarantine")?,

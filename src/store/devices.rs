@@ -86,22 +86,13 @@ impl Db {
     }
 
     /// Gives an event, with what it asserted, to another identifier.
-    pub(crate) fn move_event(
-        &self,
-        event: i64,
-        at: Timestamp,
-        message_id: &str,
-        from: Node,
-        to: Node,
-    ) -> Result<()> {
+    pub(crate) fn move_event(&self, event: i64, message_id: &str, from: Node, to: Node) -> Result<()> {
         self.give_event(event, Some(to))?;
         self.note(Touched::Trait);
-        for sql in [
-            "UPDATE traits SET node = ?1 WHERE node = ?2 AND message_id = ?3 AND at = ?4",
-            "UPDATE account_members SET node = ?1 WHERE node = ?2 AND message_id = ?3 AND ?4 = ?4",
-        ] {
-            self.conn.prepare_cached(sql)?.execute(params![to.0, from.0, message_id, at.as_micros()])?;
-        }
+        let sql = "UPDATE traits SET node = ?1 WHERE event = ?2";
+        self.conn.prepare_cached(sql)?.execute((to.0, event))?;
+        let sql = "UPDATE account_members SET node = ?1 WHERE node = ?2 AND message_id = ?3";
+        self.conn.prepare_cached(sql)?.execute((to.0, from.0, message_id))?;
         Ok(())
     }
 

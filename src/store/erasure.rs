@@ -52,7 +52,7 @@ impl Db {
             self.conn.prepare_cached(&sql)?.query_row([node.0], |row| row.get::<_, u64>(0))
         };
         for node in nodes {
-            held.traits += count("traits", node)? + count("pins", node)?;
+            held.traits += self.traits_of(*node)?.len() as u64;
             held.consents += count("consents", node)?;
         }
         if let Some(profile) = profile {
@@ -124,6 +124,7 @@ impl Db {
     pub(crate) fn forget_identifiers(&self, nodes: &[Node]) -> Result<()> {
         self.note(Touched::Trait);
         self.log.borrow().shared.forget_values();
+        self.bring_links_home()?;
         for About { table, column, .. } in &ABOUT {
             let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
             let mut delete = self.conn.prepare_cached(&sql)?;

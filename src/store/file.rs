@@ -164,7 +164,13 @@ impl Db {
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
         let log = RefCell::new(Log::new(Arc::clone(shared)));
-        Ok(Self { conn, changes: RefCell::default(), log, watched: RefCell::default() })
+        Ok(Self {
+            conn,
+            changes: RefCell::default(),
+            log,
+            fresh: RefCell::default(),
+            watched: RefCell::default(),
+        })
     }
 }
 

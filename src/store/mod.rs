@@ -15,6 +15,7 @@ mod file;
 mod graph;
 mod identities;
 mod journal;
+mod links;
 mod log;
 mod packed;
 mod people;
@@ -84,6 +85,8 @@ pub(crate) struct Db {
     changes: RefCell<packed::Changes>,
     /// What is known of the log of events.
     log: RefCell<log::Log>,
+    /// What is known of the evidence that is not in its place yet.
+    fresh: RefCell<links::Fresh>,
     /// Whether somebody watches the call that uses it now.
     watched: RefCell<Option<watch::Watched>>,
 }
@@ -113,6 +116,8 @@ impl Db {
     pub(crate) fn rollback(&self) {
         self.forget_changes();
         self.log.borrow_mut().rolled_back();
+        // It may have known rows whose numbers others are to have.
+        self.fresh.take();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.
         if self.is_writing() {
             let _ = self.run("ROLLBACK");

@@ -6,22 +6,14 @@ use uuid::Uuid;
 
 use super::journal::{Cause, Change};
 use super::packed::Touched;
-use super::rows::{insert_rows, run};
+use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::id::ProfileId;
-use crate::identity::{Draft, Evidence, Identities, LinkKey, Node, ProfileNo};
+use crate::identity::{Draft, Identities, Node, ProfileNo};
 
 fn number(number: u32) -> ValueRef<'static> {
     ValueRef::Integer(number.into())
-}
-
-/// The row of a link: its two nodes, the source, the times of the first and the last event, how many, and the first one's
-/// message id.
-fn link_row<'e>(((a, b, source), seen): (&LinkKey, &'e Evidence)) -> [ValueRef<'e>; 7] {
-    let [first, last] = [seen.first_seen, seen.last_seen].map(|at| ValueRef::Integer(at.as_micros()));
-    let count = ValueRef::Integer(seen.count.cast_signed());
-    [number(a.0), number(b.0), number(*source), first, last, count, seen.message_id.as_str().into()]
 }
 
 impl Db {
@@ -107,9 +99,7 @@ impl Db {
         now: Timestamp,
         mut id: impl FnMut() -> ProfileId,
     ) -> Result<()> {
-        // Ids of one moment are in no order. In order they go to the end of their index, which makes for fuller pages.
-        let mut ids: Vec<Uuid> = founded.clone().map(|_| id().as_uuid()).collect();
-        ids.sort_unstable();
+        let ids: Vec<Uuid> = founded.clone().map(|_| id().as_uuid()).collect();
         let profiles = founded.clone().zip(&ids).map(|((profile, founder), id)| {
             let id = ValueRef::Blob(id.as_bytes());
             [number(profile.0), id, number(founder.0), ValueRef::Integer(now.as_micros())]
@@ -144,30 +134,6 @@ impl Db {
         let mut update = self.conn.prepare_cached("UPDATE profiles SET founder = ?2 WHERE profile = ?1")?;
         update.execute((profile.0, founder.0))?;
         Ok(())
-    }
-
-    /// Writes the evidence of a draft, beside what is there.
-    pub(crate) fn write_links(&self, draft: &Draft) -> Result<()> {
-        let mut links: Vec<_> = draft.pending.links.iter().collect();
-        links.sort_unstable_by_key(|(link, _)| **link);
-        // Of an identifier that the file has not had until now it has no links either.
-        let (new, known): (Vec<_>, Vec<_>) =
-            links.into_iter().partition(|((_, b, _), _)| draft.is_unwritten(*b));
-        let sql = "INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        insert_rows(&self.conn, sql, new.into_iter().map(link_row))?;
-        if known.is_empty() {
-            return Ok(());
-        }
-        let mut upsert = self.conn.prepare_cached(
-            "INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO UPDATE SET
-                 message_id = iif((excluded.first_seen, excluded.message_id) < (first_seen, message_id),
-                                  excluded.message_id, message_id),
-                 first_seen = min(first_seen, excluded.first_seen),
-                 last_seen = max(last_seen, excluded.last_seen),
-                 count = count + excluded.count",
-        )?;
-        known.into_iter().try_for_each(|link| run(&mut upsert, &[link_row(link)]))
     }
 
     /// The id of a profile.

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::packed::Touched;
-use super::traits::asserted;
+use super::traits::pinned;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::Node;
@@ -21,10 +21,9 @@ impl Db {
 
     /// What was set right for an identifier: (trait, value).
     pub(crate) fn pins_of(&self, node: Node) -> Result<Vec<(String, Trait)>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT name, value, at, 'rectify:' || pin, 'rectification', 1 FROM pins WHERE node = ?1 ORDER BY pin",
-        )?;
-        Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
+        let mut select =
+            self.conn.prepare_cached("SELECT value, at, pin, name FROM pins WHERE node = ?1 ORDER BY pin")?;
+        Ok(select.query_map([node.0], pinned)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Takes back whatever was set right of an identifier's trait. False if nothing was.

@@ -21,6 +21,7 @@ impl Db {
         ];
         self.note(Touched::Trait);
         if let Some(nodes) = nodes {
+            self.bring_links_home()?;
             for (table, column) in OF_NODE {
                 let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
                 let mut delete = self.conn.prepare_cached(&sql)?;
@@ -35,7 +36,7 @@ impl Db {
         {
             self.conn.execute(&format!("DELETE FROM {table}"), [])?;
         }
-        Ok(())
+        self.clear_links()
     }
 
     /// Forgets what was assumed of an alias.
@@ -56,15 +57,6 @@ impl Db {
     pub(crate) fn clear_standings_of(&self, profile: ProfileNo) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?.execute(params![profile.0])?;
         Ok(())
-    }
-
-    /// The ends of all links that events of a source bear witness to.
-    pub(crate) fn linked_by(&self, source: &str) -> Result<Vec<(Node, Node)>> {
-        let mut select = self
-            .conn
-            .prepare("SELECT DISTINCT a, b FROM links JOIN sources s USING (source) WHERE s.name = ?1")?;
-        let rows = select.query_map([source], |row| Ok((Node(row.get(0)?), Node(row.get(1)?))))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The owners of the events of a source of which an identifier was left out.
@@ -88,13 +80,5 @@ impl Db {
         owners.sort_unstable();
         owners.dedup();
         Ok(owners)
-    }
-
-    /// The nodes that are linked with a node.
-    pub(crate) fn linked_with(&self, node: Node) -> Result<Vec<Node>> {
-        let mut select = self
-            .conn
-            .prepare_cached("SELECT b FROM links WHERE a = ?1 UNION SELECT a FROM links WHERE b = ?1")?;
-        Ok(select.query_map([node.0], |row| row.get(0).map(Node))?.collect::<rusqlite::Result<_>>()?)
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn insert_rows<'v, const N: usize>(
 }
 
 /// Runs a statement with the values of as many rows as it has.
-pub(super) fn run<const N: usize>(insert: &mut Statement<'_>, rows: &[[ValueRef<'_>; N]]) -> Result<()> {
+fn run<const N: usize>(insert: &mut Statement<'_>, rows: &[[ValueRef<'_>; N]]) -> Result<()> {
     for (place, value) in (1..).zip(rows.iter().flatten()) {
         insert.raw_bind_parameter::<usize, _>(place, ToSqlOutput::Borrowed(*value))?;
     }

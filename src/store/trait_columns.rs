@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::packed::damaged;
+use super::traits::said_in;
 use super::{Db, Result};
 
 /// The counter that every commit raises that has changed a trait.
@@ -52,20 +53,17 @@ struct Draft {
 }
 
 impl Draft {
-    fn read(row: &Row<'_>, values: &mut FxHashMap<String, u32>) -> Result<Self> {
-        let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+    /// A value of which the JSON is `text`, from a row: behind that node, time, and message id.
+    fn read(row: &Row<'_>, text: &str, by_hand: bool, values: &mut FxHashMap<String, u32>) -> Result<Self> {
         let next =
             u32::try_from(values.len()).map_err(|_| damaged("more values of a trait than a file holds"))?;
         let value = match values.get(text) {
             Some(value) => *value,
             None => *values.entry(text.to_owned()).or_insert(next),
         };
-        let (by_hand, id): (bool, String) = (row.get(4)?, row.get(3)?);
-        Ok(Self {
-            node: row.get(0)?,
-            value,
-            order: (by_hand, row.get(2)?, if by_hand { id.len() } else { 0 }, id),
-        })
+        let id: String = row.get(3)?;
+        let order = (by_hand, row.get(2)?, if by_hand { id.len() } else { 0 }, id);
+        Ok(Self { node: row.get(1)?, value, order })
     }
 }
 
@@ -96,27 +94,34 @@ impl Db {
         {
             return Ok(Some(column));
         }
-        let mut select = self.conn.prepare_cached(
-            "SELECT node, value, at, message_id, 0 FROM traits WHERE name = ?1
-             UNION ALL SELECT node, value, at, 'rectify:' || pin, 1 FROM pins WHERE name = ?1",
-        )?;
-        let (mut rows, mut drafts, mut texts) =
-            (select.query([name])?, Vec::<Draft>::new(), FxHashMap::default());
+        let (mut drafts, mut texts) = (Vec::<Draft>::new(), FxHashMap::default());
+        // Where the latest of each node is.
+        let mut latest: FxHashMap<u32, usize> = FxHashMap::default();
+        let mut select = self.conn.prepare_cached("SELECT said, node, at, message_id FROM traits")?;
+        let mut rows = select.query([])?;
         let mut seen = 0_usize;
         while let Some(row) = rows.next()? {
-            let draft = Draft::read(row, &mut texts)?;
-            match drafts.last_mut() {
-                Some(last) if last.node == draft.node && !draft.order.0 => {
-                    if last.order < draft.order {
-                        *last = draft;
-                    }
-                }
-                _ => drafts.push(draft),
-            }
             seen += 1;
             if seen.is_multiple_of(OFTEN) && pause().is_break() {
                 return Ok(None);
             }
+            let Some(text) = said_in(row, name)? else { continue };
+            let draft = Draft::read(row, text, false, &mut texts)?;
+            let place = *latest.entry(draft.node).or_insert(drafts.len());
+            match drafts.get_mut(place) {
+                Some(known) if known.order < draft.order => *known = draft,
+                Some(_) => {}
+                None => drafts.push(draft),
+            }
+        }
+        drop(latest);
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT value, node, at, 'rectify:' || pin FROM pins WHERE name = ?1")?;
+        let mut rows = select.query([name])?;
+        while let Some(row) = rows.next()? {
+            let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            drafts.push(Draft::read(row, text, true, &mut texts)?);
         }
         let mut order: Vec<usize> = (0..drafts.len()).collect();
         order.sort_unstable_by(|a, b| drafts[*a].order.cmp(&drafts[*b].order));

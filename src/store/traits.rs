@@ -1,69 +1,93 @@
-//! What events asserted of people and of accounts.
+//! What events asserted of people and of accounts: of each event a row, with all that it said.
 
 use std::ops::ControlFlow;
 
 use rusqlite::types::Type;
 use rusqlite::{ErrorCode, Row, params};
+use serde::Deserialize;
 
 use super::packed::Touched;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::Node;
 use crate::profile::Trait;
+use crate::value::{Object, Value, pick};
 
-/// A value to be recorded: which event said what, when.
+/// What an event says of somebody.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Assertion<'e> {
-    pub(crate) name: &'e str,
-    /// JSON text.
-    pub(crate) value: &'e str,
+    pub(crate) event: i64,
+    /// The traits that it names, with their names in normal form.
+    pub(crate) said: &'e Object,
     pub(crate) at: Timestamp,
     pub(crate) message_id: &'e str,
     pub(crate) source: u32,
 }
 
-/// A row of a trait: name, value as JSON text, time, message id, source's name, and whether it is pinned.
-pub(super) fn asserted(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
-    let value = serde_json::from_str(row.get_ref(1)?.as_str()?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, error.into()))?;
+/// JSON in a row, read.
+fn parsed<'t, T: Deserialize<'t>>(text: &'t str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| wrong(error.into()))
+}
+
+fn wrong(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error)
+}
+
+/// The JSON of one of the traits that a row names in its first column.
+pub(super) fn said_in<'t>(row: &'t Row<'_>, name: &str) -> Result<Option<&'t str>> {
+    let said = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    let mut found = None;
+    pick(said, &[name], |_, value| found = Some(value)).map_err(|error| wrong(error.into()))?;
+    Ok(found)
+}
+
+/// A value as a row has it, without the row's first column: time, message id, source's name.
+fn of_event(row: &Row<'_>, value: Value) -> rusqlite::Result<Trait> {
+    let at = Timestamp::from_micros(row.get(1)?);
+    Ok(Trait { value, at, message_id: row.get(2)?, source: row.get(3)?, pinned: false })
+}
+
+/// A row of a value that was set right by hand: its JSON, time, number, and the trait's name.
+pub(super) fn pinned(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
     let said = Trait {
-        value,
-        at: Timestamp::from_micros(row.get(2)?),
-        message_id: row.get(3)?,
-        source: row.get(4)?,
-        pinned: row.get(5)?,
+        value: parsed(row.get_ref(0)?.as_str()?)?,
+        at: Timestamp::from_micros(row.get(1)?),
+        message_id: format!("rectify:{}", row.get::<_, i64>(2)?),
+        source: "rectification".to_owned(),
+        pinned: true,
     };
-    Ok((row.get(0)?, said))
+    Ok((row.get(3)?, said))
 }
 
 impl Db {
-    /// Records a value of a person's trait.
-    pub(crate) fn assert_trait(&self, node: Node, said: Assertion<'_>) -> Result<()> {
+    /// Records what an event says of the person who owns a node, if it says anything.
+    pub(crate) fn assert_traits(&self, node: Node, said: Assertion<'_>) -> Result<()> {
+        if said.said.is_empty() {
+            return Ok(());
+        }
         self.note(Touched::Trait);
-        self.assert("traits (node, name, at, message_id, source, value)", i64::from(node.0), said)
+        self.assert("traits (event, node, at, message_id, source, said)", i64::from(node.0), said)
     }
 
-    /// Records a value of an account's trait.
-    pub(crate) fn assert_account_trait(&self, account: i64, said: Assertion<'_>) -> Result<()> {
-        self.assert("account_traits (account, name, at, message_id, source, value)", account, said)
+    /// Records what an event says of an account, if it says anything.
+    pub(crate) fn assert_account_traits(&self, account: i64, said: Assertion<'_>) -> Result<()> {
+        if said.said.is_empty() {
+            return Ok(());
+        }
+        self.assert("account_traits (event, account, at, message_id, source, said)", account, said)
     }
 
     fn assert(&self, into: &str, of: i64, said: Assertion<'_>) -> Result<()> {
-        let Assertion { name, value, at, message_id, source } = said;
+        let Assertion { event, said, at, message_id, source } = said;
+        let said = serde_json::to_string(said).map_err(|error| wrong(error.into()))?;
         let insert = |verb: &str| {
             let sql = format!("{verb} INTO {into} VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
-            self.conn.prepare_cached(&sql)?.execute(params![
-                of,
-                name,
-                at.as_micros(),
-                message_id,
-                source,
-                value
-            ])
+            let row = params![event, of, at.as_micros(), message_id, source, said];
+            self.conn.prepare_cached(&sql)?.execute(row)
         };
         match insert("INSERT") {
-            // Only an event that has two names which are one in normal form says a thing twice. To be ready to replace a row
-            // costs as much again as to insert one.
+            // Only what is told anew says of an account what it has said before. To be ready to replace a row costs as much
+            // again as to insert one.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 insert("INSERT OR REPLACE")?
             }
@@ -72,37 +96,61 @@ impl Db {
         Ok(())
     }
 
-    /// Everything asserted of a node, and what was set right by hand.
+    /// Everything asserted of a node, and what was set right by hand: by trait, and the oldest first.
     pub(crate) fn traits_of(&self, node: Node) -> Result<Vec<(String, Trait)>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT t.name, t.value, t.at, t.message_id, s.name, 0 FROM traits t JOIN sources s USING (source)
-             WHERE t.node = ?1
-             UNION ALL SELECT name, value, at, 'rectify:' || pin, 'rectification', 1 FROM pins WHERE node = ?1",
-        )?;
-        Ok(select.query_map([node.0], asserted)?.collect::<rusqlite::Result<_>>()?)
+        let mut all =
+            self.said_of("traits t JOIN sources s USING (source) WHERE t.node = ?1", node.0.into())?;
+        let mut select = self.conn.prepare_cached("SELECT value, at, pin, name FROM pins WHERE node = ?1")?;
+        let pins = select.query_map([node.0], pinned)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        all.extend(pins);
+        Ok(all)
+    }
+
+    /// What the rows of one person or account say: by trait, and the oldest first.
+    fn said_of(&self, from: &str, of: i64) -> Result<Vec<(String, Trait)>> {
+        let sql = format!("SELECT t.said, t.at, t.message_id, s.name FROM {from}");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        let mut rows = select.query([of])?;
+        let mut all: Vec<(String, Trait)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let said: Object = parsed(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+            for (name, value) in said {
+                all.push((name, of_event(row, value)?));
+            }
+        }
+        all.sort_by(|(a, first), (b, second)| (a, first.order()).cmp(&(b, second.order())));
+        Ok(all)
     }
 
     /// What was asserted of a trait of some nodes, or of each the latest of it only, and what was set right by hand.
     pub(crate) fn trait_of(&self, nodes: &[Node], name: &str, latest: bool) -> Result<Vec<(String, Trait)>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT name, value, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source), 0
-             FROM traits t WHERE node = ?1 AND name = ?2 ORDER BY at DESC, message_id DESC LIMIT ?3",
+            "SELECT said, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source)
+             FROM traits t WHERE node = ?1",
         )?;
-        let limit = if latest { 1 } else { -1 };
-        let mut found = Vec::new();
+        let mut found: Vec<(String, Trait)> = Vec::new();
         for node in nodes {
-            let mut rows = select.query((node.0, name, limit))?;
+            let own = found.len();
+            let mut rows = select.query([node.0])?;
             while let Some(row) = rows.next()? {
-                found.push(asserted(row)?);
+                let Some(value) = said_in(row, name)? else { continue };
+                if latest && let Some((_, known)) = found.get_mut(own) {
+                    let (at, id) = (row.get(1)?, row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?);
+                    if (known.at, known.message_id.as_str()) < (Timestamp::from_micros(at), id) {
+                        *known = of_event(row, parsed(value)?)?;
+                    }
+                } else {
+                    found.push((name.to_owned(), of_event(row, parsed(value)?)?));
+                }
             }
         }
-        let mut select = self.conn.prepare_cached(
-            "SELECT name, value, at, 'rectify:' || pin, 'rectification', 1 FROM pins WHERE node = ?1 AND name = ?2",
-        )?;
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT value, at, pin, name FROM pins WHERE node = ?1 AND name = ?2")?;
         for node in nodes {
             let mut rows = select.query((node.0, name))?;
             while let Some(row) = rows.next()? {
-                found.push(asserted(row)?);
+                found.push(pinned(row)?);
             }
         }
         Ok(found)
@@ -115,27 +163,29 @@ impl Db {
         mut each: impl FnMut(Node, Trait) -> ControlFlow<()>,
     ) -> Result<()> {
         let mut select = self.conn.prepare_cached(
-            "SELECT t.name, t.value, t.at, t.message_id, s.name, 0, t.node FROM traits t JOIN sources s USING (source)
-             WHERE t.name = ?1
-             UNION ALL SELECT name, value, at, 'rectify:' || pin, 'rectification', 1, node FROM pins WHERE name = ?1",
+            "SELECT t.said, t.at, t.message_id, s.name, t.node FROM traits t JOIN sources s USING (source)",
         )?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(value) = said_in(row, name)? else { continue };
+            if each(Node(row.get(4)?), of_event(row, parsed(value)?)?).is_break() {
+                return Ok(());
+            }
+        }
+        let mut select =
+            self.conn.prepare_cached("SELECT value, at, pin, name, node FROM pins WHERE name = ?1")?;
         let mut rows = select.query([name])?;
         while let Some(row) = rows.next()? {
-            let (_, said) = asserted(row)?;
-            if each(Node(row.get(6)?), said).is_break() {
+            if each(Node(row.get(4)?), pinned(row)?.1).is_break() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Everything asserted of an account.
+    /// Everything asserted of an account: by trait, and the oldest first.
     pub(crate) fn traits_of_account(&self, account: i64) -> Result<Vec<(String, Trait)>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT t.name, t.value, t.at, t.message_id, s.name, 0 FROM account_traits t JOIN sources s USING (source)
-             WHERE t.account = ?1",
-        )?;
-        Ok(select.query_map([account], asserted)?.collect::<rusqlite::Result<_>>()?)
+        self.said_of("account_traits t JOIN sources s USING (source) WHERE t.account = ?1", account)
     }
 
     /// Makes a node a member of an account, a new one if need be, because of an event, and gives the account's number.

@@ -1,9 +1,9 @@
 //! What an engineer sees of the graph of identities: hubs, bridges, paths and pictures.
 
-use customerdb::{Cdp, Event, Identifier, IdentityGraph, Link, Rules, Source, days};
+use customerdb::{Cdp, Event, Identifier, IdentityGraph, Link, ManualClock, Rules, Source, days};
 use proptest::prelude::*;
 
-use crate::support::{NOW, cases, memory, partition};
+use crate::support::{NOW, builder, cases, memory, partition};
 
 fn id(text: &str) -> Identifier {
     text.parse().unwrap()
@@ -250,6 +250,69 @@ proptest! {
         for bridge in graph.bridges(usize::MAX) {
             let sides = graph.sides(&bridge.a, &bridge.b).unwrap();
             prop_assert_eq!(sides.map(|side| side.len()), bridge.sizes);
+        }
+    }
+}
+
+/// What there is to see of everybody's evidence.
+fn evidence(cdp: &Cdp) -> (Vec<Link>, u64, Vec<Vec<Link>>) {
+    let graph = cdp.graph().unwrap();
+    let own = cdp.profiles().unwrap().into_iter().map(|person| {
+        let own = cdp.graph_of(person.name).unwrap();
+        own.links().cloned().collect()
+    });
+    (graph.links().cloned().collect(), cdp.stats().unwrap().links, own.collect())
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    /// Brought to its place after every other event, or by `maintain` alone, or never: evidence is the same, seen by the
+    /// handle that writes, by the same one after a rollback, and by one that reads beside it.
+    #[test]
+    fn evidence_is_the_same_wherever_it_waits(
+        calls in prop::collection::vec(
+            prop::collection::vec((prop::option::of(0..4_u8), prop::option::of(0..2_u8), prop::option::of(0..5_u8)), 1..6),
+            1..7,
+        ),
+        maintained in 0..7_usize,
+        erased in prop::option::of(0..4_u8),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str, every| {
+            let builder = builder(&ManualClock::at(NOW)).rules(Rules::unlimited()).seal_every(every);
+            builder.open(folder.path().join(name)).unwrap()
+        };
+        let cdps = [open("at once.db", 1), open("never.db", 1_000), open("maintained.db", 1_000)];
+        let beside = Cdp::open_read_only(folder.path().join("never.db")).unwrap();
+        let mut number = 0;
+        for (call, borne) in calls.iter().enumerate() {
+            let events: Vec<Event> = (number..).zip(borne).map(|(number, borne)| event(number, *borne)).collect();
+            number += borne.len();
+            for cdp in &cdps {
+                let mut taken_back = cdp.begin().unwrap();
+                taken_back.ingest((0..7).map(|n| event(900 + n, (Some(7), None, Some(7))))).unwrap();
+                drop(taken_back);
+                cdp.ingest(events.clone()).unwrap();
+            }
+            if call == maintained {
+                cdps[2].maintain().unwrap();
+            }
+            let seen = evidence(&cdps[0]);
+            prop_assert_eq!(&evidence(&cdps[1]), &seen);
+            prop_assert_eq!(&evidence(&cdps[2]), &seen);
+            prop_assert_eq!(&evidence(&beside), &seen);
+        }
+        if let Some(user) = erased {
+            for cdp in &cdps {
+                cdp.erase(format!("user_id:u{user}")).unwrap();
+            }
+            let seen = evidence(&cdps[0]);
+            prop_assert_eq!(&evidence(&cdps[1]), &seen);
+            prop_assert_eq!(&evidence(&beside), &seen);
+            for cdp in &cdps {
+                prop_assert_eq!(cdp.check().unwrap(), []);
+            }
         }
     }
 }

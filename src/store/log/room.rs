@@ -17,7 +17,7 @@ const ASKED: usize = 1 << 10;
 /// What the connections of one handle share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(super) seal_every: usize,
+    pub(in crate::store) seal_every: usize,
     room: Mutex<Room>,
     /// How many transactions were taken back that had changed the log: the numbers that they gave are given again.
     rollbacks: AtomicU64,

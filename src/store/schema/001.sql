@@ -73,6 +73,20 @@ CREATE TABLE links (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_by_b ON links (b);
 
+-- Evidence that has come since, in order of arrival: it is brought into links when there is much of it. To write each piece
+-- to its place at once would cost nearly each a page. The numbers begin anew then, which the counter links in settings says.
+CREATE TABLE fresh_links (
+    number     INTEGER PRIMARY KEY,
+    a          INTEGER NOT NULL,
+    b          INTEGER NOT NULL,
+    source     INTEGER NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen  INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    CHECK (a < b)
+) STRICT;
+
 -- What was decided by hand of two identifiers (a < b), or of all evidence from a source. Together with the log and the
 -- rules this is what people are made of.
 CREATE TABLE decisions (
@@ -177,16 +191,17 @@ CREATE TABLE suppressed (
 
 -- Everything below is made from the log, and is remade from it when rules change.
 
--- Every value that an event asserted of the person who owns the node; the latest by (at, message_id) stands.
+-- What an event asserted of the person who owns the node: the traits that it names, as an object (JSON). Of what was said of
+-- a trait the latest by (at, message_id) stands. In the order of events, so that what comes goes to the end.
 CREATE TABLE traits (
+    event      INTEGER PRIMARY KEY,
     node       INTEGER NOT NULL,
-    name       TEXT NOT NULL,
     at         INTEGER NOT NULL,
     message_id TEXT NOT NULL,
     source     INTEGER NOT NULL,
-    value      TEXT NOT NULL,
-    PRIMARY KEY (node, name, at, message_id)
-) STRICT, WITHOUT ROWID;
+    said       TEXT NOT NULL
+) STRICT;
+CREATE INDEX traits_by_node ON traits (node);
 
 CREATE TABLE accounts (
     account INTEGER PRIMARY KEY,
@@ -203,14 +218,14 @@ CREATE TABLE account_members (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE account_traits (
+    event      INTEGER PRIMARY KEY,
     account    INTEGER NOT NULL REFERENCES accounts,
-    name       TEXT NOT NULL,
     at         INTEGER NOT NULL,
     message_id TEXT NOT NULL,
     source     INTEGER NOT NULL REFERENCES sources,
-    value      TEXT NOT NULL,
-    PRIMARY KEY (account, name, at, message_id)
-) STRICT, WITHOUT ROWID;
+    said       TEXT NOT NULL
+) STRICT;
+CREATE INDEX account_traits_by_account ON account_traits (account);
 
 -- Identifiers that were left out of an event's resolution, or of a link by hand, and why. The owner is whose the event
 -- is. Namespace and value are kept only of what got no number: of values that cannot be identifiers.

@@ -1,0 +1,207 @@
+//! The evidence between identifiers: `links`, by its ends, and `fresh_links`, in the order in which it came.
+//!
+//! Most evidence is of a link that is known, of anybody: a row that is brought up to date is a page of the file written
+//! anew, and then once more when the write-ahead log comes home. So what comes in is appended to `fresh_links`, and once
+//! that has grown long it is brought into `links` all at once, in the order of the rows there. Whoever reads, adds both up.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use super::rows::insert_rows;
+use super::{Db, Result};
+use crate::clock::Timestamp;
+use crate::identity::{Draft, Evidence, LinkKey, Node};
+
+/// The counter that rises when fresh links are brought home, and their numbers begin anew.
+const LINKS: &str = "links";
+
+const COLUMNS: &str = "a, b, source, first_seen, last_seen, count, message_id";
+
+/// The ends of fresh links, for whoever looks for those of an identifier.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    /// How often fresh links had been brought home.
+    homecomings: i64,
+    /// The last row that is known, 0 for none.
+    last: i64,
+    /// A node, one that it is linked with, and the number of the row, in order; each row from both of its ends.
+    ends: Vec<(u32, u32, i64)>,
+}
+
+impl Fresh {
+    /// The rows that bear witness to links of a node with another: with whom, and the number.
+    fn of(&self, node: Node) -> impl Iterator<Item = (Node, i64)> {
+        let from = self.ends.partition_point(|(own, ..)| *own < node.0);
+        let own = self.ends[from..].iter().take_while(move |(own, ..)| *own == node.0);
+        own.map(|(_, other, number)| (Node(*other), *number))
+    }
+}
+
+/// The row of a link: its two nodes, the source, the times of the first and the last event, how many, and the first one's
+/// message id.
+fn link_row<'e>(((a, b, source), seen): (&LinkKey, &'e Evidence)) -> [ValueRef<'e>; 7] {
+    let number = |number: u32| ValueRef::Integer(number.into());
+    let [first, last] = [seen.first_seen, seen.last_seen].map(|at| ValueRef::Integer(at.as_micros()));
+    let count = ValueRef::Integer(seen.count.cast_signed());
+    [number(a.0), number(b.0), number(*source), first, last, count, seen.message_id.as_str().into()]
+}
+
+/// A link, as a row has it.
+fn link(row: &Row<'_>) -> rusqlite::Result<(LinkKey, Evidence)> {
+    let key = (Node(row.get(0)?), Node(row.get(1)?), row.get(2)?);
+    let [first_seen, last_seen] = [3, 4].map(|place| row.get(place).map(Timestamp::from_micros));
+    let (first_seen, last_seen) = (first_seen?, last_seen?);
+    Ok((key, Evidence { first_seen, last_seen, count: row.get(5)?, message_id: row.get(6)? }))
+}
+
+/// Adds evidence to what there is.
+fn add(links: &mut BTreeMap<LinkKey, Evidence>, (key, seen): (LinkKey, Evidence)) {
+    match links.get_mut(&key) {
+        Some(known) => known.add(seen.first_seen, seen.last_seen, seen.count, &seen.message_id),
+        None => drop(links.insert(key, seen)),
+    }
+}
+
+impl Db {
+    /// Writes the evidence of a draft, beside what is there.
+    pub(crate) fn write_links(&self, draft: &Draft) -> Result<()> {
+        if draft.pending.links.is_empty() {
+            return Ok(());
+        }
+        let mut links: Vec<_> = draft.pending.links.iter().collect();
+        links.sort_unstable_by_key(|(link, _)| **link);
+        let sql = format!("INSERT INTO fresh_links ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        insert_rows(&self.conn, &sql, links.into_iter().map(link_row))?;
+        let enough = 2 * self.log.borrow().shared.seal_every as u64;
+        if self.conn.last_insert_rowid().cast_unsigned() >= enough { self.bring_links_home() } else { Ok(()) }
+    }
+
+    /// Brings what is in `fresh_links` into `links`.
+    pub(crate) fn bring_links_home(&self) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO links SELECT {COLUMNS} FROM fresh_links WHERE true ORDER BY a, b, source, number
+             ON CONFLICT DO UPDATE SET
+                 message_id = iif((excluded.first_seen, excluded.message_id) < (first_seen, message_id),
+                                  excluded.message_id, message_id),
+                 first_seen = min(first_seen, excluded.first_seen),
+                 last_seen = max(last_seen, excluded.last_seen),
+                 count = count + excluded.count"
+        );
+        if self.conn.prepare_cached(&sql)?.execute([])? == 0 {
+            return Ok(());
+        }
+        self.forget_fresh_links()
+    }
+
+    /// Forgets all evidence.
+    pub(super) fn clear_links(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM links", [])?;
+        self.forget_fresh_links()
+    }
+
+    fn forget_fresh_links(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM fresh_links", [])?;
+        self.set(LINKS, self.counter(LINKS)?.wrapping_add(1))
+    }
+
+    /// Learns which fresh links there are by now.
+    fn catch_up_on_links(&self) -> Result<()> {
+        let homecomings = self.counter(LINKS)?;
+        let mut fresh = self.fresh.borrow_mut();
+        if fresh.homecomings != homecomings {
+            *fresh = Fresh { homecomings, ..Fresh::default() };
+        }
+        let sql = "SELECT number, a, b FROM fresh_links WHERE number > ?1 ORDER BY number";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let mut rows = select.query([fresh.last])?;
+        let known = fresh.ends.len();
+        while let Some(row) = rows.next()? {
+            let (number, a, b) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            fresh.ends.extend([(a, b, number), (b, a, number)]);
+            fresh.last = number;
+        }
+        if fresh.ends.len() > known {
+            // What is in order already is found to be so.
+            fresh.ends.sort();
+        }
+        Ok(())
+    }
+
+    /// The nodes that are linked with a node.
+    pub(crate) fn linked_with(&self, node: Node) -> Result<Vec<Node>> {
+        let sql = "SELECT b FROM links WHERE a = ?1 UNION ALL SELECT a FROM links WHERE b = ?1";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let mut others: Vec<Node> =
+            select.query_map([node.0], |row| row.get(0).map(Node))?.collect::<rusqlite::Result<_>>()?;
+        self.catch_up_on_links()?;
+        others.extend(self.fresh.borrow().of(node).map(|(other, _)| other));
+        others.sort_unstable();
+        others.dedup();
+        Ok(others)
+    }
+
+    /// The links of a node with such as have a higher number: with all of them, or with one.
+    pub(super) fn links_up(&self, a: Node, b: Option<Node>) -> Result<BTreeMap<LinkKey, Evidence>> {
+        let mut links = BTreeMap::new();
+        let (lowest, highest) = b.map_or((0, u32::MAX), |b| (b.0, b.0));
+        let sql = format!("SELECT {COLUMNS} FROM links WHERE a = ?1 AND b BETWEEN ?2 AND ?3");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        let mut rows = select.query((a.0, lowest, highest))?;
+        while let Some(row) = rows.next()? {
+            add(&mut links, link(row)?);
+        }
+        self.catch_up_on_links()?;
+        let fresh = self.fresh.borrow();
+        let sql = format!("SELECT {COLUMNS} FROM fresh_links WHERE number = ?1");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        for (_, number) in fresh.of(a).filter(|(other, _)| a < *other && b.is_none_or(|b| *other == b)) {
+            add(&mut links, select.query_row([number], link)?);
+        }
+        Ok(links)
+    }
+
+    /// Calls `each` with every link there is, in order.
+    pub(super) fn each_link(&self, mut each: impl FnMut(LinkKey, Evidence)) -> Result<()> {
+        let mut fresh = BTreeMap::new();
+        let mut select = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM fresh_links"))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            add(&mut fresh, link(row)?);
+        }
+        let sql = format!("SELECT {COLUMNS} FROM links ORDER BY a, b, source");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let (key, mut seen) = link(row)?;
+            while let Some(before) = fresh.first_entry().filter(|first| *first.key() < key) {
+                let (key, seen) = before.remove_entry();
+                each(key, seen);
+            }
+            if let Some(more) = fresh.remove(&key) {
+                seen.add(more.first_seen, more.last_seen, more.count, &more.message_id);
+            }
+            each(key, seen);
+        }
+        fresh.into_iter().for_each(|(key, seen)| each(key, seen));
+        Ok(())
+    }
+
+    /// The ends of all links that events of a source bear witness to.
+    pub(crate) fn linked_by(&self, source: &str) -> Result<Vec<(Node, Node)>> {
+        let mut select = self.conn.prepare(
+            "SELECT DISTINCT a, b FROM (SELECT a, b, source FROM links UNION ALL SELECT a, b, source FROM fresh_links)
+             JOIN sources s USING (source) WHERE s.name = ?1",
+        )?;
+        let rows = select.query_map([source], |row| Ok((Node(row.get(0)?), Node(row.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// How many links there are.
+    pub(super) fn count_links(&self) -> Result<u64> {
+        let sql = "SELECT (SELECT count(*) FROM links) + (SELECT count(*) FROM (SELECT DISTINCT a, b, source FROM fresh_links
+                       EXCEPT SELECT l.a, l.b, l.source FROM fresh_links f JOIN links l USING (a, b, source)))";
+        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+}
