@@ -157,14 +157,22 @@ impl Batch<'_> {
         self.commit_counting().map(|(report, _)| report)
     }
 
-    pub(super) fn commit_counting(mut self) -> Result<(IngestReport, Tally)> {
+    pub(super) fn commit_counting(self) -> Result<(IngestReport, Tally)> {
+        let cdp = self.cdp;
+        let committed = self.commit_untold()?;
+        cdp.tell();
+        Ok(committed)
+    }
+
+    /// Commits the batch for whoever tells subscribers later.
+    pub(super) fn commit_untold(mut self) -> Result<(IngestReport, Tally)> {
         let intake = self.intake.take().ok_or(Error::Abandoned)?;
         let Self { cdp, turn, mut tally, .. } = self;
         let (change, report) = {
             let state = cdp.state();
             intake.settle(turn.db(), &state, &mut tally, || cdp.new_profile_id())?
         };
-        turn.publish(|state| state.apply(change))?;
+        turn.publish_untold(|state| state.apply(change))?;
         Ok((report, tally))
     }
 

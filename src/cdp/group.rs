@@ -1,11 +1,13 @@
-//! Group commit: calls that wait for their turn at the same time share a transaction.
+//! Group commit: calls that come at the same time share a transaction.
 //!
-//! A commit costs the same whether it is of one event or of a hundred. Whoever gets the turn takes in the events of all
-//! who wait, in the order in which they came, and commits once; the others find their report when their turn comes. Should
-//! a shared transaction fail, each call is a transaction of its own, so none suffers from another's events.
+//! A commit costs the same whether it is of one event or of a hundred. The first of those who come leads: it waits for the
+//! turn, takes in the events of all who have come by then, in the order in which they came, commits once, and tells each
+//! its report. The others only wait to be told. Whoever has come in the meantime is led by the first of them. Should a
+//! shared transaction fail, each call is a transaction of its own, so none suffers from another's events.
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Cdp;
 use super::turn::Turn;
@@ -20,6 +22,10 @@ const SMALL: usize = 64;
 /// How many calls share a transaction at most.
 const CALLS: usize = 1_024;
 
+/// How long a leader waits for as many calls as shared the last transaction: those who have just been told that theirs is
+/// done are about to come with the next. Less than a disk takes to sync; and who comes alone waits for nobody.
+const PATIENCE: Duration = Duration::from_micros(200);
+
 /// The events of one call.
 struct Call {
     source: Source,
@@ -30,6 +36,8 @@ struct Call {
 enum Fate {
     /// It is in the queue, or on its way.
     Waiting,
+    /// It is in the queue, and whoever made it is to lead from now on.
+    Leading,
     /// It was committed.
     Done(IngestReport),
     /// The transaction that it shared has failed: it is to be one by itself.
@@ -53,7 +61,7 @@ impl Outcome {
         mem::replace(&mut *self.fate.lock().unwrap_or_else(PoisonError::into_inner), Fate::Waiting)
     }
 
-    /// What became of the call, which another thread has taken along.
+    /// What became of the call, once it is settled.
     fn wait(&self) -> Fate {
         let fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
         let settled = self.settled.wait_while(fate, |fate| matches!(fate, Fate::Waiting));
@@ -67,13 +75,66 @@ struct Waiting {
     outcome: Arc<Outcome>,
 }
 
-/// The calls that wait for their turn, in the order in which they came.
+/// The calls that wait to be committed.
 #[derive(Default)]
-pub(super) struct Queue(Mutex<Vec<Waiting>>);
+pub(super) struct Queue {
+    calls: Mutex<Calls>,
+    /// Told when as many have come as are expected.
+    complete: Condvar,
+}
+
+#[derive(Default)]
+struct Calls {
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
+    /// Whether somebody leads.
+    led: bool,
+    /// How many shared the last transaction.
+    expected: usize,
+}
 
 impl Queue {
-    fn calls(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a call. Whether whoever made it is to lead.
+    fn push(&self, waiting: Waiting) -> bool {
+        let mut calls = self.calls();
+        calls.waiting.push(waiting);
+        if calls.led && calls.waiting.len() >= calls.expected {
+            self.complete.notify_one();
+        }
+        !mem::replace(&mut calls.led, true)
+    }
+
+    /// The calls that share the next transaction.
+    fn next_group(&self) -> Group {
+        let calls = self.calls();
+        let too_few = |calls: &mut Calls| calls.waiting.len() < calls.expected;
+        let waited = self.complete.wait_timeout_while(calls, PATIENCE, too_few);
+        let (mut calls, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let many = calls.waiting.len().min(CALLS);
+        calls.expected = many;
+        Group(calls.waiting.drain(..many).collect())
+    }
+
+    /// Takes a call back.
+    fn remove(&self, outcome: &Arc<Outcome>) {
+        self.calls().waiting.retain(|waiting| !Arc::ptr_eq(&waiting.outcome, outcome));
+    }
+}
+
+/// The lead. When it is given up, however that comes about, the first of those who wait has it.
+struct Lead<'q>(&'q Queue);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut calls = self.0.calls();
+        match calls.waiting.first() {
+            Some(first) => first.outcome.settle(Fate::Leading),
+            None => calls.led = false,
+        }
     }
 }
 
@@ -111,36 +172,39 @@ impl Cdp {
         }
         let outcome = Arc::new(Outcome { fate: Mutex::new(Fate::Waiting), settled: Condvar::new() });
         let call = Call { source: source.clone(), readings };
-        self.inner.queue.calls().push(Waiting { call, outcome: Arc::clone(&outcome) });
-        loop {
-            let turn = self.next_turn();
-            let mut queue = self.inner.queue.calls();
-            let Some(own) = queue.iter().position(|waiting| Arc::ptr_eq(&waiting.outcome, &outcome)) else {
-                // Another thread has taken it along, and may still be about to tell.
-                drop(queue);
-                drop(turn);
-                return self.settled(outcome.wait());
-            };
-            let turn = match turn {
+        let leads = self.inner.queue.push(Waiting { call, outcome: Arc::clone(&outcome) });
+        match if leads { Fate::Leading } else { outcome.wait() } {
+            Fate::Leading => self.lead(&outcome),
+            fate => self.settled(fate),
+        }
+    }
+
+    /// Takes in the events of everybody who waits, until the leader's own call is settled.
+    fn lead(&self, own: &Arc<Outcome>) -> Result<IngestReport> {
+        let queue = &self.inner.queue;
+        let lead = Lead(queue);
+        let fate = loop {
+            let turn = match self.next_turn() {
                 Ok(turn) => turn,
                 Err(error) => {
                     queue.remove(own);
                     return Err(error);
                 }
             };
-            // Whoever is before this call goes first, with it or without.
-            let many = queue.len().min(CALLS);
-            let group = Group(queue.drain(..many).collect());
-            drop(queue);
-            self.share(turn, group);
-            match outcome.look() {
-                Fate::Waiting => {}
-                fate => return self.settled(fate),
+            self.share(turn, queue.next_group());
+            match own.look() {
+                // So many came before it that it is not among them.
+                Fate::Waiting | Fate::Leading => {}
+                fate => break fate,
             }
-        }
+        };
+        // Subscribers may do what they like, and wait for calls of other threads too.
+        drop(lead);
+        self.tell();
+        self.settled(fate)
     }
 
-    /// The report of a call that another thread may have taken along, or that is to be a transaction of its own.
+    /// The report of a call that is settled, or that is to be a transaction of its own.
     fn settled(&self, fate: Fate) -> Result<IngestReport> {
         match fate {
             Fate::Done(report) => Ok(report),
@@ -149,7 +213,7 @@ impl Cdp {
                 batch.take_all(&call.source, &call.readings)?;
                 batch.commit()
             }
-            Fate::Waiting => Err(Error::Abandoned),
+            Fate::Waiting | Fate::Leading => Err(Error::Abandoned),
         }
     }
 
@@ -163,18 +227,20 @@ impl Cdp {
         }
     }
 
+    /// Commits the events of several calls. Subscribers are yet to be told.
     fn commit_together(&self, turn: Turn<'_>, calls: &[Waiting]) -> Result<Vec<IngestReport>> {
         let mut batch = self.begin_in(turn, Tally::default())?;
         if let [Waiting { call, .. }] = calls {
             batch.take_all(&call.source, &call.readings)?;
-            return Ok(vec![batch.commit()?]);
+            let (report, _) = batch.commit_untold()?;
+            return Ok(vec![report]);
         }
         let mut reports = Vec::with_capacity(calls.len());
         for Waiting { call, .. } in calls {
             batch.take_all(&call.source, &call.readings)?;
             reports.push(batch.end_call()?);
         }
-        batch.commit()?;
+        batch.commit_untold()?;
         Ok(reports)
     }
 }

@@ -85,7 +85,15 @@ impl Turn<'_> {
 
     /// Commits the transaction, and lets the state in memory follow: not before the commit has returned. Then the turn is
     /// over, and subscribers are told.
-    pub(super) fn publish(mut self, follow: impl FnOnce(&mut State)) -> Result<()> {
+    pub(super) fn publish(self, follow: impl FnOnce(&mut State)) -> Result<()> {
+        let cdp = self.cdp;
+        self.publish_untold(follow)?;
+        cdp.tell();
+        Ok(())
+    }
+
+    /// The same, for whoever tells subscribers later, when it has given up what they may wait for.
+    pub(super) fn publish_untold(mut self, follow: impl FnOnce(&mut State)) -> Result<()> {
         let version = self.cdp.state().version + 1;
         self.db().set(VERSION, version)?;
         let mut state = self.cdp.inner.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -93,10 +101,6 @@ impl Turn<'_> {
         self.open = false;
         follow(&mut state);
         state.version = version;
-        drop(state);
-        let cdp = self.cdp;
-        drop(self);
-        cdp.tell();
         Ok(())
     }
 

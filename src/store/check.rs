@@ -60,11 +60,17 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 23] = [
+const INVARIANTS: [Invariant; 24] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
         count: "SELECT count(*) FROM profiles HAVING count(*) <> coalesce(max(profile) + 1, 0)",
+    },
+    Invariant {
+        table: "profiles",
+        broken: "profiles that were merged into one that is not there",
+        count: "SELECT count(*) FROM profiles p WHERE merged_into IS NOT NULL AND
+                NOT EXISTS (SELECT 1 FROM profiles WHERE profile = p.merged_into)",
     },
     Invariant {
         table: "identifiers",

@@ -76,6 +76,6 @@ impl Reader<'_> {
         let Evidence { first_seen, last_seen, count, message_id } = seen;
         let source = self.sources.get(&source).map(|source| source.name.clone()).unwrap_or_default();
         let [a, b] = [a, b].map(|node| self.identities.interner.identifier(node));
-        Link { a, b, first_seen, last_seen, count, message_id, source }
+        Link { a, b, message_id, source, first_seen, last_seen, count }
     }
 }

@@ -123,7 +123,7 @@ impl Db {
             fresh.last = number;
         }
         if fresh.ends.len() > known {
-            // What is in order already is found to be so.
+            #[expect(clippy::stable_sort_primitive, reason = "it finds what is in order already")]
             fresh.ends.sort();
         }
         Ok(())
@@ -184,7 +184,9 @@ impl Db {
             }
             each(key, seen);
         }
-        fresh.into_iter().for_each(|(key, seen)| each(key, seen));
+        for (key, seen) in fresh {
+            each(key, seen);
+        }
         Ok(())
     }
 

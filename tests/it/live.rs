@@ -230,6 +230,40 @@ fn a_subscriber_is_told_each_change_once_and_may_answer() {
     assert_eq!(log.lock().unwrap().len(), 3);
 }
 
+/// Whoever is told holds nobody up: neither what the callback waits for, nor those who shared the transaction, nor those
+/// who come meanwhile.
+#[test]
+fn a_subscriber_may_wait_for_what_other_threads_take_in() {
+    const THREADS: usize = 6;
+    const CALLS: usize = 20;
+    let cdp = builder(&ManualClock::at(NOW)).in_memory().unwrap();
+    cdp.define(Segment::new("visitors", did("Visit"))).unwrap();
+    let handle = cdp.clone();
+    let _subscription = cdp
+        .subscribe(move |changes| {
+            std::thread::scope(|scope| {
+                for change in changes {
+                    let (handle, user) = (handle.clone(), change.member.value().to_owned());
+                    scope.spawn(move || handle.ingest([Event::track("Greeting").user_id(user)]).unwrap());
+                }
+            });
+        })
+        .unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let cdp = &cdp;
+            scope.spawn(move || {
+                for call in 0..CALLS {
+                    let visit = Event::track("Visit").user_id(format!("u{thread}-{call}"));
+                    assert_eq!(cdp.ingest([visit]).unwrap().accepted, 1);
+                }
+            });
+        }
+    });
+    assert_eq!(cdp.preview_count(did("Greeting")).unwrap(), THREADS * CALLS);
+    sound(&cdp);
+}
+
 #[test]
 fn time_is_journalled_step_by_step() {
     let clock = ManualClock::at(NOW);

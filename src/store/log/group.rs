@@ -47,6 +47,13 @@ impl Draft {
     }
 
     pub(super) fn push(&mut self, entry: Entry, id: &str, json: &str) {
+        if self.entries.is_empty() {
+            // Its texts are likely to be about as long as the first.
+            let few = EVENTS[0] as usize;
+            self.entries.reserve(few);
+            self.ids.reserve(few * id.len());
+            self.jsons.reserve((few + 1) * json.len());
+        }
         self.entries.push((entry, id.len(), json.len()));
         self.ids.push_str(id);
         self.jsons.push_str(json);
