@@ -126,21 +126,24 @@ impl Db {
     pub(crate) fn trait_of(&self, nodes: &[Node], name: &str, latest: bool) -> Result<Vec<(String, Trait)>> {
         let mut select = self.conn.prepare_cached(
             "SELECT said, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source)
-             FROM traits t WHERE node = ?1",
+             FROM traits t WHERE node = ?1 ORDER BY at DESC",
         )?;
         let mut found: Vec<(String, Trait)> = Vec::new();
         for node in nodes {
             let own = found.len();
             let mut rows = select.query([node.0])?;
             while let Some(row) = rows.next()? {
+                let at = Timestamp::from_micros(row.get(1)?);
+                let known = if latest { found.get_mut(own) } else { None };
+                if known.as_ref().is_some_and(|(_, known)| at < known.at) {
+                    break;
+                }
                 let Some(value) = said_in(row, name)? else { continue };
-                if latest && let Some((_, known)) = found.get_mut(own) {
-                    let (at, id) = (row.get(1)?, row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?);
-                    if (known.at, known.message_id.as_str()) < (Timestamp::from_micros(at), id) {
-                        *known = of_event(row, parsed(value)?)?;
-                    }
-                } else {
-                    found.push((name.to_owned(), of_event(row, parsed(value)?)?));
+                let said = of_event(row, parsed(value)?)?;
+                match known {
+                    Some((_, known)) if known.message_id < said.message_id => *known = said,
+                    Some(_) => {}
+                    None => found.push((name.to_owned(), said)),
                 }
             }
         }

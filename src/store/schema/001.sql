@@ -202,7 +202,7 @@ CREATE TABLE traits (
     source     INTEGER NOT NULL,
     said       TEXT NOT NULL
 ) STRICT;
-CREATE INDEX traits_by_node ON traits (node);
+CREATE INDEX traits_by_node ON traits (node, at);
 
 CREATE TABLE accounts (
     account INTEGER PRIMARY KEY,
