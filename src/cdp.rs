@@ -215,6 +215,7 @@ impl Cdp {
         writer: Option<Writer>,
         shared: Arc<Shared>,
     ) -> Self {
+        let syncs = settings.durability == Durability::Full && matches!(place, Place::File(..));
         let inner = Inner {
             place,
             key: settings.key,
@@ -226,7 +227,7 @@ impl Cdp {
             shared,
             readers: Mutex::default(),
             holder: Mutex::default(),
-            queue: Queue::default(),
+            queue: Queue::new(syncs),
             subscribers: Mutex::default(),
             writer: writer.map(Mutex::new),
         };

@@ -76,8 +76,9 @@ struct Waiting {
 }
 
 /// The calls that wait to be committed.
-#[derive(Default)]
 pub(super) struct Queue {
+    /// How long a leader waits.
+    patience: Duration,
     calls: Mutex<Calls>,
     /// Told when as many have come as are expected.
     complete: Condvar,
@@ -94,6 +95,12 @@ struct Calls {
 }
 
 impl Queue {
+    /// An empty queue. With `syncs` a commit waits for the disk; for one that does not, it is not worth waiting.
+    pub(super) fn new(syncs: bool) -> Self {
+        let patience = if syncs { PATIENCE } else { Duration::ZERO };
+        Self { patience, calls: Mutex::default(), complete: Condvar::new() }
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,25 +119,26 @@ impl Queue {
     fn next_group(&self) -> Group {
         let calls = self.calls();
         let too_few = |calls: &mut Calls| calls.waiting.len() < calls.expected;
-        let waited = self.complete.wait_timeout_while(calls, PATIENCE, too_few);
+        let waited = self.complete.wait_timeout_while(calls, self.patience, too_few);
         let (mut calls, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let many = calls.waiting.len().min(CALLS);
         calls.expected = many;
         Group(calls.waiting.drain(..many).collect())
     }
-
-    /// Takes a call back.
-    fn remove(&self, outcome: &Arc<Outcome>) {
-        self.calls().waiting.retain(|waiting| !Arc::ptr_eq(&waiting.outcome, outcome));
-    }
 }
 
-/// The lead. When it is given up, however that comes about, the first of those who wait has it.
-struct Lead<'q>(&'q Queue);
+/// The lead, and what becomes of the leader's own call. When it is given up, however that comes about, the first of the
+/// others who wait has it.
+struct Lead<'q> {
+    queue: &'q Queue,
+    own: &'q Arc<Outcome>,
+}
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        let mut calls = self.0.calls();
+        let mut calls = self.queue.calls();
+        // Nobody is left to be told.
+        calls.waiting.retain(|waiting| !Arc::ptr_eq(&waiting.outcome, self.own));
         match calls.waiting.first() {
             Some(first) => first.outcome.settle(Fate::Leading),
             None => calls.led = false,
@@ -182,15 +190,9 @@ impl Cdp {
     /// Takes in the events of everybody who waits, until the leader's own call is settled.
     fn lead(&self, own: &Arc<Outcome>) -> Result<IngestReport> {
         let queue = &self.inner.queue;
-        let lead = Lead(queue);
+        let lead = Lead { queue, own };
         let fate = loop {
-            let turn = match self.next_turn() {
-                Ok(turn) => turn,
-                Err(error) => {
-                    queue.remove(own);
-                    return Err(error);
-                }
-            };
+            let turn = self.next_turn()?;
             self.share(turn, queue.next_group());
             match own.look() {
                 // So many came before it that it is not among them.

@@ -18,8 +18,9 @@ pub(super) struct Subscribers {
     next: u64,
     /// The cursor of the last change that was told.
     told: i64,
-    /// Whether a thread is telling now; it goes on with what is committed meanwhile.
+    /// Whether a thread is telling now; it goes on with what is committed meanwhile, which is said by `again`.
     telling: bool,
+    again: bool,
 }
 
 /// Keeps a callback subscribed until it is dropped.
@@ -48,11 +49,27 @@ fn lock(subscribers: &Mutex<Subscribers>) -> MutexGuard<'_, Subscribers> {
 }
 
 /// Says that nobody is telling any more, also if a callback panics.
-struct Telling<'s>(&'s Mutex<Subscribers>);
+struct Telling<'s> {
+    subscribers: &'s Mutex<Subscribers>,
+    /// Whether that is said already, and somebody else may be telling by now.
+    said: bool,
+}
+
+impl Telling<'_> {
+    /// Ends it, unless there is more to tell.
+    fn end(&mut self) -> bool {
+        let mut subscribers = lock(self.subscribers);
+        self.said = !std::mem::take(&mut subscribers.again);
+        subscribers.telling = !self.said;
+        self.said
+    }
+}
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        lock(self.0).telling = false;
+        if !self.said {
+            lock(self.subscribers).telling = false;
+        }
     }
 }
 
@@ -60,7 +77,7 @@ impl Cdp {
     /// Calls `callback` with the entries and exits of live segments after each commit of this handle, or of a clone of it,
     /// that has any: in order, each once, up to 1,000 at a time, and never while anything is locked, so it may ask and
     /// change what it likes. It is called by a thread that commits; what other threads commit meanwhile, and what the
-    /// callback itself does, is told by that same thread afterwards.
+    /// callback itself does, is told by that same thread afterwards: a call may return before what it did is told.
     ///
     /// Nobody is told twice, nor what was committed before, nor what happens while the process is down: whoever must
     /// not miss anything keeps a cursor and reads [`changes`](Self::changes).
@@ -108,12 +125,16 @@ impl Cdp {
     pub(super) fn tell(&self) {
         {
             let mut subscribers = lock(&self.inner.subscribers);
-            if subscribers.list.is_empty() || subscribers.telling {
+            if subscribers.list.is_empty() {
+                return;
+            }
+            if subscribers.telling {
+                subscribers.again = true;
                 return;
             }
             subscribers.telling = true;
         }
-        let _telling = Telling(&self.inner.subscribers);
+        let mut telling = Telling { subscribers: &self.inner.subscribers, said: false };
         loop {
             let (told, callbacks) = {
                 let subscribers = lock(&self.inner.subscribers);
@@ -123,7 +144,13 @@ impl Cdp {
             };
             // What cannot be read now is told after the next commit.
             let Ok(changes) = self.changes_committed(told, PAGE) else { return };
-            let Some(last) = changes.last() else { return };
+            let Some(last) = changes.last() else {
+                // Whoever has committed since has left it to this thread to tell.
+                if telling.end() {
+                    return;
+                }
+                continue;
+            };
             lock(&self.inner.subscribers).told = last.cursor;
             for callback in callbacks {
                 callback(&changes);

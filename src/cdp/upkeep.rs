@@ -1,7 +1,7 @@
 //! What is done now and then: events dropped that were kept long enough, and files put in order.
 
 use super::Cdp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::retain::{retain, rules};
 use crate::privacy::{Maintenance, RetentionRule};
 use crate::store::Place;
@@ -61,6 +61,7 @@ impl Cdp {
         let mut done = Maintenance::default();
         self.apply_retention(&mut done)?;
         self.seal(&mut done)?;
+        self.bring_links_home()?;
         self.tidy(&mut done)?;
         Ok(done)
     }
@@ -78,13 +79,21 @@ impl Cdp {
         Ok(())
     }
 
-    /// Seals what is not sealed, brings evidence to its place, and writes down for good whose the events are that have moved.
+    /// Seals what is not sealed, and writes down for good whose the events are that have moved.
     fn seal(&self, done: &mut Maintenance) -> Result<()> {
         let turn = self.turn()?;
         done.settled = turn.db().settle_moves()? as u64;
         done.sealed = turn.db().seal()? as u64;
-        turn.db().bring_links_home()?;
         turn.publish(|_| {})
+    }
+
+    /// Brings evidence to its place, unless there is no room to do it in: it can wait.
+    fn bring_links_home(&self) -> Result<()> {
+        let turn = self.turn()?;
+        match turn.db().bring_links_home().map_err(Error::from) {
+            Err(Error::Full) => Ok(()),
+            brought => brought.and_then(|()| turn.publish(|_| {})),
+        }
     }
 
     /// Puts the files in order.

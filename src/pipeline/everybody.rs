@@ -343,8 +343,8 @@ fn all_traits<E: From<Failure>>(
     for name in needs.traits() {
         let replaces = is_latest_alone(name, needs, catalog);
         db.visit_trait(name, |node, said| {
-            let root = identities.partition.root(node).filter(|_| until.is_none_or(|until| said.at <= until));
-            if let Some(root) = root {
+            let said = said.filter(|said| until.is_none_or(|until| said.at <= until));
+            if let Some((said, root)) = said.zip(identities.partition.root(node)) {
                 let own = all.entry(root).or_default();
                 let same = |(other, kept): &&mut (String, Trait)| other == name && !kept.pinned;
                 match own.iter_mut().find(same).filter(|_| replaces && !said.pinned) {

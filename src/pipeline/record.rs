@@ -37,7 +37,8 @@ impl Record<'_> {
     }
 }
 
-/// Traits by their names in normal form. Where two names are one in normal form, the latter has its value.
+/// Traits by their names in normal form. Where two names are one in normal form, it has the value of the one that comes
+/// later in the order of names.
 fn named(traits: &Object) -> Cow<'_, Object> {
     if traits.keys().all(|name| matches!(nfc(name), Cow::Borrowed(_))) {
         return Cow::Borrowed(traits);

@@ -367,7 +367,8 @@ impl<'s> Scan<'s> {
         for name in read {
             db.visit_trait(name, |node, value| {
                 let person = self.numbers.person(node.0);
-                if present.get(person as usize).copied().unwrap_or(false) {
+                let is_present = present.get(person as usize).copied().unwrap_or(false);
+                if let Some(value) = value.filter(|_| is_present) {
                     said.entry(person).or_default().push((name.to_owned(), value));
                 }
                 seen += 1;

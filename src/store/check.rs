@@ -60,17 +60,11 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 24] = [
+const INVARIANTS: [Invariant; 25] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
         count: "SELECT count(*) FROM profiles HAVING count(*) <> coalesce(max(profile) + 1, 0)",
-    },
-    Invariant {
-        table: "profiles",
-        broken: "profiles that were merged into one that is not there",
-        count: "SELECT count(*) FROM profiles p WHERE merged_into IS NOT NULL AND
-                NOT EXISTS (SELECT 1 FROM profiles WHERE profile = p.merged_into)",
     },
     Invariant {
         table: "identifiers",
@@ -118,8 +112,12 @@ const INVARIANTS: [Invariant; 24] = [
     Invariant {
         table: "links",
         broken: "links that nothing, or more than there is, bears witness to",
-        count: "SELECT count(*) FROM (SELECT count, first_seen, last_seen FROM links
-                UNION ALL SELECT count, first_seen, last_seen FROM fresh_links) WHERE count < 1 OR last_seen < first_seen
+        count: "SELECT count(*) FROM (
+                    SELECT min(count) AS least, sum(count) AS count, max(last_seen < first_seen) AS turned
+                    FROM (SELECT a, b, source, count, first_seen, last_seen FROM links
+                        UNION ALL SELECT a, b, source, count, first_seen, last_seen FROM fresh_links)
+                    GROUP BY a, b, source)
+                WHERE least < 1 OR turned
                 OR count > (SELECT count(*) FROM events) + (SELECT count(*) FROM decisions)",
     },
     Invariant {
@@ -155,8 +153,19 @@ const INVARIANTS: [Invariant; 24] = [
     Invariant {
         table: "traits",
         broken: "trait values that no event of the identifier asserted",
-        count: "SELECT count(*) FROM traits t WHERE
-                NOT EXISTS (SELECT 1 FROM events e WHERE e.message_id = t.message_id AND e.node = t.node)",
+        count: "SELECT count(*) FROM traits t WHERE NOT EXISTS (SELECT 1 FROM events e
+                    WHERE e.event = t.event AND e.message_id = t.message_id AND e.node = t.node)",
+    },
+    Invariant {
+        table: "traits",
+        broken: "assertions that are no object with a trait",
+        count: "SELECT count(*) FROM traits WHERE NOT json_valid(said) OR json_type(said) <> 'object' OR said = '{}'",
+    },
+    Invariant {
+        table: "account_traits",
+        broken: "account traits that no event asserted, or that are no object with a trait",
+        count: "SELECT count(*) FROM account_traits t WHERE NOT json_valid(said) OR json_type(said) <> 'object' OR said = '{}'
+                OR NOT EXISTS (SELECT 1 FROM events e WHERE e.event = t.event AND e.message_id = t.message_id)",
     },
     Invariant {
         table: "account_members",
@@ -314,4 +323,44 @@ fn same(a: &Identities, b: &Identities) -> bool {
                 && a.interner.value(node) == b.interner.value(node)
                 && a.partition.profile(node) == b.partition.profile(node)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use crate::{Cdp, Event, Source};
+
+    #[test]
+    fn damage_to_what_is_made_from_the_log_is_found() {
+        for (damage, table) in [
+            ("UPDATE traits SET event = event + 100", "traits"),
+            ("UPDATE traits SET node = node + 1", "traits"),
+            ("UPDATE traits SET said = '[1'", "traits"),
+            ("UPDATE traits SET said = '{}'", "traits"),
+            ("UPDATE account_traits SET event = event + 100", "account_traits"),
+            ("UPDATE account_traits SET said = '7'", "account_traits"),
+            ("UPDATE fresh_links SET source = 99", "links"),
+            ("UPDATE fresh_links SET b = 99", "links"),
+            ("UPDATE fresh_links SET last_seen = first_seen - 1", "links"),
+            (
+                "INSERT INTO fresh_links SELECT number + 10 * n.value, a, b, source, first_seen, last_seen, count, message_id
+                 FROM fresh_links, (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) n",
+                "links",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("customers.db");
+            let cdp = Cdp::open(&path).unwrap();
+            let known = Event::identify().user_id("u1").anonymous_id("a1").with_trait("city", "Lima");
+            let events = [known, Event::group("acme").user_id("u2").with_trait("size", 7)];
+            cdp.ingest_from(&Source::new("web"), events).unwrap();
+            assert_eq!(cdp.check().unwrap(), []);
+            drop(cdp);
+            #[expect(clippy::disallowed_methods, reason = "damage is not done through the front door")]
+            Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+            let problems = Cdp::open_read_only(&path).unwrap().check().unwrap();
+            assert!(problems.iter().any(|problem| problem.table == table), "{damage}: {problems:?}");
+        }
+    }
 }

@@ -124,7 +124,7 @@ impl Db {
     pub(crate) fn forget_identifiers(&self, nodes: &[Node]) -> Result<()> {
         self.note(Touched::Trait);
         self.log.borrow().shared.forget_values();
-        self.bring_links_home()?;
+        self.forget_fresh_links_of(nodes)?;
         for About { table, column, .. } in &ABOUT {
             let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
             let mut delete = self.conn.prepare_cached(&sql)?;

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use rustc_hash::FxHashSet;
 
 use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::{Draft, Evidence, LinkKey, Node};
 
-/// The counter that rises when fresh links are brought home, and their numbers begin anew.
+/// The counter that rises when fresh links are brought home or forgotten, and their numbers may come again.
 const LINKS: &str = "links";
 
 const COLUMNS: &str = "a, b, source, first_seen, last_seen, count, message_id";
@@ -28,6 +29,8 @@ pub(super) struct Fresh {
     last: i64,
     /// A node, one that it is linked with, and the number of the row, in order; each row from both of its ends.
     ends: Vec<(u32, u32, i64)>,
+    /// Whether the transaction under way has changed anything, so that what is known is worth nothing if it is taken back.
+    changed: bool,
 }
 
 impl Fresh {
@@ -36,6 +39,18 @@ impl Fresh {
         let from = self.ends.partition_point(|(own, ..)| *own < node.0);
         let own = self.ends[from..].iter().take_while(move |(own, ..)| *own == node.0);
         own.map(|(_, other, number)| (Node(*other), *number))
+    }
+
+    /// The transaction is committed.
+    pub(super) fn committed(&mut self) {
+        self.changed = false;
+    }
+
+    /// The transaction is taken back, if it was not only reading.
+    pub(super) fn rolled_back(&mut self) {
+        if self.changed {
+            *self = Self::default();
+        }
     }
 }
 
@@ -70,6 +85,7 @@ impl Db {
         if draft.pending.links.is_empty() {
             return Ok(());
         }
+        self.fresh.borrow_mut().changed = true;
         let mut links: Vec<_> = draft.pending.links.iter().collect();
         links.sort_unstable_by_key(|(link, _)| **link);
         let sql = format!("INSERT INTO fresh_links ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
@@ -95,6 +111,33 @@ impl Db {
         self.forget_fresh_links()
     }
 
+    /// Forgets the evidence of some nodes that is not in its place yet. Of few nodes that is less than to bring all home,
+    /// and it takes no room in a file that is full.
+    pub(super) fn forget_fresh_links_of(&self, nodes: &[Node]) -> Result<()> {
+        self.catch_up_on_links()?;
+        let gone: FxHashSet<i64> = {
+            let fresh = self.fresh.borrow();
+            nodes.iter().flat_map(|node| fresh.of(*node)).map(|(_, number)| number).collect()
+        };
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut delete = self.conn.prepare_cached("DELETE FROM fresh_links WHERE number = ?1")?;
+        for number in &gone {
+            delete.execute([number])?;
+        }
+        // The highest numbers may come again.
+        let homecomings = self.note_homecoming()?;
+        let last: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT max(number) FROM fresh_links")?
+            .query_row([], |row| row.get(0))?;
+        let mut fresh = self.fresh.borrow_mut();
+        fresh.ends.retain(|(.., number)| !gone.contains(number));
+        (fresh.homecomings, fresh.last) = (homecomings, last.unwrap_or(0));
+        Ok(())
+    }
+
     /// Forgets all evidence.
     pub(super) fn clear_links(&self) -> Result<()> {
         self.conn.execute("DELETE FROM links", [])?;
@@ -103,7 +146,15 @@ impl Db {
 
     fn forget_fresh_links(&self) -> Result<()> {
         self.conn.execute("DELETE FROM fresh_links", [])?;
-        self.set(LINKS, self.counter(LINKS)?.wrapping_add(1))
+        self.note_homecoming().map(drop)
+    }
+
+    /// Tells every connection that rows which it may know are gone, and gives the counter that says so.
+    fn note_homecoming(&self) -> Result<i64> {
+        self.fresh.borrow_mut().changed = true;
+        let homecomings = self.counter(LINKS)?.wrapping_add(1);
+        self.set(LINKS, homecomings)?;
+        Ok(homecomings)
     }
 
     /// Learns which fresh links there are by now.
@@ -111,7 +162,7 @@ impl Db {
         let homecomings = self.counter(LINKS)?;
         let mut fresh = self.fresh.borrow_mut();
         if fresh.homecomings != homecomings {
-            *fresh = Fresh { homecomings, ..Fresh::default() };
+            *fresh = Fresh { homecomings, changed: fresh.changed, ..Fresh::default() };
         }
         let sql = "SELECT number, a, b FROM fresh_links WHERE number > ?1 ORDER BY number";
         let mut select = self.conn.prepare_cached(sql)?;
@@ -202,8 +253,29 @@ impl Db {
 
     /// How many links there are.
     pub(super) fn count_links(&self) -> Result<u64> {
-        let sql = "SELECT (SELECT count(*) FROM links) + (SELECT count(*) FROM (SELECT DISTINCT a, b, source FROM fresh_links
-                       EXCEPT SELECT l.a, l.b, l.source FROM fresh_links f JOIN links l USING (a, b, source)))";
-        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        let home: u64 =
+            self.conn.prepare_cached("SELECT count(*) FROM links")?.query_row([], |row| row.get(0))?;
+        self.catch_up_on_links()?;
+        // From the lower end, so that each pair is one run of them.
+        let fresh = self.fresh.borrow();
+        let mut sources = self.conn.prepare_cached("SELECT source FROM fresh_links WHERE number = ?1")?;
+        let mut known =
+            self.conn.prepare_cached("SELECT 1 FROM links WHERE a = ?1 AND b = ?2 AND source = ?3")?;
+        let mut new = 0;
+        for pair in fresh.ends.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+            let (a, b, _) = pair[0];
+            if a > b {
+                continue;
+            }
+            let mut seen: Vec<u32> = Vec::new();
+            for (.., number) in pair {
+                let source = sources.query_row([number], |row| row.get(0))?;
+                if !seen.contains(&source) {
+                    new += u64::from(!known.exists((a, b, source))?);
+                    seen.push(source);
+                }
+            }
+        }
+        Ok(home + new)
     }
 }

@@ -109,6 +109,7 @@ impl Db {
         self.pack()?;
         self.run("COMMIT")?;
         self.log.borrow_mut().committed();
+        self.fresh.borrow_mut().committed();
         Ok(())
     }
 
@@ -116,8 +117,7 @@ impl Db {
     pub(crate) fn rollback(&self) {
         self.forget_changes();
         self.log.borrow_mut().rolled_back();
-        // It may have known rows whose numbers others are to have.
-        self.fresh.take();
+        self.fresh.borrow_mut().rolled_back();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.
         if self.is_writing() {
             let _ = self.run("ROLLBACK");

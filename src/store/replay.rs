@@ -21,7 +21,7 @@ impl Db {
         ];
         self.note(Touched::Trait);
         if let Some(nodes) = nodes {
-            self.bring_links_home()?;
+            self.forget_fresh_links_of(nodes)?;
             for (table, column) in OF_NODE {
                 let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
                 let mut delete = self.conn.prepare_cached(&sql)?;

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::Type;
-use rusqlite::{ErrorCode, Row, params};
+use rusqlite::{Row, params};
 use serde::Deserialize;
 
-use super::packed::Touched;
+use super::packed::{Touched, damaged};
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::Node;
@@ -80,19 +80,15 @@ impl Db {
     fn assert(&self, into: &str, of: i64, said: Assertion<'_>) -> Result<()> {
         let Assertion { event, said, at, message_id, source } = said;
         let said = serde_json::to_string(said).map_err(|error| wrong(error.into()))?;
-        let insert = |verb: &str| {
-            let sql = format!("{verb} INTO {into} VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
-            let row = params![event, of, at.as_micros(), message_id, source, said];
-            self.conn.prepare_cached(&sql)?.execute(row)
-        };
-        match insert("INSERT") {
-            // Only what is told anew says of an account what it has said before. To be ready to replace a row costs as much
-            // again as to insert one.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                insert("INSERT OR REPLACE")?
-            }
-            inserted => inserted?,
-        };
+        // Only what is told anew says of an account what it has said before.
+        let sql = format!(
+            "INSERT INTO {into} VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (event) DO UPDATE SET said = excluded.said WHERE message_id = excluded.message_id"
+        );
+        let row = params![event, of, at.as_micros(), message_id, source, said];
+        if self.conn.prepare_cached(&sql)?.execute(row)? == 0 {
+            return Err(damaged(format!("two events with the number {event}")));
+        }
         Ok(())
     }
 
@@ -159,19 +155,21 @@ impl Db {
         Ok(found)
     }
 
-    /// Calls `each` with everything that was asserted of a trait, and of whom, in any order, until it has seen enough.
+    /// Calls `each` with every event that asserted anything, and of whom, and with what it said of one trait if it did; and
+    /// with what was set right of it by hand. In any order, until it has seen enough.
     pub(crate) fn visit_trait(
         &self,
         name: &str,
-        mut each: impl FnMut(Node, Trait) -> ControlFlow<()>,
+        mut each: impl FnMut(Node, Option<Trait>) -> ControlFlow<()>,
     ) -> Result<()> {
         let mut select = self.conn.prepare_cached(
             "SELECT t.said, t.at, t.message_id, s.name, t.node FROM traits t JOIN sources s USING (source)",
         )?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let Some(value) = said_in(row, name)? else { continue };
-            if each(Node(row.get(4)?), of_event(row, parsed(value)?)?).is_break() {
+            let value = said_in(row, name)?.map(parsed).transpose()?;
+            let said = value.map(|value| of_event(row, value)).transpose()?;
+            if each(Node(row.get(4)?), said).is_break() {
                 return Ok(());
             }
         }
@@ -179,7 +177,7 @@ impl Db {
             self.conn.prepare_cached("SELECT value, at, pin, name, node FROM pins WHERE name = ?1")?;
         let mut rows = select.query([name])?;
         while let Some(row) = rows.next()? {
-            if each(Node(row.get(4)?), pinned(row)?.1).is_break() {
+            if each(Node(row.get(4)?), Some(pinned(row)?.1)).is_break() {
                 break;
             }
         }

@@ -833,3 +833,23 @@ fn an_erasure_waits_for_its_turn_and_tells_who_listens() {
     cdp.erase("user_id:ann").unwrap();
     assert_eq!(*seen.lock().unwrap(), [ChangeCause::Erasure]);
 }
+
+/// Evidence that has not been brought to its place yet is not brought there by an erasure, which may have no room for it.
+#[test]
+fn erasing_somebody_needs_no_room_for_the_evidence_of_others() {
+    let (_folder, path) = place();
+    let clock = ManualClock::at(NOW);
+    let unsealed = || builder(&clock).seal_every(1 << 16);
+    let cdp = unsealed().open(&path).unwrap();
+    let events = (0..4_000).map(|n| {
+        let page = Event::page().at(NOW).message_id(format!("message-{n}"));
+        page.user_id(format!("u{n}")).anonymous_id(format!("a{n}"))
+    });
+    cdp.ingest(events).unwrap();
+    drop(cdp);
+    let size = fs::metadata(&path).unwrap().len();
+    let cdp = unsealed().max_file_bytes(size + (64 << 10)).open(&path).unwrap();
+    assert!(cdp.erase("user_id:u7").unwrap().complete);
+    assert_eq!(cdp.graph().unwrap().links().len(), 3_999);
+    sound(&cdp);
+}

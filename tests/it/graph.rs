@@ -276,6 +276,7 @@ proptest! {
             1..7,
         ),
         maintained in 0..7_usize,
+        changes in prop::collection::vec((0..7_usize, 0..4_u8, 0..5_u8), 0..4),
         erased in prop::option::of(0..4_u8),
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -297,6 +298,14 @@ proptest! {
             }
             if call == maintained {
                 cdps[2].maintain().unwrap();
+            }
+            for (_, user, device) in changes.iter().filter(|(at, ..)| *at == call) {
+                let (user_id, device_id) = (format!("user_id:u{user}"), format!("anonymous_id:a{device}"));
+                for cdp in &cdps {
+                    // Both make a part of the log be told anew; not everybody is known.
+                    let _ = cdp.unlink(&user_id, &device_id);
+                    cdp.set_rules(Rules::unlimited().block("anonymous_id", format!("a{}", device / 2))).unwrap();
+                }
             }
             let seen = evidence(&cdps[0]);
             prop_assert_eq!(&evidence(&cdps[1]), &seen);

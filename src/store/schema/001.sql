@@ -2,8 +2,9 @@
 -- identifier's number, everything that starts with "profile" a profile's.
 --
 -- Where rows come by the thousand (identifiers, links, traits) no REFERENCES stands: looking up what a number refers to
--- took a fifth of the time that writing the row does. Nor does one where a table refers to itself (profiles): SQLite writes
--- every index of it anew then, whatever is changed. That what is referred to is there is for the check of the file to say.
+-- took a fifth of the time that writing the row does. That it is there is for the check of the file to say. Nor does one
+-- where a table refers to itself (profiles, which are numbered without gaps and merge into lower numbers): SQLite writes
+-- every index of such a table anew, whatever is changed.
 
 -- What the application has set: the rules of identity (JSON), and counters that readers compare.
 CREATE TABLE settings (
