@@ -47,8 +47,8 @@ impl Cdp {
     }
 
     /// Does what is to be done now and then, once a day say: moves those out of segments whose time is up, drops events that
-    /// were kept as long as they may be, seals into columns what waits for it, completes erasures, writes the file anew if a
-    /// quarter of it is free, and empties the write-ahead log.
+    /// were kept as long as they may be, seals into columns what waits for it, brings evidence to its place, completes
+    /// erasures, writes the file anew if a quarter of it is free, and empties the write-ahead log.
     ///
     /// What a retention rule drops leaves everything as if it had never come: identifiers that no other event bears, traits,
     /// joins and memberships go with it. Only its message id stays known, as a keyed hash: an import that is done again
@@ -91,8 +91,8 @@ impl Cdp {
     fn bring_links_home(&self) -> Result<()> {
         let turn = self.turn()?;
         match turn.db().bring_links_home().map_err(Error::from) {
-            Err(Error::Full) => Ok(()),
-            brought => brought.and_then(|()| turn.publish(|_| {})),
+            Ok(false) | Err(Error::Full) => Ok(()),
+            brought => brought.and_then(|_| turn.publish(|_| {})),
         }
     }
 

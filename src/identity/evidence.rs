@@ -23,6 +23,11 @@ impl Evidence {
             message_id.clone_into(&mut self.message_id);
         }
     }
+
+    /// Adds what else bears witness to the same.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.add(other.first_seen, other.last_seen, other.count, &other.message_id);
+    }
 }
 
 /// Which two nodes (the smaller first) are linked, and by the events of which source.
@@ -41,10 +46,7 @@ mod tests {
         let told = [seen(5, 2, "c"), seen(3, 1, "b"), seen(3, 1, "a"), seen(9, 1, "d")];
         let sum = |order: [usize; 4]| {
             let mut sum = told[order[0]].clone();
-            for place in &order[1..] {
-                let Evidence { first_seen, last_seen, count, message_id } = &told[*place];
-                sum.add(*first_seen, *last_seen, *count, message_id);
-            }
+            order[1..].iter().for_each(|place| sum.join(&told[*place]));
             (sum.first_seen.as_micros(), sum.last_seen.as_micros(), sum.count, sum.message_id)
         };
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {

@@ -74,7 +74,7 @@ fn link(row: &Row<'_>) -> rusqlite::Result<(LinkKey, Evidence)> {
 /// Adds evidence to what there is.
 fn add(links: &mut BTreeMap<LinkKey, Evidence>, (key, seen): (LinkKey, Evidence)) {
     match links.get_mut(&key) {
-        Some(known) => known.add(seen.first_seen, seen.last_seen, seen.count, &seen.message_id),
+        Some(known) => known.join(&seen),
         None => drop(links.insert(key, seen)),
     }
 }
@@ -91,11 +91,14 @@ impl Db {
         let sql = format!("INSERT INTO fresh_links ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
         insert_rows(&self.conn, &sql, links.into_iter().map(link_row))?;
         let enough = 2 * self.log.borrow().shared.seal_every as u64;
-        if self.conn.last_insert_rowid().cast_unsigned() >= enough { self.bring_links_home() } else { Ok(()) }
+        if self.conn.last_insert_rowid().cast_unsigned() >= enough {
+            self.bring_links_home()?;
+        }
+        Ok(())
     }
 
-    /// Brings what is in `fresh_links` into `links`.
-    pub(crate) fn bring_links_home(&self) -> Result<()> {
+    /// Brings what is in `fresh_links` into `links`. False if nothing is.
+    pub(crate) fn bring_links_home(&self) -> Result<bool> {
         let sql = format!(
             "INSERT INTO links SELECT {COLUMNS} FROM fresh_links WHERE true ORDER BY a, b, source, number
              ON CONFLICT DO UPDATE SET
@@ -106,9 +109,10 @@ impl Db {
                  count = count + excluded.count"
         );
         if self.conn.prepare_cached(&sql)?.execute([])? == 0 {
-            return Ok(());
+            return Ok(false);
         }
-        self.forget_fresh_links()
+        self.forget_fresh_links()?;
+        Ok(true)
     }
 
     /// Forgets the evidence of some nodes that is not in its place yet. Of few nodes that is less than to bring all home,
@@ -138,13 +142,8 @@ impl Db {
         Ok(())
     }
 
-    /// Forgets all evidence.
-    pub(super) fn clear_links(&self) -> Result<()> {
-        self.conn.execute("DELETE FROM links", [])?;
-        self.forget_fresh_links()
-    }
-
-    fn forget_fresh_links(&self) -> Result<()> {
+    /// Forgets all evidence that is not in its place yet.
+    pub(super) fn forget_fresh_links(&self) -> Result<()> {
         self.conn.execute("DELETE FROM fresh_links", [])?;
         self.note_homecoming().map(drop)
     }
@@ -231,7 +230,7 @@ impl Db {
                 each(key, seen);
             }
             if let Some(more) = fresh.remove(&key) {
-                seen.add(more.first_seen, more.last_seen, more.count, &more.message_id);
+                seen.join(&more);
             }
             each(key, seen);
         }

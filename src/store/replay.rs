@@ -36,7 +36,7 @@ impl Db {
         {
             self.conn.execute(&format!("DELETE FROM {table}"), [])?;
         }
-        self.clear_links()
+        self.forget_fresh_links()
     }
 
     /// Forgets what was assumed of an alias.

@@ -92,7 +92,7 @@ impl Db {
         Ok(())
     }
 
-    /// Everything asserted of a node, and what was set right by hand: by trait, and the oldest first.
+    /// Everything asserted of a node, by trait and the oldest first, and then what was set right by hand.
     pub(crate) fn traits_of(&self, node: Node) -> Result<Vec<(String, Trait)>> {
         let mut all =
             self.said_of("traits t JOIN sources s USING (source) WHERE t.node = ?1", node.0.into())?;
