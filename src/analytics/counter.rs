@@ -1,20 +1,23 @@
-//! Events counted while they are read, so that none has to be kept.
+//! Events counted while they are read, so that none has to be kept, or no more of them than a word.
 
 use super::calendar::Interval;
 use super::presence::{self, Presence};
 use super::scope::Scope;
 use super::tally::{Count, Tally};
 use super::timeline::Mask;
+use super::trails::Trails;
 use super::wanted::Amount;
 use crate::clock::Zone;
 
-/// What is wanted of events that are counted, from period to period.
+/// What is wanted of events that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// How many there are, of how many people, or what they add up to.
-    Tally(Count),
+    /// From period to period how many there are, of how many people, or what they add up to.
+    Tally(Interval, Count),
     /// In which of the periods each person did them.
-    Presence(presence::Sought),
+    Presence(Interval, presence::Sought),
+    /// When each person did which of so many things.
+    Trails(usize),
 }
 
 /// Events, in columns: the first of each belong to the first event, and so on.
@@ -36,24 +39,26 @@ pub(crate) struct Batch<'b> {
 pub(crate) enum Counter {
     Tally(Tally),
     Presence(Presence),
+    Trails(Trails),
 }
 
 impl Counter {
     /// Nothing yet, of events between two instants, and of so many people. `None` if that takes more room than there is.
     pub(crate) fn new(
-        (interval, counted): (Interval, Counted),
+        counted: Counted,
         scope: &Scope,
         zone: &Zone,
         between: Option<(i64, i64)>,
         people: usize,
     ) -> Option<Self> {
         match counted {
-            Counted::Tally(count) => {
+            Counted::Tally(interval, count) => {
                 Tally::new((interval, count), scope, zone, between, people).map(Self::Tally)
             }
-            Counted::Presence(asked) => {
+            Counted::Presence(interval, asked) => {
                 Presence::new(interval, asked, scope, zone, between, people).map(Self::Presence)
             }
+            Counted::Trails(kinds) => Trails::new(kinds, between, people).map(Self::Trails),
         }
     }
 
@@ -62,6 +67,7 @@ impl Counter {
         match self {
             Self::Tally(tally) => Self::Tally(tally.blank()),
             Self::Presence(presence) => Self::Presence(presence.blank()),
+            Self::Trails(trails) => Self::Trails(trails.blank()),
         }
     }
 
@@ -74,15 +80,23 @@ impl Counter {
                 presence.add(events);
                 true
             }
+            Self::Trails(trails) => {
+                trails.add(events);
+                true
+            }
         }
     }
 
     /// Adds what another has counted of other events, if there is room for it.
     #[must_use]
-    pub(crate) fn merge(&mut self, other: &Self) -> bool {
+    pub(crate) fn merge(&mut self, other: Self) -> bool {
         match (self, other) {
-            (Self::Tally(own), Self::Tally(other)) => own.merge(other),
+            (Self::Tally(own), Self::Tally(other)) => own.merge(&other),
             (Self::Presence(own), Self::Presence(other)) => {
+                own.merge(&other);
+                true
+            }
+            (Self::Trails(own), Self::Trails(other)) => {
                 own.merge(other);
                 true
             }
@@ -96,6 +110,7 @@ impl Counter {
         match self {
             Self::Tally(tally) => tally.settled(scope, zone).map(Self::Tally),
             Self::Presence(presence) => presence.settled(scope, zone).map(Self::Presence),
+            Self::Trails(_) => Some(self),
         }
     }
 
@@ -103,7 +118,7 @@ impl Counter {
     pub(crate) fn is_of_people(&self) -> bool {
         match self {
             Self::Tally(tally) => tally.is_of_people(),
-            Self::Presence(_) => true,
+            Self::Presence(_) | Self::Trails(_) => true,
         }
     }
 
@@ -112,6 +127,7 @@ impl Counter {
         match self {
             Self::Tally(tally) => tally.len(),
             Self::Presence(presence) => presence.len(),
+            Self::Trails(trails) => trails.len(),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Ask for Lifecycle {
         let condition = plain_event(&self.event, "event")?.clone();
         let is_of_periods = self.scope.by.is_none() && !condition.is_first_only();
         let asked = Sought { kinds: 1, past: true, early: false };
-        let counted = is_of_periods.then_some((self.interval, Counted::Presence(asked)));
+        let counted = is_of_periods.then_some(Counted::Presence(self.interval, asked));
         let conditions = vec![condition];
         Ok(Wanted { conditions, history: true, unsorted: true, counted, ..Wanted::default() })
     }

@@ -35,6 +35,7 @@ mod sessions;
 mod table;
 mod tally;
 mod timeline;
+mod trails;
 mod trend;
 mod wanted;
 

@@ -190,7 +190,7 @@ impl Ask for Retention {
         let ordered = self.scope.by.is_some();
         let is_of_periods = amount.is_none() && !ordered && !start.is_first_only() && !back.is_first_only();
         let asked = Sought { kinds: conditions.len(), past: false, early: self.first_time };
-        let counted = is_of_periods.then_some((self.period, Counted::Presence(asked)));
+        let counted = is_of_periods.then_some(Counted::Presence(self.period, asked));
         Ok(Wanted { conditions, history: self.first_time, ordered, counted, amount, ..Wanted::default() })
     }
 }

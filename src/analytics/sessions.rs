@@ -161,7 +161,6 @@ impl Tally {
 
     #[expect(clippy::cast_precision_loss, reason = "lengths and their number are below 2^53")]
     fn report(mut self, names: &[String]) -> SessionsReport {
-        self.lengths.sort_unstable();
         let sessions = self.lengths.len() as u64;
         let total: i128 = self.lengths.iter().map(|length| i128::from(*length)).sum();
         let by_name = |counts: Vec<u64>| {
@@ -172,8 +171,8 @@ impl Tally {
             sessions,
             people: self.people,
             events: self.events,
-            median_seconds: median_seconds(&self.lengths),
-            p90_seconds: p90_seconds(&self.lengths),
+            median_seconds: median_seconds(&mut self.lengths),
+            p90_seconds: p90_seconds(&mut self.lengths),
             mean_seconds: (sessions > 0).then(|| total as f64 / sessions as f64 / 1e6),
             events_per_session: share(self.events, sessions),
             entries: by_name(self.entries),

@@ -9,6 +9,7 @@ use super::parallel::{Watch, for_everybody, in_parallel};
 use super::presence::Presence;
 use super::scope::Scope;
 use super::tally::Tally;
+use super::trails::Trails;
 use super::wanted::{Amount, Labels, Wanted};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -72,6 +73,15 @@ const PEOPLE: u32 = if cfg!(any(test, debug_assertions)) { 1 } else { 12 };
 /// As many parts there are at most.
 const PARTS: usize = 1 << 8;
 
+/// How many people a part has, as a power of two, and into how many parts that many people are cut.
+pub(super) fn parted(people: usize) -> (u32, usize) {
+    let mut shift = PEOPLE;
+    while people >> shift >= PARTS {
+        shift += 1;
+    }
+    (shift, (people.saturating_sub(1) >> shift) + 1)
+}
+
 /// What one reader has read, by people: those of a part have their numbers in a row.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -82,11 +92,8 @@ pub(crate) struct Reading {
 impl Reading {
     /// Of so many people and so many labels nothing yet.
     pub(crate) fn new(people: usize, labels: usize) -> Self {
-        let mut shift = PEOPLE;
-        while people >> shift >= PARTS {
-            shift += 1;
-        }
-        Self { shift, shares: (0..=people.saturating_sub(1) >> shift).map(|_| Share::new(labels)).collect() }
+        let (shift, parts) = parted(people);
+        Self { shift, shares: (0..parts).map(|_| Share::new(labels)).collect() }
     }
 
     /// Notes events. Those of people whose numbers are close come together most of the time.
@@ -271,6 +278,14 @@ impl Timeline {
     pub(super) fn presence(&self) -> Option<&Presence> {
         match &self.counted {
             Some(Counter::Presence(presence)) => Some(presence),
+            _ => None,
+        }
+    }
+
+    /// Who did what when, if that was noted.
+    pub(super) fn trails(&self) -> Option<&Trails> {
+        match &self.counted {
+            Some(Counter::Trails(trails)) => Some(trails),
             _ => None,
         }
     }

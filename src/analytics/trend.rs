@@ -141,7 +141,7 @@ impl Ask for Trend {
         };
         let by_people = self.scope.by.as_ref().is_some_and(|by| by.place().is_none());
         let counted =
-            (!by_people && !condition.is_first_only()).then_some((self.interval, Counted::Tally(count)));
+            (!by_people && !condition.is_first_only()).then_some(Counted::Tally(self.interval, count));
         let (conditions, unsorted) = (vec![condition], amount.is_none());
         Ok(Wanted { conditions, unsorted, counted, amount, ..Wanted::default() })
     }

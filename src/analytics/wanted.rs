@@ -2,7 +2,6 @@
 
 use rustc_hash::FxHashMap;
 
-use super::calendar::Interval;
 use super::counter::Counted;
 use super::timeline::Mask;
 use crate::error::DefinitionError;
@@ -24,7 +23,7 @@ pub struct Wanted {
     /// It does not matter in which order a person's events are.
     pub(crate) unsorted: bool,
     /// Nothing but this is wanted of the events: they can be counted as they are read.
-    pub(crate) counted: Option<(Interval, Counted)>,
+    pub(crate) counted: Option<Counted>,
     /// The names of events are wanted.
     pub(crate) names: bool,
     /// The names of people are wanted.

@@ -239,9 +239,9 @@ impl<'s> Scan<'s> {
         for gather in gathered {
             gather.failed?;
             any_amount |= gather.any_amount;
-            match gather.counted.filter(|_| !gather.is_uncounted) {
-                Some(counted) if all.merge(&counted) => {}
-                _ => return Ok(None),
+            let counted = gather.counted.filter(|_| !gather.is_uncounted);
+            if !counted.is_some_and(|counted| all.merge(counted)) {
+                return Ok(None);
             }
         }
         let Some(all) = all.settled(self.scope, zone) else { return Ok(None) };

@@ -782,6 +782,48 @@ proptest! {
         }
     }
 
+    /// Who did which step when is noted in words while events are read; where there is a breakdown, or something is excluded,
+    /// events are kept. Both find the same of everybody.
+    #[test]
+    fn what_is_noted_of_a_funnel_is_what_events_say(
+        events in prop::collection::vec((0_u32..8, 0_u32..600, 0_usize..4, 0..3), 1..120),
+        joined in prop::collection::vec((0_u32..8, 0_u32..8), 0..3),
+        same in any::<bool>(),
+        within in prop::option::of(1_u32..200),
+        since in prop::option::of(0_u32..300),
+        of_some in any::<bool>(),
+    ) {
+        let minute = |n: u32| day(1).after(minutes(n));
+        let all = events.iter().enumerate().map(|(n, (user, m, name, kind))| {
+            let name = ["View", "Add", "Order", "Call"][*name];
+            let event = Event::track(name).anonymous_id(format!("a{user}")).at(minute(*m));
+            event.message_id(format!("m{n}")).property("kind", *kind)
+        });
+        let cdp = with(all);
+        cdp.ingest(joined.iter().enumerate().map(|(n, (one, other))| {
+            let alias = Event::identify().anonymous_id(format!("a{one}")).user_id(format!("u{other}"));
+            alias.at(day(9)).message_id(format!("j{n}"))
+        }))
+        .unwrap();
+        let first = if same { did("View") } else { did("View").where_property("kind").lt(2) };
+        let mut funnel = Funnel::new([first, did("Add"), did(if same { "View" } else { "Order" })]);
+        if let Some(within) = within {
+            funnel = funnel.within(minutes(within));
+        }
+        if let Some(since) = since {
+            funnel = funnel.since(minute(since));
+        }
+        if of_some {
+            funnel = funnel.of_those(did("Call"));
+        }
+        let noted = cdp.funnel(&funnel).unwrap().steps;
+        let kept = cdp.funnel(&funnel.clone().exclude(did("Nothing"))).unwrap().steps;
+        prop_assert_eq!(&noted, &kept);
+        if let Ok(kept) = cdp.funnel(&funnel.by(By::property("kind"))) {
+            prop_assert_eq!(noted, kept.steps);
+        }
+    }
+
     /// Retention, trends and the lifecycle, against sets of days.
     #[test]
     fn what_is_counted_by_day_is_what_sets_of_days_say(

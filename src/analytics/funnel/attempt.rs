@@ -7,7 +7,7 @@
 //!
 //! [`windowFunnel`]: https://clickhouse.com/docs/sql-reference/aggregate-functions/parametric-functions#windowfunnel
 
-use super::{FunnelMode, Row};
+use super::{FunnelMode, Mask, Row};
 
 /// The steps of a funnel, as bits of events: the first step is the lowest bit, exclusions come after the last.
 #[derive(Debug, Clone)]
@@ -50,67 +50,46 @@ impl Rules {
         match self.mode {
             FunnelMode::AnyOrder => super::any_order::best(self, events, &mut finder.best),
             FunnelMode::Strict => {
-                self.furthest(events, finder, |finder, first| self.strict(events, finder, first))
+                furthest(events, finder, self.steps, |finder, first| self.strict(events, finder, first))
             }
             FunnelMode::Ordered => {
-                let all = events.iter().fold(0, |all, row| all | row.mask);
-                if all & 1 == 0 {
+                let most = self.most(events.iter().fold(0, |all, row| all | row.mask));
+                if most == 0 {
                     return None;
                 }
-                if all & 2 == 0 {
-                    // Nobody gets further than the first step.
-                    let first = events.iter().position(|row| row.mask & 1 != 0)?;
-                    finder.best.clear();
-                    finder.best.push(events[first].at);
-                    return Some(first);
+                if most > 1 {
+                    finder.look(events, self.steps + self.exclude.len());
                 }
-                finder.look(events, self.steps + self.exclude.len());
-                self.furthest(events, finder, |finder, first| self.ordered(events, finder, first))
+                furthest(events, finder, most, |finder, first| self.ordered(events, finder, first, most))
             }
         }
     }
 
-    /// Makes every attempt, the earliest first, until one reaches the last step.
-    fn furthest(
-        &self,
-        events: &[Row],
-        finder: &mut Finder,
-        attempt: impl Fn(&mut Finder, usize),
-    ) -> Option<usize> {
-        let mut best = None;
-        for first in (0..events.len()).filter(|first| events[*first].mask & 1 != 0) {
-            finder.under_way.clear();
-            attempt(finder, first);
-            if best.is_none() || finder.under_way.len() > finder.best.len() {
-                std::mem::swap(&mut finder.best, &mut finder.under_way);
-                best = Some(first);
-                if finder.best.len() == self.steps {
-                    break;
-                }
-            }
-        }
-        best
+    /// How many steps can be reached in order with events that meet these conditions: nobody gets past one that none meets.
+    pub(super) fn most(&self, met: Mask) -> usize {
+        self.steps.min(met.trailing_ones() as usize)
     }
 
-    fn is_inside(&self, first: i64, at: i64) -> bool {
-        self.within.is_none_or(|within| at - first <= within)
-    }
-
-    fn ordered(&self, events: &[Row], finder: &mut Finder, first: usize) {
+    fn ordered(&self, events: &[Row], finder: &mut Finder, first: usize, most: usize) -> i64 {
         finder.under_way.push(events[first].at);
         let mut place = first;
-        while finder.under_way.len() < self.steps {
+        while finder.under_way.len() < most {
             let reached = finder.under_way.len();
             let from = if self.strictly_increasing { finder.later(events, place) } else { place + 1 };
-            let Some(found) = finder.next(events, reached, from) else { break };
-            if !self.is_inside(events[first].at, events[found].at)
-                || self.is_excluded(events, finder, reached, place, found)
+            // An attempt that begins later comes to no step earlier.
+            let Some(found) = finder.next(events, reached, from) else { return i64::MAX };
+            if let Some(within) = self.within
+                && events[found].at - events[first].at > within
             {
+                return events[found].at - within;
+            }
+            if self.is_excluded(events, finder, reached, place, found) {
                 break;
             }
             finder.under_way.push(events[found].at);
             place = found;
         }
+        i64::MIN
     }
 
     /// Whether an excluded event lies between the event of the step that was reached and that of the next.
@@ -145,17 +124,45 @@ impl Rules {
     }
 
     /// Each step is the very next event of the person.
-    fn strict(&self, events: &[Row], finder: &mut Finder, first: usize) {
+    fn strict(&self, events: &[Row], finder: &mut Finder, first: usize) -> i64 {
         finder.under_way.push(events[first].at);
         for (step, place) in (1..self.steps).zip(first + 1..events.len()) {
             let (before, row) = (&events[place - 1], &events[place]);
             let later = row.at > before.at || !self.strictly_increasing;
-            if row.mask & (1 << step) == 0 || !later || !self.is_inside(events[first].at, row.at) {
+            let inside = self.within.is_none_or(|within| row.at - events[first].at <= within);
+            if row.mask & (1 << step) == 0 || !later || !inside {
                 break;
             }
             finder.under_way.push(row.at);
         }
+        i64::MIN
     }
+}
+
+/// Makes every attempt, the earliest first, until one reaches the last step that can be reached. Each says from which
+/// instant on another has to begin to get further.
+fn furthest(
+    events: &[Row],
+    finder: &mut Finder,
+    most: usize,
+    attempt: impl Fn(&mut Finder, usize) -> i64,
+) -> Option<usize> {
+    let (mut best, mut from) = (None, i64::MIN);
+    for (first, row) in events.iter().enumerate() {
+        if row.mask & 1 == 0 || row.at < from {
+            continue;
+        }
+        finder.under_way.clear();
+        from = attempt(finder, first);
+        if best.is_none() || finder.under_way.len() > finder.best.len() {
+            std::mem::swap(&mut finder.best, &mut finder.under_way);
+            best = Some(first);
+            if finder.best.len() == most {
+                break;
+            }
+        }
+    }
+    best
 }
 
 impl Finder {

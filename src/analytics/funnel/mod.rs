@@ -10,6 +10,7 @@ use serde_json::json;
 
 use self::attempt::{Finder, Rules};
 use super::breakdown::Groups;
+use super::counter::Counted;
 use super::figures::{median_seconds, p90_seconds, share};
 use super::parallel::for_everybody;
 use super::read::{
@@ -20,7 +21,7 @@ use super::timeline::{Mask, Row, people};
 use super::{Ask, Ground, Question, Scope, Wanted};
 use crate::clock::Span;
 use crate::error::{DefinitionError, Result};
-use crate::segment::Condition;
+use crate::segment::{Condition, EventCondition};
 use crate::value::{Object, Value};
 
 /// How many people get how far through a series of steps.
@@ -246,7 +247,11 @@ impl Ask for Funnel {
         }
         let strict = self.mode == FunnelMode::Strict;
         let ordered = strict || !self.strictly_increasing || self.scope.by.is_some();
-        Ok(Wanted { conditions, all_events: strict, ordered, ..Wanted::default() })
+        // Which of two events of one instant comes first matters to what is excluded, too.
+        let is_plain = self.mode == FunnelMode::Ordered && !ordered && self.exclude.is_empty();
+        let counted = (is_plain && !conditions.iter().any(EventCondition::is_first_only))
+            .then_some(Counted::Trails(conditions.len()));
+        Ok(Wanted { conditions, all_events: strict, ordered, counted, ..Wanted::default() })
     }
 }
 
@@ -333,8 +338,6 @@ impl Tally {
         let mut steps = Vec::new();
         for (place, count) in self.counts.iter().enumerate() {
             let (previous, total) = (&mut self.from_previous[place], &mut self.from_first[place]);
-            previous.sort_unstable();
-            total.sort_unstable();
             steps.push(FunnelStep {
                 count: *count,
                 conversion: share(*count, first),
@@ -354,6 +357,25 @@ impl Question for Funnel {
         let rules = self.rules();
         let count = |groups: &Groups| -> Result<Vec<Vec<FunnelStep>>> {
             let timeline = ground.timeline;
+            if let Some(trails) = timeline.trails() {
+                let blank = || (Tally::new(rules.steps), Finder::default());
+                let parts = trails.for_everybody(ground.watch, blank, |(tally, finder), trail| {
+                    match rules.most(trail.met()) {
+                        0 => {}
+                        // Nothing more is told of those who only begin.
+                        1 => tally.counts[0] += 1,
+                        _ => {
+                            rules.best(trail.in_order(), finder);
+                            tally.add(finder.times());
+                        }
+                    }
+                })?;
+                let mut whole = Tally::new(rules.steps);
+                for (part, _) in parts {
+                    whole.merge(part);
+                }
+                return Ok(vec![whole.steps()]);
+            }
             let parts = for_everybody(timeline, ground.watch, |parts| {
                 let mut tallies = vec![Tally::new(rules.steps); groups.len()];
                 let mut finder = Finder::default();

@@ -215,6 +215,24 @@ proptest! {
     }
 
     #[test]
+    fn of_attempts_that_get_as_far_the_earliest_counts(
+        events in some_events(4), within in 1_i64..12, strictly in any::<bool>(), exclude in any::<bool>(),
+    ) {
+        let exclude = if exclude { vec![(1, 3)] } else { Vec::new() };
+        let rules = Rules { strictly_increasing: strictly, exclude, ..rules(3, within) };
+        // Each attempt by itself: all other events begin none.
+        let alone = |first: usize| {
+            let rest = events.iter().enumerate().skip(first);
+            let own = rest.map(|(place, (at, mask))| (*at, if place == first { *mask } else { mask & !A }));
+            best(&rules, &own.collect::<Vec<_>>())
+        };
+        let attempts: Vec<Vec<i64>> = (0..events.len()).map(alone).collect();
+        let furthest = attempts.iter().map(Vec::len).max().unwrap_or(0);
+        let earliest = attempts.into_iter().find(|times| times.len() == furthest).unwrap_or_default();
+        prop_assert_eq!(best(&rules, &events), earliest);
+    }
+
+    #[test]
     fn exclusions_are_those_of_the_definition(
         events in some_events(4), within in 1_i64..12, after in 1_usize..3,
     ) {

@@ -1,0 +1,227 @@
+//! Who met which conditions when, noted while events are read: where a question asks no more of events, and not which of two
+//! of one instant comes first, a word for each is all that has to be kept, moved about and sorted.
+
+use super::counter::Batch;
+use super::parallel::{Watch, in_parallel};
+use super::timeline::{Mask, Row, parted};
+use crate::error::Result;
+
+/// By so many of the highest bits of their times events are ordered before they are ordered by person: then what is left to
+/// be sorted of a person nearly is.
+const DIGIT: u32 = 11;
+
+/// What each person did, in order of time. See the module.
+///
+/// A word has the number of the person within their part, the time since the first instant, and the conditions, from the
+/// highest bits to the lowest: words in order are events in order.
+#[derive(Debug)]
+pub(crate) struct Trails {
+    /// The instant from which times are counted.
+    first: i64,
+    /// How many bits the time takes, and how many the conditions.
+    time: u32,
+    kinds: u32,
+    /// How many people a part has, as a power of two, and how many there are in all.
+    shift: u32,
+    people: usize,
+    /// What each reader has read, by parts.
+    read: Vec<Vec<Vec<u64>>>,
+}
+
+impl Trails {
+    /// Nothing yet, of so many conditions, of events between two instants, and of so many people. `None` if that does not
+    /// fit into words.
+    pub(crate) fn new(kinds: usize, between: Option<(i64, i64)>, people: usize) -> Option<Self> {
+        let (first, last) = between.unwrap_or((0, 0));
+        let time = u64::BITS - last.abs_diff(first).leading_zeros();
+        let (kinds, (shift, _)) = (u32::try_from(kinds).ok()?, parted(people));
+        let fits = time.checked_add(kinds)?.checked_add(shift)? <= u64::BITS;
+        fits.then_some(Self { first, time, kinds, shift, people, read: Vec::new() })
+    }
+
+    /// The same without what was noted.
+    pub(crate) fn blank(&self) -> Self {
+        Self { read: Vec::new(), ..*self }
+    }
+
+    /// Notes events.
+    pub(crate) fn add(&mut self, events: &Batch<'_>) {
+        let Self { first, time, kinds, shift, people, .. } = *self;
+        if self.read.is_empty() {
+            self.read.push(vec![Vec::new(); parted(people).1]);
+        }
+        let Some(parts) = self.read.last_mut() else { return };
+        let within = (1 << shift) - 1;
+        for ((at, who), mask) in events.times.iter().zip(events.people).zip(events.masks) {
+            let since = at.abs_diff(first) << kinds | u64::from(*mask);
+            parts[(who >> shift) as usize].push(u64::from(who & within) << (time + kinds) | since);
+        }
+    }
+
+    /// Adds what another has noted of other events.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.read.append(&mut other.read);
+    }
+
+    /// How many events were noted.
+    pub(crate) fn len(&self) -> usize {
+        self.read.iter().flatten().map(Vec::len).sum()
+    }
+
+    /// Calls `each` with everybody of whom anything was noted, on all cores: each time with what `make` made for some people,
+    /// which is given back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn for_everybody<T: Send>(
+        &self,
+        watch: &Watch<'_>,
+        make: impl Fn() -> T + Sync,
+        each: impl Fn(&mut T, Trail<'_>) + Sync,
+    ) -> Result<Vec<T>> {
+        let parts = (0..parted(self.people).1).collect();
+        in_parallel(parts, watch, self.len(), |part| {
+            let (mut found, mut rows) = (make(), Vec::new());
+            let (mut words, starts) = self.by_person(part);
+            for person in starts.windows(2).filter(|person| person[0] < person[1]) {
+                let words = &mut words[person[0]..person[1]];
+                each(&mut found, Trail { trails: self, words, rows: &mut rows });
+            }
+            found
+        })
+    }
+
+    /// The events of a part by person, each person's nearly in order of time; and where each person's begin, and where the
+    /// last one's end.
+    #[expect(clippy::cast_possible_truncation, reason = "what is left of a word is a few bits")]
+    fn by_person(&self, part: usize) -> (Vec<u64>, Vec<usize>) {
+        let read = || self.read.iter().flat_map(|parts| &parts[part]).copied();
+        let many = read().count();
+        let digit = self.time.min(DIGIT).min(many.checked_ilog2().unwrap_or(0));
+        let time = |word: u64| (word >> (self.time + self.kinds - digit)) as usize & ((1 << digit) - 1);
+        let (by_time, _) = distributed(read, many, 1 << digit, time);
+        let person = |word: u64| (word >> (self.time + self.kinds)) as usize;
+        distributed(|| by_time.iter().copied(), many, 1 << self.shift, person)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "conditions are as many as a mask has bits")]
+    fn mask(&self, word: u64) -> Mask {
+        (word & ((1 << self.kinds) - 1)) as Mask
+    }
+
+    fn row(&self, word: u64) -> Row {
+        let since = word >> self.kinds & ((1 << self.time) - 1);
+        Row { at: self.first.wrapping_add_unsigned(since), mask: self.mask(word), who: 0 }
+    }
+}
+
+/// Words by a number of theirs, those of one number in the order in which they come; and where those of each number begin, and
+/// where the last ones end.
+fn distributed<I: Iterator<Item = u64>>(
+    words: impl Fn() -> I,
+    many: usize,
+    numbers: usize,
+    number: impl Fn(u64) -> usize,
+) -> (Vec<u64>, Vec<usize>) {
+    let mut starts = vec![0; numbers + 1];
+    words().for_each(|word| starts[number(word) + 1] += 1);
+    for number in 1..starts.len() {
+        starts[number] += starts[number - 1];
+    }
+    let (mut next, mut sorted) = (starts.clone(), vec![0; many]);
+    for word in words() {
+        let place = &mut next[number(word)];
+        sorted[*place] = word;
+        *place += 1;
+    }
+    (sorted, starts)
+}
+
+/// What one person did.
+#[derive(Debug)]
+pub(super) struct Trail<'t> {
+    trails: &'t Trails,
+    words: &'t mut [u64],
+    rows: &'t mut Vec<Row>,
+}
+
+impl<'t> Trail<'t> {
+    /// The conditions that any of the events meets.
+    #[inline]
+    pub(super) fn met(&self) -> Mask {
+        self.trails.mask(self.words.iter().fold(0, |all, word| all | word))
+    }
+
+    /// The events in order of time.
+    #[inline]
+    pub(super) fn in_order(self) -> &'t [Row] {
+        self.words.sort_unstable();
+        self.rows.clear();
+        self.rows.extend(self.words.iter().map(|word| self.trails.row(*word)));
+        self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What each person did, as trails that were read by so many tell it.
+    fn told(trails: Trails, mut read: Vec<Trails>) -> Vec<(Mask, Vec<(i64, Mask)>)> {
+        let mut all = trails;
+        read.drain(..).for_each(|one| all.merge(one));
+        let mut go_on = |_| ControlFlow::Continue(());
+        let found = all.for_everybody(&Watch::new(&mut go_on), Vec::new, |found, trail| {
+            let met = trail.met();
+            found.push((met, trail.in_order().iter().map(|row| (row.at, row.mask)).collect()));
+        });
+        found.unwrap().into_iter().flatten().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_noted_is_told_by_person_and_time(
+            events in prop::collection::vec((0_u32..40, -5_000_i64..5_000, 0_u32..8), 0..400),
+            readers in 1_usize..4,
+        ) {
+            let (first, last) = (events.iter().map(|event| event.1).min(), events.iter().map(|event| event.1).max());
+            let trails = Trails::new(3, first.zip(last), 40).unwrap();
+            let mut read: Vec<Trails> = (0..readers).map(|_| trails.blank()).collect();
+            for (place, events) in events.chunks(7).enumerate() {
+                let times: Vec<i64> = events.iter().map(|event| event.1).collect();
+                let people: Vec<u32> = events.iter().map(|event| event.0).collect();
+                let masks: Vec<Mask> = events.iter().map(|event| event.2).collect();
+                read[place % readers].add(&Batch { times: &times, people: &people, masks: &masks, by: &[], amounts: &[] });
+            }
+            prop_assert_eq!(read.iter().map(Trails::len).sum::<usize>(), events.len());
+            let mut expected = Vec::new();
+            for person in 0..40 {
+                let own = events.iter().filter(|event| event.0 == person);
+                let mut own: Vec<(i64, Mask)> = own.map(|event| (event.1, event.2)).collect();
+                own.sort_unstable();
+                if !own.is_empty() {
+                    expected.push((own.iter().fold(0, |met, event| met | event.1), own));
+                }
+            }
+            prop_assert_eq!(told(trails, read), expected);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_into_words_is_not_begun() {
+        let (first, people) = (-(1 << 40), 2);
+        // In debug builds a part has two people; two of them are one bit, and the part that a third is in another.
+        let bits = parted(people).0;
+        let time = u64::BITS - bits - 5;
+        assert!(Trails::new(5, Some((first, first + (1 << time) - 1)), people).is_some());
+        assert!(Trails::new(5, Some((first, first + (1 << time))), people).is_none());
+        assert!(Trails::new(6, Some((first, first + (1 << time) - 1)), people).is_none());
+        assert!(Trails::new(32, Some((i64::MIN, i64::MAX)), people).is_none());
+        assert!(Trails::new(32, None, people).is_some());
+    }
+}
