@@ -7,7 +7,7 @@
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
 
 use super::Cdp;
 use super::turn::Turn;
@@ -22,9 +22,10 @@ const SMALL: usize = 64;
 /// How many calls share a transaction at most.
 const CALLS: usize = 1_024;
 
-/// How long a leader waits for as many calls as shared the last transaction: those who have just been told that theirs is
-/// done are about to come with the next. Less than a disk takes to sync; and who comes alone waits for nobody.
-const PATIENCE: Duration = Duration::from_micros(200);
+/// How often a leader lets other threads go first until as many calls have come as shared the last transaction: those who have
+/// just been told that theirs is done are about to come with the next. In all that is less than a disk takes to sync; and who
+/// comes alone waits for nobody.
+const PATIENCE: usize = 256;
 
 /// The events of one call.
 struct Call {
@@ -77,11 +78,9 @@ struct Waiting {
 
 /// The calls that wait to be committed.
 pub(super) struct Queue {
-    /// How long a leader waits.
-    patience: Duration,
+    /// How often a leader lets others go first.
+    patience: usize,
     calls: Mutex<Calls>,
-    /// Told when as many have come as are expected.
-    complete: Condvar,
 }
 
 #[derive(Default)]
@@ -97,8 +96,8 @@ struct Calls {
 impl Queue {
     /// An empty queue. With `syncs` a commit waits for the disk; for one that does not, it is not worth waiting.
     pub(super) fn new(syncs: bool) -> Self {
-        let patience = if syncs { PATIENCE } else { Duration::ZERO };
-        Self { patience, calls: Mutex::default(), complete: Condvar::new() }
+        let patience = if syncs { PATIENCE } else { 0 };
+        Self { patience, calls: Mutex::default() }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -109,18 +108,21 @@ impl Queue {
     fn push(&self, waiting: Waiting) -> bool {
         let mut calls = self.calls();
         calls.waiting.push(waiting);
-        if calls.led && calls.waiting.len() >= calls.expected {
-            self.complete.notify_one();
-        }
         !mem::replace(&mut calls.led, true)
     }
 
     /// The calls that share the next transaction.
     fn next_group(&self) -> Group {
-        let calls = self.calls();
-        let too_few = |calls: &mut Calls| calls.waiting.len() < calls.expected;
-        let waited = self.complete.wait_timeout_while(calls, self.patience, too_few);
-        let (mut calls, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls();
+        // By the time that the leader had fallen asleep and were woken, they would long be there.
+        for _ in 0..self.patience {
+            if calls.waiting.len() >= calls.expected {
+                break;
+            }
+            drop(calls);
+            thread::yield_now();
+            calls = self.calls();
+        }
         let many = calls.waiting.len().min(CALLS);
         calls.expected = many;
         Group(calls.waiting.drain(..many).collect())
@@ -139,9 +141,11 @@ impl Drop for Lead<'_> {
         let mut calls = self.queue.calls();
         // Nobody is left to be told.
         calls.waiting.retain(|waiting| !Arc::ptr_eq(&waiting.outcome, self.own));
-        match calls.waiting.first() {
-            Some(first) => first.outcome.settle(Fate::Leading),
-            None => calls.led = false,
+        let next = calls.waiting.first().map(|first| Arc::clone(&first.outcome));
+        calls.led = next.is_some();
+        drop(calls);
+        if let Some(next) = next {
+            next.settle(Fate::Leading);
         }
     }
 }
@@ -149,6 +153,20 @@ impl Drop for Lead<'_> {
 /// Calls that share a transaction. Whatever becomes of it, those that were not told that they are committed are told to
 /// do it alone.
 struct Group(Vec<Waiting>);
+
+impl Group {
+    fn has(&self, own: &Arc<Outcome>) -> bool {
+        self.0.iter().any(|waiting| Arc::ptr_eq(&waiting.outcome, own))
+    }
+
+    /// Tells each call its report, if they are committed.
+    fn tell(mut self, reports: Option<Vec<IngestReport>>) {
+        let Some(reports) = reports else { return };
+        for (waiting, report) in self.0.drain(..).zip(reports) {
+            waiting.outcome.settle(Fate::Done(report));
+        }
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -191,19 +209,23 @@ impl Cdp {
     fn lead(&self, own: &Arc<Outcome>) -> Result<IngestReport> {
         let queue = &self.inner.queue;
         let lead = Lead { queue, own };
-        let fate = loop {
+        loop {
             let turn = self.next_turn()?;
-            self.share(turn, queue.next_group());
-            match own.look() {
-                // So many came before it that it is not among them.
-                Fate::Waiting | Fate::Leading => {}
-                fate => break fate,
+            let group = queue.next_group();
+            // An error comes again, to whom it concerns, when each call is a transaction by itself.
+            let reports = self.commit_together(turn, &group.0).ok();
+            if group.has(own) {
+                // The first of those who are told leads when it comes again. And subscribers may do what they like, and wait
+                // for calls of other threads too.
+                drop(lead);
+                group.tell(reports);
+                break;
             }
-        };
-        // Subscribers may do what they like, and wait for calls of other threads too.
-        drop(lead);
+            // So many came before the leader's own call.
+            group.tell(reports);
+        }
         self.tell();
-        self.settled(fate)
+        self.settled(own.look())
     }
 
     /// The report of a call that is settled, or that is to be a transaction of its own.
@@ -216,16 +238,6 @@ impl Cdp {
                 batch.commit()
             }
             Fate::Waiting | Fate::Leading => Err(Error::Abandoned),
-        }
-    }
-
-    /// Takes in the events of several calls as one transaction, and tells each what became of it.
-    fn share(&self, turn: Turn<'_>, mut group: Group) {
-        // An error comes again, to whom it concerns, when each call is a transaction by itself.
-        if let Ok(reports) = self.commit_together(turn, &group.0) {
-            for (waiting, report) in group.0.drain(..).zip(reports) {
-                waiting.outcome.settle(Fate::Done(report));
-            }
         }
     }
 

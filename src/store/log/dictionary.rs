@@ -4,6 +4,10 @@
 //! with events as they are: every word that is not borne by events of many is replaced by letters and digits at random, of
 //! the same kinds.
 
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// As many events are looked at.
@@ -15,9 +19,37 @@ pub(super) const BEARERS: usize = 20;
 /// The most bytes of a dictionary.
 const SIZE: usize = 16 << 10;
 
+/// A dictionary in the making, by a thread of its own: that takes a tenth of a second, for which no call is to wait.
+#[derive(Debug)]
+pub(super) struct Training(Receiver<Option<Vec<u8>>>);
+
+impl Training {
+    /// Begins with the JSON of events, each with its node.
+    pub(super) fn begin(samples: Vec<(u32, String)>) -> Option<Self> {
+        let (give, made) = channel();
+        let work = move || {
+            let samples: Vec<(u32, &str)> =
+                samples.iter().map(|(node, json)| (*node, json.as_str())).collect();
+            // Nobody may be there any more: the file was closed, or what it learned from was taken back.
+            let _ = give.send(train(&samples));
+        };
+        thread::Builder::new().name("customerdb log".into()).spawn(work).ok()?;
+        Some(Self(made))
+    }
+
+    /// Ends with the dictionary, if there is to be one.
+    pub(super) fn made(&self) -> ControlFlow<Option<Vec<u8>>> {
+        match self.0.try_recv() {
+            Ok(made) => ControlFlow::Break(made),
+            Err(TryRecvError::Empty) => ControlFlow::Continue(()),
+            Err(TryRecvError::Disconnected) => ControlFlow::Break(None),
+        }
+    }
+}
+
 /// Trains a dictionary with the JSON of events, each with its node. `None` if they are too few, of too few nodes, or have
 /// nothing in common.
-pub(super) fn train(samples: &[(u32, &str)]) -> Option<Vec<u8>> {
+fn train(samples: &[(u32, &str)]) -> Option<Vec<u8>> {
     if samples.len() < SAMPLES / 4 || !are_of_many(samples.iter().map(|(node, _)| *node)) {
         return None;
     }

@@ -31,12 +31,14 @@ mod values;
 mod visit;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 use rustc_hash::FxHashMap;
 
 use self::block::{Entry, NOBODY};
+use self::dictionary::Training;
 use self::group::{Draft, Group};
 use self::ids::Bloom;
 use self::press::{Press, Presses};
@@ -182,6 +184,7 @@ pub(super) struct Log {
     groups: Groups,
     /// How long the tail is to be when a dictionary is next tried.
     learn_at: usize,
+    training: Option<Training>,
     /// The texts of names by number.
     names: Vec<String>,
     /// The first block that the transaction under way has written: who shares blocks must not meet those.
@@ -205,6 +208,7 @@ impl Log {
             press: Press::default(),
             groups: Groups::default(),
             learn_at: dictionary::SAMPLES,
+            training: None,
             names: Vec::new(),
             fresh: None,
         }
@@ -303,12 +307,15 @@ impl Db {
         log.tail.push(entry, ids::hash(message_id));
         log.draft.push(entry, message_id, json);
         let (full, seal) = (log.draft.is_full(&log.press), log.tail.len() >= log.shared.seal_every);
-        let learn = log.press.dictionary().is_none() && log.tail.len() >= log.learn_at;
+        let train = log.press.dictionary().is_none() && log.tail.len() >= log.learn_at;
+        let training = log.training.is_some();
         drop(log);
         if full {
             self.press_group()?;
         }
-        if learn {
+        if training {
+            self.learn()?;
+        } else if train {
             self.train()?;
         }
         if seal {
@@ -317,7 +324,7 @@ impl Db {
         Ok(number.into())
     }
 
-    /// Gives the file a dictionary, once it has enough events to learn from.
+    /// Begins to make a dictionary for the file, which has enough events to learn from.
     fn train(&self) -> Result<()> {
         let numbers: Vec<(u32, u32)> = {
             let mut log = self.log.borrow_mut();
@@ -333,18 +340,25 @@ impl Db {
         for (node, event) in numbers {
             samples.push((node, self.with_text(event, |text| text.json.to_owned())?));
         }
-        let samples: Vec<(u32, &str)> = samples.iter().map(|(node, json)| (*node, json.as_str())).collect();
-        if let Some(bytes) = dictionary::train(&samples) {
-            let mut insert = self.conn.prepare_cached("INSERT INTO dictionaries VALUES (1, ?1, ?2)")?;
-            insert.execute((read::checksum(&[&bytes]), &bytes))?;
-            {
-                let mut log = self.log.borrow_mut();
-                log.press = Press::new(Some(bytes.into()));
-                log.presses.rest();
-            }
-            self.note_layout()?;
-        }
+        self.log.borrow_mut().training = Training::begin(samples);
         Ok(())
+    }
+
+    /// Gives the file the dictionary that is being made, if it is done.
+    fn learn(&self) -> Result<()> {
+        let made = self.log.borrow().training.as_ref().map(Training::made);
+        let Some(ControlFlow::Break(made)) = made else { return Ok(()) };
+        self.log.borrow_mut().training = None;
+        let Some(bytes) = made else { return Ok(()) };
+        self.write_groups()?;
+        let mut insert = self.conn.prepare_cached("INSERT INTO dictionaries VALUES (1, ?1, ?2)")?;
+        insert.execute((read::checksum(&[&bytes]), &bytes))?;
+        {
+            let mut log = self.log.borrow_mut();
+            log.press = Press::new(Some(bytes.into()));
+            log.presses.rest();
+        }
+        self.note_layout()
     }
 
     /// The dictionary of the file, if it has one.

@@ -83,10 +83,12 @@ impl fmt::Debug for Press {
     }
 }
 
-/// Groups that are being compressed by a thread of their own, which there is once there is a group.
+/// Groups that are being compressed by a thread of their own, which there is once there are many.
 #[derive(Debug, Default)]
 pub(super) struct Presses {
     waiting: VecDeque<Draft>,
+    /// How many of them the thread has, the first ones.
+    given: usize,
     thread: Option<Running>,
 }
 
@@ -129,16 +131,25 @@ impl Presses {
     /// As many groups may wait: beyond, whoever adds another waits for the first.
     const MOST: usize = 1 << 10;
 
-    /// Begins to compress a group.
+    /// As many groups are given to the thread at once: to wake it for fewer takes longer than to compress them.
+    const GIVEN: usize = 16;
+
+    /// Adds a group, and begins to compress where there are enough.
     pub(super) fn push(&mut self, draft: Draft, press: &Press) {
+        self.waiting.push_back(draft);
+        if self.waiting.len() < self.given + Self::GIVEN {
+            return;
+        }
         if self.thread.is_none() {
             self.thread = Running::start(press.dictionary().cloned());
         }
         if let Some(give) = self.thread.as_ref().and_then(|running| running.give.as_ref()) {
-            // If the thread is gone, whoever takes the group does its work.
-            let _ = give.send(draft.plain());
+            for draft in self.waiting.range(self.given..) {
+                // If the thread is gone, whoever takes the group does its work.
+                let _ = give.send(draft.plain());
+            }
+            self.given = self.waiting.len();
         }
-        self.waiting.push_back(draft);
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -154,9 +165,12 @@ impl Presses {
     pub(super) fn pop(&mut self, press: &mut Press) -> Option<(u32, u32, Vec<u8>)> {
         let draft = self.waiting.pop_front()?;
         let first = draft.first()?;
-        let pressed = self.thread.as_ref().and_then(|running| running.take.recv().ok());
-        if pressed.is_none() {
-            self.thread = None;
+        let thread = self.thread.as_ref().filter(|_| self.given > 0);
+        let pressed = thread.and_then(|running| running.take.recv().ok());
+        if pressed.is_some() {
+            self.given -= 1;
+        } else if self.given > 0 {
+            (self.thread, self.given) = (None, 0);
         }
         Some((first, draft.len(), pressed.unwrap_or_else(|| draft.write(first, press))))
     }

@@ -365,13 +365,22 @@ fn a_log_that_has_learned_is_read_by_everyone() {
     assert_eq!(db.dictionary().unwrap(), None, "what was taken back is not learned");
     (1_000..3_000).for_each(|number| add(&db, number));
     db.commit().unwrap();
+    // It is made beside what is written, and there is one with the first event after that.
+    let mut last = 3_000;
+    while db.dictionary().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        db.begin_write().unwrap();
+        add(&db, last);
+        db.commit().unwrap();
+        last += 1;
+    }
     db.begin_write().unwrap();
-    add(&db, 3_000);
+    add(&db, last);
     db.commit().unwrap();
     assert_eq!(ways(&db).last(), Some(&(2, 1)), "a single event, with the dictionary");
     reader.begin_read().unwrap();
     for db in [&reader, &files.writer()] {
-        for number in [0, 999, 1_000, 2_400, 2_600, 2_999, 3_000] {
+        for number in [0, 999, 1_000, 2_400, 2_600, 2_999, 3_000, last] {
             assert_eq!(db.event(number.into()).unwrap().json, json(number));
         }
         assert_eq!(db.faults_of_log().unwrap(), []);
