@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use super::State;
-use super::membership::{Definitions, Live, amend};
+use super::membership::{Definitions, Live, put, standing};
 use super::people::history;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::identity::{Identities, Node, Person};
+use crate::identity::{Identities, Node, Person, ProfileNo};
 use crate::profile::{History, Verdict};
 use crate::segment::{Catalog, Needs, evaluate};
-use crate::store::{ChangeCause, Db, Standing};
+use crate::store::{ChangeCause, Db, NewChange, Standing};
 use crate::value::nfc;
 
 /// The segments whose members are kept, by what they look at: places in the list of all.
@@ -165,6 +165,9 @@ impl<'s> Plan<'s> {
 /// How many plans are kept at once.
 const MOST_PLANS: usize = 1_000;
 
+/// As many rows wait to be written at most.
+const MOST_ROWS: usize = 1 << 12;
+
 /// Brings the people of a batch up to date.
 pub(crate) struct Settling<'s> {
     db: &'s Db,
@@ -173,11 +176,22 @@ pub(crate) struct Settling<'s> {
     now: Timestamp,
     /// By the places of the segments: most people of a batch have the same kinds of news.
     plans: FxHashMap<Vec<u32>, Plan<'s>>,
+    /// What has changed and is not written yet: how people stand to whom nothing stood before, and the journal.
+    standings: Vec<(ProfileNo, i64, Standing)>,
+    changes: Vec<NewChange<'s>>,
 }
 
 impl<'s> Settling<'s> {
     pub(crate) fn new(db: &'s Db, state: &'s State, now: Timestamp) -> Self {
-        Self { db, base: &state.identities, definitions: &state.segments, now, plans: FxHashMap::default() }
+        Self {
+            db,
+            base: &state.identities,
+            definitions: &state.segments,
+            now,
+            plans: FxHashMap::default(),
+            standings: Vec::new(),
+            changes: Vec::new(),
+        }
     }
 
     /// Brings somebody up to date of whom these facts are new, and whose events may have changed hands beside. Standings
@@ -206,7 +220,37 @@ impl<'s> Settling<'s> {
             Extent::Founded => FxHashMap::default(),
             _ => standings(db, person, &stands, definitions.index.kept.len())?,
         };
-        amend(db, person, &before, stands, now, cause)
+        for (live, verdict) in stands {
+            let before = before.get(&live.number).copied().unwrap_or(Standing::NONE);
+            // Whoever will be woken early enough need not be told when.
+            if !before.covers(standing(verdict)) {
+                if before == Standing::NONE {
+                    self.standings.push((person.profile, live.number, standing(verdict)));
+                } else {
+                    put(db, person.profile, live, verdict)?;
+                }
+            }
+            if before.member != verdict.holds {
+                let (profile, segment) = (person.profile, live.segment.name());
+                self.changes.push(NewChange { profile, segment, entered: verdict.holds, cause: cause(live) });
+            }
+        }
+        if self.standings.len() + self.changes.len() > MOST_ROWS { self.write() } else { Ok(()) }
+    }
+
+    /// Writes down what has changed, once everybody is up to date.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        // In the order in which the file has them, those of a page come together.
+        self.standings.sort_unstable_by_key(|(profile, segment, _)| (*profile, *segment));
+        self.db.add_standings(&self.standings)?;
+        self.db.add_changes(&self.changes, self.now)?;
+        self.standings.clear();
+        self.changes.clear();
+        Ok(())
     }
 }
 

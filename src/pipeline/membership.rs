@@ -177,11 +177,11 @@ fn judge<'s>(
     segments.iter().map(verdict).collect()
 }
 
-fn put(db: &Db, profile: ProfileNo, live: &Live, verdict: Verdict) -> Result<()> {
+pub(super) fn put(db: &Db, profile: ProfileNo, live: &Live, verdict: Verdict) -> Result<()> {
     Ok(db.put_standing(profile, live.number, standing(verdict))?)
 }
 
-fn standing(verdict: Verdict) -> Standing {
+pub(super) fn standing(verdict: Verdict) -> Standing {
     Standing { member: verdict.holds, wake: verdict.until }
 }
 
@@ -212,29 +212,6 @@ fn record(
         put(db, person.profile, live, verdict)?;
         let member = (person.profile, live.segment.name());
         db.note_member(member, verdict.holds, now, || cause(live))?;
-    }
-    Ok(())
-}
-
-/// Writes down what has changed in how one person stood before, which the journal says too. Whoever will be woken early
-/// enough need not be told when.
-pub(super) fn amend(
-    db: &Db,
-    person: &Person,
-    before: &FxHashMap<i64, Standing>,
-    stands: Vec<(&Live, Verdict)>,
-    now: Timestamp,
-    cause: &dyn Fn(&Live) -> ChangeCause,
-) -> Result<()> {
-    for (live, verdict) in stands {
-        let before = before.get(&live.number).copied().unwrap_or(Standing::NONE);
-        if !before.covers(standing(verdict)) {
-            put(db, person.profile, live, verdict)?;
-        }
-        if before.member != verdict.holds {
-            let member = (person.profile, live.segment.name());
-            db.note_member(member, verdict.holds, now, || cause(live))?;
-        }
     }
     Ok(())
 }

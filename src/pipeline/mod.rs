@@ -448,6 +448,7 @@ impl Intake {
                     }
                 }
             }
+            settling.finish()?;
         }
         tally.report(&mut report);
         Ok((Change { refusing, ..draft.into() }, report))

@@ -47,14 +47,11 @@ pub(super) fn said_of(
     catalog: &Catalog,
     until: Option<Timestamp>,
 ) -> Result<Vec<(String, Trait)>> {
-    let mut asserted = Vec::new();
-    let past = |at: Timestamp| until.is_none_or(|until| at <= until);
-    for name in needs.traits() {
-        // Of most traits the latest value stands, and what was said before is of no account.
-        let latest = until.is_none() && is_latest_alone(name, needs, catalog);
-        let said = db.trait_of(&person.nodes, name, latest)?;
-        asserted.extend(said.into_iter().filter(|(_, said)| past(said.at)));
-    }
+    // Of most traits the latest value stands, and what was said before is of no account.
+    let latest = |name| until.is_none() && is_latest_alone(name, needs, catalog);
+    let wanted: Vec<(&str, bool)> = needs.traits().map(|name| (name, latest(name))).collect();
+    let mut asserted = db.said(&person.nodes, &wanted)?;
+    asserted.retain(|(_, said)| until.is_none_or(|until| said.at <= until));
     Ok(asserted)
 }
 

@@ -1,8 +1,10 @@
 //! Who entered and left segments, as it was committed.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 use serde::Serialize;
 
+use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::ProfileNo;
@@ -93,6 +95,22 @@ pub(crate) struct KeptChange {
     pub(crate) cause: ChangeCause,
 }
 
+/// What is to be added to the journal of segments.
+#[derive(Debug)]
+pub(crate) struct NewChange<'s> {
+    pub(crate) profile: ProfileNo,
+    pub(crate) segment: &'s str,
+    pub(crate) entered: bool,
+    pub(crate) cause: ChangeCause,
+}
+
+/// The table with the columns of a change.
+const CHANGES: &str = "segment_changes (segment, profile, entered, at, cause, message_id, trait)";
+
+fn text(text: Option<&str>) -> ValueRef<'_> {
+    text.map_or(ValueRef::Null, ValueRef::from)
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<KeptChange> {
     Ok(KeptChange {
         cursor: row.get(0)?,
@@ -121,12 +139,28 @@ impl Db {
         if was != member {
             let cause = cause();
             let (word, message_id, name) = cause.columns();
-            let sql = "INSERT INTO segment_changes (segment, profile, entered, at, cause, message_id, trait)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let values = params![segment, profile.0, member, at.as_micros(), word, message_id, name];
-            self.conn.prepare_cached(sql)?.execute(values)?;
+            let sql = format!("INSERT INTO {CHANGES} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+            self.conn.prepare_cached(&sql)?.execute(values)?;
         }
         Ok(())
+    }
+
+    /// Notes entries and exits that are news.
+    pub(crate) fn add_changes(&self, changes: &[NewChange<'_>], at: Timestamp) -> Result<()> {
+        let rows = changes.iter().map(|change| {
+            let (word, message_id, name) = change.cause.columns();
+            [
+                change.segment.into(),
+                ValueRef::Integer(change.profile.0.into()),
+                ValueRef::Integer(change.entered.into()),
+                ValueRef::Integer(at.as_micros()),
+                word.into(),
+                text(message_id),
+                text(name),
+            ]
+        });
+        insert_rows(&self.conn, CHANGES, rows)
     }
 
     /// The segments of which a profile is a member by the journal.

@@ -60,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 25] = [
+const INVARIANTS: [Invariant; 26] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -197,6 +197,11 @@ const INVARIANTS: [Invariant; 25] = [
         table: "pins",
         broken: "values set right for identifiers that are not there",
         count: "SELECT count(*) FROM pins WHERE node >= (SELECT count(*) FROM identifiers)",
+    },
+    Invariant {
+        table: "standings",
+        broken: "people who stand to segments that are not there",
+        count: "SELECT count(*) FROM standings WHERE segment NOT IN (SELECT segment FROM segments)",
     },
     Invariant {
         table: "segment_changes",
@@ -340,6 +345,7 @@ mod tests {
             ("UPDATE traits SET said = '{}'", "traits"),
             ("UPDATE account_traits SET event = event + 100", "account_traits"),
             ("UPDATE account_traits SET said = '7'", "account_traits"),
+            ("INSERT INTO standings VALUES (0, 99, 0, 7)", "standings"),
             ("UPDATE fresh_links SET source = 99", "links"),
             ("UPDATE fresh_links SET b = 99", "links"),
             ("UPDATE fresh_links SET last_seen = first_seen - 1", "links"),

@@ -88,8 +88,7 @@ impl Db {
         self.fresh.borrow_mut().changed = true;
         let mut links: Vec<_> = draft.pending.links.iter().collect();
         links.sort_unstable_by_key(|(link, _)| **link);
-        let sql = format!("INSERT INTO fresh_links ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-        insert_rows(&self.conn, &sql, links.into_iter().map(link_row))?;
+        insert_rows(&self.conn, &format!("fresh_links ({COLUMNS})"), links.into_iter().map(link_row))?;
         let enough = 2 * self.log.borrow().shared.seal_every as u64;
         if self.conn.last_insert_rowid().cast_unsigned() >= enough {
             self.bring_links_home()?;

@@ -34,7 +34,7 @@ mod watch;
 pub use audit::AuditEntry;
 pub(crate) use backup::Unfinished;
 pub use changes::ChangeCause;
-pub(crate) use changes::KeptChange;
+pub(crate) use changes::{KeptChange, NewChange};
 pub use check::{Problem, Stats};
 pub(crate) use cipher::Cipher;
 pub(crate) use consents::NewConsent;

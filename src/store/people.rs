@@ -74,8 +74,7 @@ impl Db {
             let profile = profile(node).map_or(ValueRef::Null, |profile| number(profile.0));
             [number(node.0), number(kind.into()), value.into(), profile]
         });
-        let sql = "INSERT INTO identifiers (node, namespace, value, profile) VALUES (?1, ?2, ?3, ?4)";
-        insert_rows(&self.conn, sql, identifiers)?;
+        insert_rows(&self.conn, "identifiers (node, namespace, value, profile)", identifiers)?;
         draft.new_identifiers().for_each(|(node, ..)| self.note(Touched::NewIdentifier(node.0)));
         for (node, unborne) in draft.unborne_changes() {
             let sql = if unborne {
@@ -104,8 +103,7 @@ impl Db {
             let id = ValueRef::Blob(id.as_bytes());
             [number(profile.0), id, number(founder.0), ValueRef::Integer(now.as_micros())]
         });
-        let sql = "INSERT INTO profiles (profile, id, founder, created_at) VALUES (?1, ?2, ?3, ?4)";
-        insert_rows(&self.conn, sql, profiles)?;
+        insert_rows(&self.conn, "profiles (profile, id, founder, created_at)", profiles)?;
         founded.for_each(|(profile, _)| self.note(Touched::NewProfile(profile.0)));
         Ok(())
     }

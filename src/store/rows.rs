@@ -8,16 +8,17 @@ use super::Result;
 /// How many rows a statement inserts. With more of them a row becomes hardly cheaper, and the statement longer to make.
 const AT_ONCE: usize = 32;
 
-/// Inserts rows, with `insert` as the statement that inserts one.
+/// Inserts rows into a table, given with its columns. One that cannot be inserted is an error, and those before it stay: whoever
+/// hears of it takes the transaction back, so SQLite need not write down how to take back the statement.
 pub(super) fn insert_rows<'v, const N: usize>(
     conn: &Connection,
-    insert: &str,
+    into: &str,
     rows: impl IntoIterator<Item = [ValueRef<'v>; N]>,
 ) -> Result<()> {
     let mut rows = rows.into_iter();
     let mut batch: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
     if batch.len() == AT_ONCE {
-        let mut many = conn.prepare_cached(&of_many(insert, N))?;
+        let mut many = conn.prepare_cached(&insert(into, N, AT_ONCE))?;
         while batch.len() == AT_ONCE {
             run(&mut many, &batch)?;
             batch.clear();
@@ -28,7 +29,7 @@ pub(super) fn insert_rows<'v, const N: usize>(
         return Ok(());
     }
     // Every number of rows would have a statement of its own: what is left over goes row by row.
-    let mut one = conn.prepare_cached(insert)?;
+    let mut one = conn.prepare_cached(&insert(into, N, 1))?;
     batch.chunks(1).try_for_each(|row| run(&mut one, row))
 }
 
@@ -41,10 +42,10 @@ fn run<const N: usize>(insert: &mut Statement<'_>, rows: &[[ValueRef<'_>; N]]) -
     Ok(())
 }
 
-/// The statement that inserts as many rows as go at once.
-fn of_many(insert: &str, columns: usize) -> String {
-    let row = format!(", ({})", vec!["?"; columns].join(", "));
-    insert.to_owned() + &row.repeat(AT_ONCE - 1)
+/// The statement that inserts so many rows of so many columns.
+fn insert(into: &str, columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("INSERT OR FAIL INTO {into} VALUES {}", vec![row; rows].join(", "))
 }
 
 #[cfg(test)]
@@ -64,7 +65,7 @@ mod tests {
                     if number % 3 == 0 { ValueRef::Null } else { text.as_str().into() },
                 ]
             });
-            insert_rows(&conn, "INSERT INTO t VALUES (?1, ?2)", rows).unwrap();
+            insert_rows(&conn, "t (number, text)", rows).unwrap();
             let sql = "SELECT count(*), count(text), count(DISTINCT number) FROM t WHERE text IS NULL OR text = 'row ' || number";
             let found: (i64, i64, i64) =
                 conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();

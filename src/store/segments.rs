@@ -1,7 +1,9 @@
 //! Definitions of segments, and how profiles stand to them.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, params};
 
+use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::ProfileNo;
@@ -65,6 +67,8 @@ impl Db {
 
     /// Removes a definition. False if there is none of that name.
     pub(crate) fn remove_segment(&self, name: &str) -> Result<bool> {
+        let sql = "DELETE FROM standings WHERE segment = (SELECT segment FROM segments WHERE name = ?1)";
+        self.conn.execute(sql, [name])?;
         Ok(self.conn.execute("DELETE FROM segments WHERE name = ?1", [name])? > 0)
     }
 
@@ -89,12 +93,26 @@ impl Db {
             let sql = "DELETE FROM standings WHERE profile = ?1 AND segment = ?2";
             self.conn.prepare_cached(sql)?.execute((profile.0, segment))?;
         } else {
-            let sql =
-                "INSERT OR REPLACE INTO standings (profile, segment, member, wake) VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT INTO standings (profile, segment, member, wake) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT DO UPDATE SET member = excluded.member, wake = excluded.wake";
             let wake = standing.wake.map(Timestamp::as_micros);
             self.conn.prepare_cached(sql)?.execute((profile.0, segment, standing.member, wake))?;
         }
         Ok(())
+    }
+
+    /// Records how profiles stand to segments to which they did not stand before.
+    pub(crate) fn add_standings(&self, standings: &[(ProfileNo, i64, Standing)]) -> Result<()> {
+        let row = |(profile, segment, standing): &(ProfileNo, i64, Standing)| {
+            let wake = standing.wake.map_or(ValueRef::Null, |wake| ValueRef::Integer(wake.as_micros()));
+            [
+                ValueRef::Integer(profile.0.into()),
+                ValueRef::Integer(*segment),
+                ValueRef::Integer(standing.member.into()),
+                wake,
+            ]
+        };
+        insert_rows(&self.conn, "standings (profile, segment, member, wake)", standings.iter().map(row))
     }
 
     /// How a profile stands to a segment, `None` if it does not.

@@ -118,40 +118,55 @@ impl Db {
         Ok(all)
     }
 
-    /// What was asserted of a trait of some nodes, or of each the latest of it only, and what was set right by hand.
-    pub(crate) fn trait_of(&self, nodes: &[Node], name: &str, latest: bool) -> Result<Vec<(String, Trait)>> {
+    /// What was asserted of some traits of nodes, and what was set right of them by hand. Of a trait that is wanted with
+    /// `true`, of each node the latest only.
+    pub(crate) fn said(&self, nodes: &[Node], wanted: &[(&str, bool)]) -> Result<Vec<(String, Trait)>> {
+        let mut found: Vec<(String, Trait)> = Vec::new();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
         let mut select = self.conn.prepare_cached(
             "SELECT said, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source)
              FROM traits t WHERE node = ?1 ORDER BY at DESC",
         )?;
-        let mut found: Vec<(String, Trait)> = Vec::new();
         for node in nodes {
-            let own = found.len();
+            let mut latest: Vec<Option<Trait>> = wanted.iter().map(|_| None).collect();
             let mut rows = select.query([node.0])?;
             while let Some(row) = rows.next()? {
                 let at = Timestamp::from_micros(row.get(1)?);
-                let known = if latest { found.get_mut(own) } else { None };
-                if known.as_ref().is_some_and(|(_, known)| at < known.at) {
+                let is_known = |latest: &[Option<Trait>], place: usize| {
+                    wanted[place].1 && latest[place].as_ref().is_some_and(|known| at < known.at)
+                };
+                if (0..wanted.len()).all(|place| is_known(&latest, place)) {
                     break;
                 }
-                let Some(value) = said_in(row, name)? else { continue };
-                let said = of_event(row, parsed(value)?)?;
-                match known {
-                    Some((_, known)) if known.message_id < said.message_id => *known = said,
-                    Some(_) => {}
-                    None => found.push((name.to_owned(), said)),
+                let mut here: Vec<Option<&str>> = vec![None; wanted.len()];
+                let said = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+                pick(said, &names, |place, value| here[place] = Some(value))
+                    .map_err(|error| wrong(error.into()))?;
+                for (place, value) in here.iter().enumerate() {
+                    let Some(value) = value.filter(|_| !is_known(&latest, place)) else { continue };
+                    let said = of_event(row, parsed(value)?)?;
+                    match &mut latest[place] {
+                        _ if !wanted[place].1 => found.push((names[place].to_owned(), said)),
+                        Some(known) if known.message_id < said.message_id => *known = said,
+                        Some(_) => {}
+                        none => *none = Some(said),
+                    }
                 }
             }
+            let latest = names.iter().zip(latest);
+            found.extend(latest.filter_map(|(name, said)| Some(((*name).to_owned(), said?))));
         }
-        let mut select = self
-            .conn
-            .prepare_cached("SELECT value, at, pin, name FROM pins WHERE node = ?1 AND name = ?2")?;
+        let mut select = self.conn.prepare_cached("SELECT value, at, pin, name FROM pins WHERE node = ?1")?;
         for node in nodes {
-            let mut rows = select.query((node.0, name))?;
+            let mut rows = select.query([node.0])?;
             while let Some(row) = rows.next()? {
                 found.push(pinned(row)?);
             }
         }
+        found.retain(|(name, _)| names.contains(&name.as_str()));
         Ok(found)
     }
 

@@ -329,10 +329,11 @@ CREATE TABLE segment_changes (
 ) STRICT;
 CREATE INDEX segment_changes_by_member ON segment_changes (profile, segment, change);
 
--- How profiles stand to segments: one row where somebody is a member, or where time alone may change it.
+-- How profiles stand to segments: one row where somebody is a member, or where time alone may change it. Whoever removes a
+-- segment removes its rows: with a reference, SQLite would look it up for each row, and for each segment look through all.
 CREATE TABLE standings (
     profile INTEGER NOT NULL,
-    segment INTEGER NOT NULL REFERENCES segments ON DELETE CASCADE,
+    segment INTEGER NOT NULL,
     member  INTEGER NOT NULL CHECK (member IN (0, 1)),
     wake    INTEGER,
     PRIMARY KEY (profile, segment),
