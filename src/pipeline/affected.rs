@@ -165,8 +165,8 @@ impl<'s> Plan<'s> {
 /// How many plans are kept at once.
 const MOST_PLANS: usize = 1_000;
 
-/// As many rows wait to be written at most.
-const MOST_ROWS: usize = 1 << 12;
+/// As many rows wait to be written at most; in debug builds so few that tests have more.
+const MOST_ROWS: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 12 };
 
 /// Brings the people of a batch up to date.
 pub(crate) struct Settling<'s> {

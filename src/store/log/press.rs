@@ -132,7 +132,7 @@ impl Presses {
     const MOST: usize = 1 << 10;
 
     /// As many groups are given to the thread at once: to wake it for fewer takes longer than to compress them.
-    const GIVEN: usize = 16;
+    const GIVEN: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 
     /// Adds a group, and begins to compress where there are enough.
     pub(super) fn push(&mut self, draft: Draft, press: &Press) {
