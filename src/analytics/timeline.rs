@@ -73,13 +73,13 @@ const PEOPLE: u32 = if cfg!(any(test, debug_assertions)) { 1 } else { 12 };
 /// As many parts there are at most.
 const PARTS: usize = 1 << 8;
 
-/// How many people a part has, as a power of two, and into how many parts that many people are cut.
-pub(super) fn parted(people: usize) -> (u32, usize) {
+/// How many of so many people a part has, as a power of two.
+pub(super) fn usual_part(people: usize) -> u32 {
     let mut shift = PEOPLE;
     while people >> shift >= PARTS {
         shift += 1;
     }
-    (shift, (people.saturating_sub(1) >> shift) + 1)
+    shift
 }
 
 /// What one reader has read, by people: those of a part have their numbers in a row.
@@ -92,8 +92,8 @@ pub(crate) struct Reading {
 impl Reading {
     /// Of so many people and so many labels nothing yet.
     pub(crate) fn new(people: usize, labels: usize) -> Self {
-        let (shift, parts) = parted(people);
-        Self { shift, shares: (0..parts).map(|_| Share::new(labels)).collect() }
+        let shift = usual_part(people);
+        Self { shift, shares: (0..=people.saturating_sub(1) >> shift).map(|_| Share::new(labels)).collect() }
     }
 
     /// Notes events. Those of people whose numbers are close come together most of the time.

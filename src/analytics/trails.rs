@@ -3,12 +3,15 @@
 
 use super::counter::Batch;
 use super::parallel::{Watch, in_parallel};
-use super::timeline::{Mask, Row, parted};
+use super::timeline::{Mask, Row, usual_part};
 use crate::error::Result;
 
 /// By so many of the highest bits of their times events are ordered before they are ordered by person: then what is left to
 /// be sorted of a person nearly is.
 const DIGIT: u32 = 11;
+
+/// Into as many parts people are cut at most, where times leave little room in a word.
+const PARTS: usize = 1 << 12;
 
 /// What each person did, in order of time. See the module.
 ///
@@ -30,13 +33,20 @@ pub(crate) struct Trails {
 
 impl Trails {
     /// Nothing yet, of so many conditions, of events between two instants, and of so many people. `None` if that does not
-    /// fit into words.
+    /// fit into words, or people would have to be cut into too many parts.
     pub(crate) fn new(kinds: usize, between: Option<(i64, i64)>, people: usize) -> Option<Self> {
         let (first, last) = between.unwrap_or((0, 0));
         let time = u64::BITS - last.abs_diff(first).leading_zeros();
-        let (kinds, (shift, _)) = (u32::try_from(kinds).ok()?, parted(people));
-        let fits = time.checked_add(kinds)?.checked_add(shift)? <= u64::BITS;
-        fits.then_some(Self { first, time, kinds, shift, people, read: Vec::new() })
+        let kinds = u32::try_from(kinds).ok()?;
+        let left = u64::BITS.checked_sub(time.checked_add(kinds)?).filter(|left| *left > 0)?;
+        let shift = usual_part(people).min(left);
+        let trails = Self { first, time, kinds, shift, people, read: Vec::new() };
+        (trails.parts() <= PARTS).then_some(trails)
+    }
+
+    /// How many parts there are.
+    fn parts(&self) -> usize {
+        (self.people.saturating_sub(1) >> self.shift) + 1
     }
 
     /// The same without what was noted.
@@ -46,9 +56,9 @@ impl Trails {
 
     /// Notes events.
     pub(crate) fn add(&mut self, events: &Batch<'_>) {
-        let Self { first, time, kinds, shift, people, .. } = *self;
+        let Self { first, time, kinds, shift, .. } = *self;
         if self.read.is_empty() {
-            self.read.push(vec![Vec::new(); parted(people).1]);
+            self.read.push(vec![Vec::new(); self.parts()]);
         }
         let Some(parts) = self.read.last_mut() else { return };
         let within = (1 << shift) - 1;
@@ -80,7 +90,7 @@ impl Trails {
         make: impl Fn() -> T + Sync,
         each: impl Fn(&mut T, Trail<'_>) + Sync,
     ) -> Result<Vec<T>> {
-        let parts = (0..parted(self.people).1).collect();
+        let parts = (0..self.parts()).collect();
         in_parallel(parts, watch, self.len(), |part| {
             let (mut found, mut rows) = (make(), Vec::new());
             let (mut words, starts) = self.by_person(part);
@@ -215,13 +225,15 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_words_is_not_begun() {
         let (first, people) = (-(1 << 40), 2);
-        // In debug builds a part has two people; two of them are one bit, and the part that a third is in another.
-        let bits = parted(people).0;
-        let time = u64::BITS - bits - 5;
+        let time = u64::BITS - usual_part(people) - 5;
         assert!(Trails::new(5, Some((first, first + (1 << time) - 1)), people).is_some());
         assert!(Trails::new(5, Some((first, first + (1 << time))), people).is_none());
         assert!(Trails::new(6, Some((first, first + (1 << time) - 1)), people).is_none());
         assert!(Trails::new(32, Some((i64::MIN, i64::MAX)), people).is_none());
         assert!(Trails::new(32, None, people).is_some());
+        // Where there is little room, parts have fewer people, as long as there are not too many of them.
+        let with_room = |left: u32| Trails::new(4, Some((0, (1 << (60 - left)) - 1)), 2 * PARTS);
+        assert_eq!(with_room(1).map(|trails| (trails.shift, trails.parts())), Some((1, PARTS)));
+        assert!(Trails::new(4, Some((0, (1 << 59) - 1)), 2 * PARTS + 1).is_none());
     }
 }

@@ -7,7 +7,7 @@
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::time::Duration;
 
 use super::Cdp;
 use super::turn::Turn;
@@ -22,10 +22,9 @@ const SMALL: usize = 64;
 /// How many calls share a transaction at most.
 const CALLS: usize = 1_024;
 
-/// How often a leader lets other threads go first until as many calls have come as shared the last transaction: those who have
-/// just been told that theirs is done are about to come with the next. In all that is less than a disk takes to sync; and who
-/// comes alone waits for nobody.
-const PATIENCE: usize = 256;
+/// How long a leader waits for as many calls as shared the last transaction: those who have just been told that theirs is
+/// done are about to come with the next. Less than a disk takes to sync; and who comes alone waits for nobody.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// The events of one call.
 struct Call {
@@ -78,9 +77,11 @@ struct Waiting {
 
 /// The calls that wait to be committed.
 pub(super) struct Queue {
-    /// How often a leader lets others go first.
-    patience: usize,
+    /// How long a leader waits.
+    patience: Duration,
     calls: Mutex<Calls>,
+    /// Told when as many have come as are expected.
+    complete: Condvar,
 }
 
 #[derive(Default)]
@@ -96,8 +97,8 @@ struct Calls {
 impl Queue {
     /// An empty queue. With `syncs` a commit waits for the disk; for one that does not, it is not worth waiting.
     pub(super) fn new(syncs: bool) -> Self {
-        let patience = if syncs { PATIENCE } else { 0 };
-        Self { patience, calls: Mutex::default() }
+        let patience = if syncs { PATIENCE } else { Duration::ZERO };
+        Self { patience, calls: Mutex::default(), complete: Condvar::new() }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -108,21 +109,18 @@ impl Queue {
     fn push(&self, waiting: Waiting) -> bool {
         let mut calls = self.calls();
         calls.waiting.push(waiting);
+        if calls.led && calls.waiting.len() >= calls.expected {
+            self.complete.notify_one();
+        }
         !mem::replace(&mut calls.led, true)
     }
 
     /// The calls that share the next transaction.
     fn next_group(&self) -> Group {
-        let mut calls = self.calls();
-        // By the time that the leader had fallen asleep and were woken, they would long be there.
-        for _ in 0..self.patience {
-            if calls.waiting.len() >= calls.expected {
-                break;
-            }
-            drop(calls);
-            thread::yield_now();
-            calls = self.calls();
-        }
+        let calls = self.calls();
+        let too_few = |calls: &mut Calls| calls.waiting.len() < calls.expected;
+        let waited = self.complete.wait_timeout_while(calls, self.patience, too_few);
+        let (mut calls, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let many = calls.waiting.len().min(CALLS);
         calls.expected = many;
         Group(calls.waiting.drain(..many).collect())

@@ -6,7 +6,7 @@
 
 use std::sync::Barrier;
 
-use customerdb::{Cdp, Event, ManualClock, Rules, Segment, all, days, did, has_trait};
+use customerdb::{Cdp, Durability, Event, ManualClock, Rules, Segment, all, days, did, has_trait};
 
 use crate::kills::Dice;
 use crate::support::{NOW, builder, everybody, place, sound};
@@ -139,6 +139,16 @@ fn threads_that_do_everything_at_once_leave_what_one_would_have_left() {
     let cdp = open().open(&path).unwrap();
     assert_eq!(everybody(&cdp), after);
     sound(&cdp);
+}
+
+/// Where a commit waits for the disk, whoever leads waits for the others.
+#[test]
+fn so_they_do_where_commits_are_synced() {
+    let clock = ManualClock::at(NOW);
+    let (_folder, path) = place();
+    let open = || builder(&clock).rules(Rules::unlimited()).durability(Durability::Full);
+    let cdp = open().open(&path).unwrap();
+    agree(&cdp, &cdp.clone(), &open().in_memory().unwrap());
 }
 
 #[test]

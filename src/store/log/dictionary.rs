@@ -5,6 +5,7 @@
 //! the same kinds.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 
@@ -24,17 +25,20 @@ const SIZE: usize = 16 << 10;
 pub(super) struct Training(Receiver<Option<Vec<u8>>>);
 
 impl Training {
-    /// Begins with the JSON of events, each with its node.
-    pub(super) fn begin(samples: Vec<(u32, String)>) -> Option<Self> {
+    /// Begins with the JSON of events, each with its node; and ends as well, if it is to be `at_once`.
+    pub(super) fn begin(samples: Vec<(u32, String)>, at_once: bool) -> Self {
         let (give, made) = channel();
+        let samples = Arc::new(samples);
+        let (theirs, done) = (Arc::clone(&samples), give.clone());
         let work = move || {
-            let samples: Vec<(u32, &str)> =
-                samples.iter().map(|(node, json)| (*node, json.as_str())).collect();
             // Nobody may be there any more: the file was closed, or what it learned from was taken back.
-            let _ = give.send(train(&samples));
+            let _ = done.send(train(&theirs));
         };
-        thread::Builder::new().name("customerdb log".into()).spawn(work).ok()?;
-        Some(Self(made))
+        let beside = || thread::Builder::new().name("customerdb log".into()).spawn(work);
+        if at_once || beside().is_err() {
+            let _ = give.send(train(&samples));
+        }
+        Self(made)
     }
 
     /// Ends with the dictionary, if there is to be one.
@@ -49,11 +53,12 @@ impl Training {
 
 /// Trains a dictionary with the JSON of events, each with its node. `None` if they are too few, of too few nodes, or have
 /// nothing in common.
-fn train(samples: &[(u32, &str)]) -> Option<Vec<u8>> {
+fn train(samples: &[(u32, impl AsRef<str>)]) -> Option<Vec<u8>> {
+    let samples: Vec<(u32, &str)> = samples.iter().map(|(node, json)| (*node, json.as_ref())).collect();
     if samples.len() < SAMPLES / 4 || !are_of_many(samples.iter().map(|(node, _)| *node)) {
         return None;
     }
-    let common = common(samples);
+    let common = common(&samples);
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     let without: Vec<Vec<u8>> =
         samples.iter().map(|(_, json)| disguised(json, &common, &mut dice).into_bytes()).collect();
@@ -186,7 +191,7 @@ mod tests {
         let same: Vec<(u32, &str)> =
             samples(&events).into_iter().map(|(node, json)| (node % 30, json)).collect();
         assert_eq!(train(&same), None);
-        assert_eq!(train(&[]), None);
+        assert_eq!(train(&samples(&[])), None);
     }
 
     #[test]

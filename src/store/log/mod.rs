@@ -324,8 +324,10 @@ impl Db {
         Ok(number.into())
     }
 
-    /// Begins to make a dictionary for the file, which has enough events to learn from.
+    /// Begins to make a dictionary for the file, which has enough events to learn from. Whoever wrote before was gone before
+    /// theirs was made if it had enough already: then this one is made before anything else.
     fn train(&self) -> Result<()> {
+        let is_late = self.log.borrow().tail.len() > self.log.borrow().learn_at;
         let numbers: Vec<(u32, u32)> = {
             let mut log = self.log.borrow_mut();
             log.learn_at *= 2;
@@ -340,8 +342,8 @@ impl Db {
         for (node, event) in numbers {
             samples.push((node, self.with_text(event, |text| text.json.to_owned())?));
         }
-        self.log.borrow_mut().training = Training::begin(samples);
-        Ok(())
+        self.log.borrow_mut().training = Some(Training::begin(samples, is_late));
+        self.learn()
     }
 
     /// Gives the file the dictionary that is being made, if it is done.

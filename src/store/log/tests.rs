@@ -363,11 +363,13 @@ fn a_log_that_has_learned_is_read_by_everyone() {
     db.rollback();
     db.begin_write().unwrap();
     assert_eq!(db.dictionary().unwrap(), None, "what was taken back is not learned");
+    assert!(db.log.borrow().training.is_none(), "nor is it later");
     (1_000..3_000).for_each(|number| add(&db, number));
     db.commit().unwrap();
     // It is made beside what is written, and there is one with the first event after that.
     let mut last = 3_000;
     while db.dictionary().unwrap().is_none() {
+        assert!(last < 6_000, "it is not made");
         std::thread::sleep(std::time::Duration::from_millis(5));
         db.begin_write().unwrap();
         add(&db, last);
@@ -385,6 +387,31 @@ fn a_log_that_has_learned_is_read_by_everyone() {
         }
         assert_eq!(db.faults_of_log().unwrap(), []);
     }
+}
+
+/// Whoever writes and is gone at once leaves it to the next one to learn, who does so before anything else.
+#[test]
+fn short_lived_writers_learn_too() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("log.db")).unwrap();
+    let place = Place::File(folder.path().join("log.db"), Cipher::default());
+    let files = Files { _folder: folder, place, seal_every: 10_000 };
+    let add = |numbers: std::ops::Range<u32>| {
+        let db = files.writer();
+        let source = db.source(&Source::default()).unwrap();
+        let name = db.event_name("A").unwrap();
+        for number in numbers {
+            let (id, json) =
+                (format!("id {number}"), format!(r#"{{"event":"Product Viewed","n":{number}}}"#));
+            let at = Timestamp::from_micros(number.into());
+            let new = NewEvent { node: Node(number % 700), at, name, source, message_id: &id, json: &json };
+            db.add_event(new).unwrap();
+        }
+        db.commit().unwrap();
+        db.dictionary().unwrap().is_some()
+    };
+    add(0..2_050);
+    assert!(add(2_050..2_051));
 }
 
 /// Two ids whose hashes are the same cannot be found; that nothing rests on the hash is shown by what has it in a bucket.

@@ -1,7 +1,7 @@
 -- Format 1. Times are microseconds since 1970-01-01T00:00:00Z. Everything that starts with "node" is an
 -- identifier's number, everything that starts with "profile" a profile's.
 --
--- Where rows come by the thousand (identifiers, links, traits) no REFERENCES stands: looking up what a number refers to
+-- Where rows come by the thousand (identifiers, links, traits, standings) no REFERENCES stands: looking up what a number refers to
 -- took a fifth of the time that writing the row does. That it is there is for the check of the file to say. Nor does one
 -- where a table refers to itself (profiles, which are numbered without gaps and merge into lower numbers): SQLite writes
 -- every index of such a table anew, whatever is changed.
