@@ -77,6 +77,14 @@ struct Files {
 }
 
 impl Files {
+    /// An empty file that is sealed after so many events.
+    fn new(seal_every: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        std::fs::File::create(&path).unwrap();
+        Self { _folder: folder, place: Place::File(path, Cipher::default()), seal_every }
+    }
+
     fn open(&self, access: Access) -> Db {
         Db::open(&self.place, access, &Arc::new(Shared::new(self.seal_every, 1 << 10))).unwrap()
     }
@@ -222,10 +230,7 @@ impl ReadMembers for Length {
 }
 
 fn play(steps: Vec<Step>, seal_every: usize) {
-    let folder = tempfile::tempdir().unwrap();
-    let place = Place::File(folder.path().join("log.db"), Cipher::default());
-    std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let files = Files { _folder: folder, place, seal_every };
+    let files = Files::new(seal_every);
     let mut db = files.writer();
     let reader = files.open(Access::Read);
     let source = db.source(&Source::default()).unwrap();
@@ -327,10 +332,7 @@ proptest! {
 /// Once there are events to learn from, single ones are small; whoever reads them has the dictionary, too.
 #[test]
 fn a_log_that_has_learned_is_read_by_everyone() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"), Cipher::default());
-    let files = Files { _folder: folder, place, seal_every: 2_500 };
+    let files = Files::new(2_500);
     let db = files.writer();
     let source = db.source(&Source::default()).unwrap();
     let name = db.event_name("A").unwrap();
@@ -392,10 +394,7 @@ fn a_log_that_has_learned_is_read_by_everyone() {
 /// Whoever writes and is gone at once leaves it to the next one to learn, who does so before anything else.
 #[test]
 fn short_lived_writers_learn_too() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"), Cipher::default());
-    let files = Files { _folder: folder, place, seal_every: 10_000 };
+    let files = Files::new(10_000);
     let add = |numbers: std::ops::Range<u32>| {
         let db = files.writer();
         let source = db.source(&Source::default()).unwrap();
@@ -417,10 +416,7 @@ fn short_lived_writers_learn_too() {
 /// Two ids whose hashes are the same cannot be found; that nothing rests on the hash is shown by what has it in a bucket.
 #[test]
 fn an_id_whose_hash_another_has_is_another() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"), Cipher::default());
-    let db = Files { _folder: folder, place, seal_every: 1 }.writer();
+    let db = Files::new(1).writer();
     let source = db.source(&Source::default()).unwrap();
     let name = db.event_name("A").unwrap();
     let at = Timestamp::EARLIEST;
@@ -440,10 +436,7 @@ fn an_id_whose_hash_another_has_is_another() {
 /// A byte that flips in any piece is found, and told with where it is.
 #[test]
 fn damage_is_told_with_its_place() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::File::create(folder.path().join("log.db")).unwrap();
-    let place = Place::File(folder.path().join("log.db"), Cipher::default());
-    let files = Files { _folder: folder, place, seal_every: 10 };
+    let files = Files::new(10);
     let db = files.writer();
     let source = db.source(&Source::default()).unwrap();
     let name = db.event_name("A").unwrap();
