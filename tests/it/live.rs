@@ -84,6 +84,29 @@ fn joins_and_splits_are_journalled_as_such() {
 }
 
 #[test]
+fn of_two_values_of_one_instant_live_segments_see_the_one_whose_message_id_is_higher() {
+    for turned in [false, true] {
+        let cdp = memory(Rules::default());
+        cdp.define(Segment::new("lima", all([has_trait("city").eq("Lima"), has_trait("plan").exists()])))
+            .unwrap();
+        let say = |id: &str, city: &str| {
+            let plan = Event::identify().user_id("u1").message_id(id).at(NOW).with_trait("plan", id);
+            plan.with_trait("city", city)
+        };
+        let mut said = [say("m1", "Oslo"), say("m2", "Lima")];
+        if turned {
+            said.reverse();
+        }
+        for event in said {
+            cdp.ingest([event]).unwrap();
+        }
+        assert_eq!(names(&cdp, "lima"), ["user_id:u1"], "{turned}");
+        assert_eq!(cdp.profile("user_id:u1").unwrap().unwrap().traits["city"].value, json!("Lima"));
+        sound(&cdp);
+    }
+}
+
+#[test]
 fn account_traits_that_change_are_seen_in_all_members() {
     let cdp = memory(Rules::default());
     cdp.define(Segment::new("gold", has_account(has_trait("plan").eq("gold")))).unwrap();
