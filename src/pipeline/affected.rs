@@ -195,7 +195,8 @@ impl<'s> Settling<'s> {
     }
 
     /// Brings somebody up to date of whom these facts are new, and whose events may have changed hands beside. Standings
-    /// and journal agree before, and for an instant not after now.
+    /// and journal agree before, and for an instant not after now. Nobody comes twice: what has changed is in the file when
+    /// this is finished.
     pub(crate) fn person(
         &mut self,
         person: &Person,

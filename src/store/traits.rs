@@ -35,10 +35,15 @@ fn wrong(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
 
 /// The JSON of one of the traits that a row names in its first column.
 pub(super) fn said_in<'t>(row: &'t Row<'_>, name: &str) -> Result<Option<&'t str>> {
-    let said = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
     let mut found = None;
-    pick(said, &[name], |_, value| found = Some(value)).map_err(|error| wrong(error.into()))?;
+    pick_in(row, &[name], |_, value| found = Some(value))?;
     Ok(found)
+}
+
+/// Calls `each` with the JSON of those traits that a row names in its first column, and with the places of their names.
+fn pick_in<'t>(row: &'t Row<'_>, names: &[&str], each: impl FnMut(usize, &'t str)) -> Result<()> {
+    let said = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(pick(said, names, each).map_err(|error| wrong(error.into()))?)
 }
 
 /// A value as a row has it, without the row's first column: time, message id, source's name.
@@ -142,9 +147,7 @@ impl Db {
                     break;
                 }
                 let mut here: Vec<Option<&str>> = vec![None; wanted.len()];
-                let said = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-                pick(said, &names, |place, value| here[place] = Some(value))
-                    .map_err(|error| wrong(error.into()))?;
+                pick_in(row, &names, |place, value| here[place] = Some(value))?;
                 for (place, value) in here.iter().enumerate() {
                     let Some(value) = value.filter(|_| !is_known(&latest, place)) else { continue };
                     let said = of_event(row, parsed(value)?)?;
