@@ -96,10 +96,48 @@ pub(super) struct Periods {
     edges: Vec<i64>,
     /// Of each the first instant of the next; of the last, one that never comes.
     next: Vec<i64>,
-    /// The periods in which stretches begin that are 2 to the power of `shift` long: no longer than a period where all are of
-    /// about one length, so that each reaches into one more at most.
-    begin: Vec<u32>,
+    /// Stretches that are 2 to the power of `shift` long: no longer than a period where all are of about one length, so that
+    /// each reaches into one more at most.
+    stretches: Vec<Stretch>,
     shift: u32,
+    /// Whether that is so of all.
+    are_short: bool,
+}
+
+/// Periods at hand for finding those of many instants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finder<'p> {
+    first: i64,
+    next: &'p [i64],
+    stretches: &'p [Stretch],
+    shift: u32,
+    are_short: bool,
+}
+
+impl Finder<'_> {
+    /// Which period an instant lies in.
+    #[inline]
+    pub(super) fn of(&self, at: i64) -> usize {
+        let Some(last) = self.stretches.len().checked_sub(1) else { return 0 };
+        let since = at.saturating_sub(self.first).max(0) >> self.shift;
+        let stretch = self.stretches[usize::try_from(since).map_or(last, |stretch| stretch.min(last))];
+        // The next at most, where all are of about one length: that is added, and need not be guessed.
+        let at = at.min(NEVER - 1);
+        let mut period = stretch.period as usize + usize::from(stretch.next <= at);
+        if !self.are_short {
+            while self.next[period] <= at {
+                period += 1;
+            }
+        }
+        period
+    }
+}
+
+/// The period in which a stretch of time begins, and the first instant of the next one.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    next: i64,
+    period: u32,
 }
 
 impl Periods {
@@ -139,17 +177,20 @@ impl Periods {
         let shift = lengths.min().map_or(0, i64::ilog2).max(few);
         let mut next = edges.get(1..).unwrap_or_default().to_vec();
         next.last_mut().into_iter().for_each(|last| *last = NEVER);
-        let (mut begin, mut period) = (Vec::new(), 0);
+        let (mut found, mut period, mut are_short) = (Vec::new(), 0, true);
         if let [first, .., end] = edges[..] {
             let stretches = (0..=end.saturating_sub(first) >> shift).map(|stretch| stretch << shift);
             for start in stretches.map(|since| first.saturating_add(since).min(NEVER - 1)) {
+                let before = period;
                 while next[period as usize] <= start {
                     period += 1;
                 }
-                begin.push(period);
+                are_short &= period - before <= 1;
+                found.push(Stretch { next: next[period as usize], period });
             }
         }
-        Self { edges, next, begin, shift }
+        are_short &= found.last().is_none_or(|last| last.period as usize + 2 >= next.len());
+        Self { edges, next, stretches: found, shift, are_short }
     }
 
     /// Those of the range of a question; where it has no end, up to the last instant of `span`, and likewise for its
@@ -190,16 +231,15 @@ impl Periods {
     /// Which one an instant lies in; of one before all of them the first, of one after them the last.
     #[inline]
     pub(super) fn of(&self, at: i64) -> usize {
-        let Some(last) = self.begin.len().checked_sub(1) else { return 0 };
-        let since = at.saturating_sub(self.edges[0]).max(0) >> self.shift;
-        let stretch = usize::try_from(since).map_or(last, |stretch| stretch.min(last));
-        let (mut period, at) = (self.begin[stretch] as usize, at.min(NEVER - 1));
-        // The next at most, where all are of about one length: that is added, and need not be guessed.
-        period += usize::from(self.next[period] <= at);
-        while self.next[period] <= at {
-            period += 1;
-        }
-        period
+        self.finder().of(at)
+    }
+
+    /// The same at hand for many instants.
+    #[inline]
+    pub(super) fn finder(&self) -> Finder<'_> {
+        let Self { edges, next, stretches, shift, are_short } = self;
+        let first = edges.first().copied().unwrap_or_default();
+        Finder { first, next, stretches, shift: *shift, are_short: *are_short }
     }
 
     pub(super) fn start(&self, period: usize) -> Timestamp {
@@ -230,7 +270,7 @@ mod tests {
             let periods = Periods::between(edges.clone());
             let later = edges.partition_point(|edge| *edge <= at);
             prop_assert_eq!(periods.of(at), later.saturating_sub(1).min(periods.len().saturating_sub(1)));
-            prop_assert!(periods.begin.len() <= 8 * edges.len() + 1);
+            prop_assert!(periods.stretches.len() <= 8 * edges.len() + 1);
         }
     }
 

@@ -197,7 +197,8 @@ impl Presence {
         self.span = wider(self.span, times().min().zip(times().max()));
         // One after the other: so a core need not wait for what is far in memory.
         found.clear();
-        found.extend(events.times.iter().map(|at| periods.of(*at)));
+        let finder = periods.finder();
+        found.extend(events.times.iter().map(|at| finder.of(*at)));
         let events = events.times.iter().zip(events.people).zip(events.masks).zip(found);
         for (((at, who), mask), period) in events {
             let who = *who as usize;

@@ -96,7 +96,7 @@ impl Tally {
     /// number of millionths, it cannot.
     #[must_use]
     pub(crate) fn add(&mut self, events: &Batch<'_>) -> bool {
-        let most = events.by.iter().max().map_or(0, |label| *label as usize);
+        let most = events.by.iter().fold(0, |most, label| *label.max(&most)) as usize;
         let width = self.periods.len();
         if width == 0 || !self.make_room(most + 1) {
             return events.times.is_empty();
@@ -107,9 +107,16 @@ impl Tally {
         }
         let mut cells = std::mem::take(&mut self.cells);
         let Self { periods, events: counts, .. } = self;
-        let found = events.times.iter().map(|at| periods.of(*at));
+        let finder = periods.finder();
+        let found = events.times.iter().map(|at| finder.of(*at));
         if self.count == Count::Events && events.by.is_empty() {
             found.for_each(|period| counts[period] += 1);
+            self.cells = cells;
+            return true;
+        }
+        if self.count == Count::Events {
+            let counts = &mut counts[..];
+            found.zip(events.by).for_each(|(period, label)| counts[*label as usize * width + period] += 1);
             self.cells = cells;
             return true;
         }

@@ -1,5 +1,6 @@
 //! Everybody who has done what a condition asks at least, with what it has to see of them.
 
+use std::iter::repeat;
 use std::ops::ControlFlow;
 
 use rustc_hash::FxHashMap;
@@ -301,16 +302,18 @@ impl<'g> Gathering<'g> {
             places[*person] = place;
         }
         let Self { numbers, names, wanted, wants, members, until, .. } = self;
-        let asked = (!members.is_empty()).then_some(Asked { members, read: wants });
+        let asked = (!members.is_empty()).then_some(Asked { members, added_up: None, read: wants });
         let visit = Visit { range: (None, end(*until)), wanted, nodes: true, numbers: true, asked };
         let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
             let name = names.get(&chunk.name).copied().unwrap_or_default();
-            for ((node, at), event) in chunk.nodes.iter().zip(chunk.times).zip(chunk.events) {
+            let keys = chunk.keys.iter().copied().chain(repeat(0));
+            let own = chunk.nodes.iter().zip(chunk.times).zip(chunk.events);
+            for (((node, at), event), key) in own.zip(keys) {
                 let person = numbers.person(*node) as usize;
                 let Some(place) = places.get(person).copied().filter(|place| *place != u32::MAX) else {
                     continue;
                 };
-                let held = wants.properties.iter().zip(chunk.values.of(*event));
+                let held = wants.properties.iter().zip(chunk.values.of(key));
                 let properties =
                     held.filter_map(|(name, value)| Some((name.clone(), value?.clone()))).collect();
                 let at = Timestamp::from_micros(*at);

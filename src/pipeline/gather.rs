@@ -30,15 +30,21 @@ impl<T: Copy> Memo<T> {
     }
 
     fn put(&mut self, stand: Stand, found: T) {
-        let (piece, label) = (stand.piece as usize, stand.label as usize);
-        if self.pieces.len() <= piece {
-            self.pieces.resize_with(piece + 1, Vec::new);
-        }
-        let labels = &mut self.pieces[piece];
+        let label = stand.label as usize;
+        let labels = self.of(stand.piece);
         if labels.len() <= label {
             labels.resize(label + 1, None);
         }
         labels[label] = Some(found);
+    }
+
+    /// What was found in a piece, by labels.
+    fn of(&mut self, piece: u32) -> &mut Vec<Option<T>> {
+        let piece = piece as usize;
+        if self.pieces.len() <= piece {
+            self.pieces.resize_with(piece + 1, Vec::new);
+        }
+        &mut self.pieces[piece]
     }
 }
 
@@ -46,23 +52,58 @@ impl<T: Copy> Memo<T> {
 struct Found<T> {
     member: Option<usize>,
     known: Memo<T>,
+    /// The labels of a chunk; kept for its space.
+    labels: Vec<u32>,
 }
 
 impl<T: Copy> Found<T> {
     fn new(member: Option<usize>) -> Self {
-        Self { member, known: Memo::new() }
+        Self { member, known: Memo::new(), labels: Vec::new() }
     }
 
     /// What is found of an event of a chunk.
-    fn of(&mut self, chunk: &Chunk<'_>, event: u32, find: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn of(&mut self, chunk: &Chunk<'_>, key: u32, find: impl FnOnce() -> Result<T>) -> Result<T> {
         let Some(member) = self.member else { return find() };
-        let stand = chunk.values.stand(member, event);
+        let stand = chunk.values.stand(member, key);
         if let Some(known) = self.known.get(stand) {
             return Ok(known);
         }
         let found = find()?;
         self.known.put(stand, found);
         Ok(found)
+    }
+
+    /// What is found of all events of a chunk that have some keys.
+    fn all(
+        &mut self,
+        chunk: &Chunk<'_>,
+        keys: &[u32],
+        out: &mut Vec<T>,
+        find: impl Fn(u32) -> Result<T>,
+    ) -> Result<()> {
+        self.labels.clear();
+        let piece = self.member.and_then(|member| chunk.values.run(member, keys, &mut self.labels));
+        out.reserve(keys.len());
+        let Some(piece) = piece else {
+            for key in keys {
+                out.push(self.of(chunk, *key, || find(*key))?);
+            }
+            return Ok(());
+        };
+        let most = self.labels.iter().fold(0, |most, label| *label.max(&most)) as usize;
+        let known = self.known.of(piece);
+        if known.len() <= most {
+            known.resize(most + 1, None);
+        }
+        for (key, label) in keys.iter().zip(&self.labels) {
+            let known = &mut known[*label as usize];
+            let found = match *known {
+                Some(found) => found,
+                None => *known.insert(find(*key)?),
+            };
+            out.push(found);
+        }
+        Ok(())
     }
 }
 
@@ -77,6 +118,7 @@ pub(super) struct Gather {
     times: Vec<i64>,
     people: Vec<u32>,
     masks: Vec<Mask>,
+    keys: Vec<u32>,
     kept: Vec<bool>,
     /// What of the values of events was found out: by the conditions, the breakdown and the labels.
     fits: Vec<Found<bool>>,
@@ -104,6 +146,7 @@ impl Gather {
             times: Vec::new(),
             people: Vec::new(),
             masks: Vec::new(),
+            keys: Vec::new(),
             kept: Vec::new(),
             counted: counter.map(Counter::blank),
             is_uncounted: false,
@@ -154,7 +197,7 @@ impl Gather {
         self.people.clear();
         self.masks.clear();
         if are_all_wanted {
-            self.values(scan, chunk, chunk.events, events)?;
+            self.values(scan, chunk, chunk.keys, events)?;
             if counter.is_of_people() {
                 self.people.extend(chunk.nodes.iter().map(|node| scan.numbers.person(*node)));
                 self.masks.resize(chunk.nodes.len(), name.plain);
@@ -186,93 +229,98 @@ impl Gather {
         });
         rows.extend(own);
         numbers.extend(chunk.events);
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        keys.extend(chunk.keys);
         if !is_everyone_meant {
-            narrow(rows, numbers, &mut self.kept, |row| scan.is_meant(row.who));
+            narrow(rows, [numbers, &mut keys], &mut self.kept, |row| scan.is_meant(row.who));
         }
         for place in &name.asking {
             let condition = &wanted.conditions[*place];
             let any_time = condition.is_first_only() || !condition.asks_time();
-            for (row, event) in rows.iter_mut().zip(numbers.iter().copied().chain(repeat(0))) {
+            for (row, key) in rows.iter_mut().zip(keys.iter().copied().chain(repeat(0))) {
                 if !any_time && !condition.fits_time(Timestamp::from_micros(row.at), scan.now) {
                     continue;
                 }
-                let fits = || Ok(condition.fits_properties(&Sight::of(scan, chunk, event).properties()));
-                if self.fits[*place].of(chunk, event, fits)? {
+                let fits = || Ok(condition.fits_properties(&Sight::of(scan, chunk, key).properties()));
+                if self.fits[*place].of(chunk, key, fits)? {
                     row.mask |= 1 << place;
                 }
             }
         }
         if !name.asking.is_empty() && !wanted.all_events {
-            narrow(rows, numbers, &mut self.kept, |row| row.mask != 0);
+            narrow(rows, [numbers, &mut keys], &mut self.kept, |row| row.mask != 0);
         }
         self.any_labelled |= rows.iter().any(|row| row.mask > 1);
         if wanted.names {
             names.resize(rows.len(), chunk.name);
         }
-        let numbers = std::mem::take(&mut events.events);
-        let found = self.values(scan, chunk, &numbers, events);
-        events.events = numbers;
+        let found = self.values(scan, chunk, &keys, events);
+        self.keys = keys;
         found
     }
 
-    /// Notes the values that are wanted of events of a chunk, by their numbers.
-    fn values(
-        &mut self,
-        scan: &Scan<'_>,
-        chunk: &Chunk<'_>,
-        numbers: &[u32],
-        events: &mut Share,
-    ) -> Result<()> {
+    /// Notes the values that are wanted of events of a chunk, by their keys.
+    fn values(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, keys: &[u32], events: &mut Share) -> Result<()> {
         let wanted = scan.wanted;
         let Share { by, labels: columns, amounts, .. } = events;
-        let number = |labels: &Mutex<Labels>, place: &Place, event: u32| {
-            let sight = Sight::of(scan, chunk, event);
+        let number = |labels: &Mutex<Labels>, place: &Place, key: u32| {
+            let sight = Sight::of(scan, chunk, key);
             let value = place.find(&sight.properties(), &sight.context());
             label(&mut lock(labels), value, place.member)
         };
         if let Some(place) = scan.by_place() {
-            for event in numbers {
-                by.push(self.by.of(chunk, *event, || number(&scan.by, place, *event))?);
-            }
+            self.by.all(chunk, keys, by, |key| number(&scan.by, place, key))?;
         }
         for (column, (labels, place)) in scan.labels.iter().zip(&wanted.labels).enumerate() {
-            for event in numbers {
-                let find = || number(labels, place, *event);
-                columns[column].push(self.labels[column].of(chunk, *event, find)?);
-            }
+            self.labels[column].all(chunk, keys, &mut columns[column], |key| number(labels, place, key))?;
         }
         if let Some(place) = &wanted.amount {
-            for event in numbers {
-                let amount = self.amount(scan, chunk, place, *event);
-                self.any_amount |= !amount.is_missing();
-                amounts.push(amount);
-            }
+            let before = amounts.len();
+            self.amounts(scan, chunk, place, keys, amounts);
+            self.any_amount |= amounts[before..].iter().any(|amount| !amount.is_missing());
         }
         Ok(())
     }
 
-    fn amount(&self, scan: &Scan<'_>, chunk: &Chunk<'_>, place: &Place, event: u32) -> Amount {
-        let quick = self.amount.and_then(|member| {
-            let stand = chunk.values.stand(member, event);
-            if stand.label == 0 {
-                return Some(Amount::Missing);
-            }
-            chunk.values.millionths(member, stand).map(Amount::Millionths)
-        });
-        quick.unwrap_or_else(|| {
-            let sight = Sight::of(scan, chunk, event);
+    /// Notes the numbers that are added up.
+    fn amounts(
+        &mut self,
+        scan: &Scan<'_>,
+        chunk: &Chunk<'_>,
+        place: &Place,
+        keys: &[u32],
+        amounts: &mut Vec<Amount>,
+    ) {
+        let of_event = |key: u32| {
+            let sight = Sight::of(scan, chunk, key);
             place.add_up(&sight.properties(), &sight.context())
-        })
+        };
+        let Some(member) = self.amount else {
+            return amounts.extend(keys.iter().map(|key| of_event(*key)));
+        };
+        let quick = |stand: Stand| match stand.label {
+            0 => Some(Amount::Missing),
+            _ => chunk.values.millionths(member, stand).map(Amount::Millionths),
+        };
+        let own =
+            keys.iter().map(|key| quick(chunk.values.stand(member, *key)).unwrap_or_else(|| of_event(*key)));
+        amounts.extend(own);
     }
 }
 
-/// Leaves the rows that are wanted, with their numbers if those are known. First it is found out which those are, and then they
+/// Leaves the rows that are wanted, with what of them is known beside. First it is found out which those are, and then they
 /// are moved: so a core need not wait for what is far in memory, nor guess.
-fn narrow(rows: &mut Vec<Row>, numbers: &mut Vec<u32>, kept: &mut Vec<bool>, wanted: impl Fn(&Row) -> bool) {
+fn narrow(
+    rows: &mut Vec<Row>,
+    beside: [&mut Vec<u32>; 2],
+    kept: &mut Vec<bool>,
+    wanted: impl Fn(&Row) -> bool,
+) {
     kept.clear();
     kept.extend(rows.iter().map(wanted));
     move_up(rows, kept);
-    move_up(numbers, kept);
+    beside.into_iter().for_each(|column| move_up(column, kept));
 }
 
 /// Leaves those that are kept.
@@ -292,8 +340,8 @@ struct Sight<'f> {
 }
 
 impl<'f> Sight<'f> {
-    fn of(scan: &'f Scan<'_>, chunk: &Chunk<'f>, event: u32) -> Self {
-        Self { wants: &scan.members, values: chunk.values.of(event) }
+    fn of(scan: &'f Scan<'_>, chunk: &Chunk<'f>, key: u32) -> Self {
+        Self { wants: &scan.members, values: chunk.values.of(key) }
     }
 
     fn properties(&self) -> Seen<'_, 'f> {

@@ -54,7 +54,11 @@ pub(crate) fn timeline(
     watch.tell(0)?;
     let texts = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
-    let asked = (!texts.is_empty()).then_some(Asked { members: &texts, read: &scan.members });
+    let asked = (!texts.is_empty()).then_some(Asked {
+        members: &texts,
+        added_up: scan.added_up(),
+        read: &scan.members,
+    });
     let are_all_wanted =
         scan.is_everyone_meant() && scan.names.known.iter().all(|name| name.asking.is_empty());
     let gather = |counter: Option<&Counter>| -> Result<Vec<Gather>> {
@@ -221,6 +225,18 @@ impl<'s> Scan<'s> {
         } else {
             self.members.properties.iter().position(|name| name == root)
         }
+    }
+
+    /// The member that is added up, if nobody looks at it for anything else.
+    fn added_up(&self) -> Option<usize> {
+        let amount = self.wanted.amount.as_ref()?;
+        let (own, in_context) = (self.only_member(amount.path(), amount.in_context())?, amount.in_context());
+        let name = amount.path().roots().next()?;
+        let places = self.wanted.labels.iter().chain(self.by_place());
+        let elsewhere = places.filter(|place| place.in_context() == in_context).map(Place::path);
+        let conditions = self.wanted.conditions.iter().flat_map(EventCondition::paths);
+        let mut elsewhere = elsewhere.chain(conditions.filter(|_| !in_context));
+        (!elsewhere.any(|path| path.roots().any(|root| root == name))).then_some(own)
     }
 
     /// Whether the question is about everybody, and every event is somebody's.

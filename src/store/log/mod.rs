@@ -11,8 +11,10 @@
 //! Seals are of a range of the log each; eight of a size are merged into one of the next. An event that came to belong to
 //! somebody else after it was written stands in `moved`, which every way in asks.
 
+mod aligned;
 mod block;
 mod check;
+mod column;
 mod cores;
 mod dictionary;
 mod edit;

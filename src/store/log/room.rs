@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::FxHashMap;
 
 use super::block::Block;
-use super::values::{Column, Key};
+use super::column::Column;
+use super::values::Key;
 use crate::store::TraitColumn;
 
 /// Of so many traits it is known at most whether they were asked for.

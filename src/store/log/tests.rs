@@ -74,6 +74,7 @@ struct Files {
     _folder: TempDir,
     place: Place,
     seal_every: usize,
+    column_bytes: usize,
 }
 
 impl Files {
@@ -82,11 +83,16 @@ impl Files {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
         std::fs::File::create(&path).unwrap();
-        Self { _folder: folder, place: Place::File(path, Cipher::default()), seal_every }
+        Self {
+            _folder: folder,
+            place: Place::File(path, Cipher::default()),
+            seal_every,
+            column_bytes: 1 << 10,
+        }
     }
 
     fn open(&self, access: Access) -> Db {
-        Db::open(&self.place, access, &Arc::new(Shared::new(self.seal_every, 1 << 10))).unwrap()
+        Db::open(&self.place, access, &Arc::new(Shared::new(self.seal_every, self.column_bytes))).unwrap()
     }
 
     fn writer(&self) -> Db {
@@ -169,38 +175,73 @@ fn compare(db: &Db, model: &Model) {
 fn compare_visits(db: &Db, model: &Model) {
     let names = db.event_names().unwrap();
     let last = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
-    let mut wanted = vec![false; last];
-    for (number, text) in &names {
-        wanted[*number as usize] = text != "name 2";
-    }
-    let range = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
+    let of_names = |fits: &dyn Fn(&str) -> bool| {
+        let mut wanted = vec![false; last];
+        names.iter().for_each(|(number, text)| wanted[*number as usize] = fits(text));
+        wanted
+    };
+    let (few, wanted) = (of_names(&|text| text == "name 1"), of_names(&|text| text != "name 2"));
     let members = ["length".to_owned()];
-    let asked = Asked { members: &members, read: &Length };
-    for asked in [None, Some(asked), Some(asked)] {
+    let asked = |added_up| Some(Asked { members: &members, added_up, read: &Length });
+    let some = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
+    // What is asked for again is found beside the blocks, some of it of other names.
+    for (range, wanted, asked) in [
+        (some, &wanted, None),
+        (some, &few, asked(None)),
+        ((None, None), &few, asked(None)),
+        ((None, None), &wanted, asked(None)),
+        (some, &wanted, asked(None)),
+        ((None, None), &few, asked(None)),
+        ((None, None), &few, asked(Some(0))),
+        ((None, None), &wanted, asked(Some(0))),
+        (some, &wanted, asked(Some(0))),
+    ] {
         let pause = |_| ControlFlow::Continue(());
-        let visit = Visit { range, wanted: &wanted, nodes: true, numbers: true, asked };
+        let visit = Visit { range, wanted, nodes: true, numbers: true, asked };
         let take = |found: &mut Vec<i64>, chunk: &Chunk<'_>| {
-            for ((node, at), event) in chunk.nodes.iter().zip(chunk.times).zip(chunk.events) {
+            assert_eq!(chunk.keys.len(), if asked.is_some() { chunk.nodes.len() } else { 0 });
+            for (place, ((node, at), event)) in
+                chunk.nodes.iter().zip(chunk.times).zip(chunk.events).enumerate()
+            {
                 let own = model.events.iter().find(|known| known.number == i64::from(*event)).unwrap();
                 let name = names.iter().find(|(number, _)| *number == chunk.name).unwrap();
                 assert_eq!((own.node, own.at, &own.name), (Some(*node), *at, &name.1));
-                let value = length(&own.json).map(Value::from);
-                assert_eq!(chunk.values.of(*event), asked.map(|_| value.as_ref()).as_slice());
                 found.push(own.number);
+                let Some(asked) = asked else { continue };
+                let (key, value) = (chunk.keys[place], length(&own.json));
+                if asked.added_up.is_none() {
+                    assert_eq!(chunk.values.of(key), [value.as_ref()]);
+                    continue;
+                }
+                let stand = chunk.values.stand(0, key);
+                let whole = value.as_ref().and_then(whole_millionths);
+                assert_eq!(chunk.values.millionths(0, stand), whole);
+                let is_told = stand.label != 0 && whole.is_none();
+                let is_plain = value.as_ref().is_none_or(Value::is_string);
+                assert!(if is_told {
+                    chunk.values.value(0, stand) == value.as_ref()
+                } else {
+                    whole.is_some() || is_plain
+                });
             }
             ControlFlow::Continue(())
         };
         let found = db.visit_events(visit, pause, Vec::new, take).unwrap();
         let mut found: Vec<i64> = found.into_iter().flatten().collect();
         found.sort_unstable();
-        let fits =
-            |event: &&Known| event.node.is_some() && (2..7).contains(&event.at) && event.name != "name 2";
+        let (from, until) =
+            (range.0.map_or(i64::MIN, Timestamp::as_micros), range.1.map_or(i64::MAX, Timestamp::as_micros));
+        let is_wanted =
+            |text: &str| names.iter().any(|(number, name)| name == text && wanted[*number as usize]);
+        let fits = |event: &&Known| {
+            event.node.is_some() && (from..until).contains(&event.at) && is_wanted(&event.name)
+        };
         let mut fitting: Vec<i64> = model.events.iter().filter(fits).map(|event| event.number).collect();
         fitting.sort_unstable();
         assert_eq!(found, fitting);
     }
     // Where it does not matter whose they are, the same ones are found.
-    let visit = Visit { range, wanted: &wanted, nodes: false, numbers: false, asked: None };
+    let visit = Visit { range: some, wanted: &wanted, nodes: false, numbers: false, asked: None };
     let take = |found: &mut Vec<(u32, i64)>, chunk: &Chunk<'_>| {
         found.extend(chunk.times.iter().map(|at| (chunk.name, *at)));
         ControlFlow::Continue(())
@@ -219,18 +260,37 @@ fn compare_visits(db: &Db, model: &Model) {
 /// A member of every event: how long its JSON is, if it is long.
 struct Length;
 
-fn length(json: &str) -> Option<usize> {
-    (json.len() > 9).then_some(json.len())
+/// Values of all kinds that are added up in different ways, some of them often.
+fn length(json: &str) -> Option<Value> {
+    let length = json.len();
+    (length > 9).then(|| match length % 16 {
+        0 => Value::from("text"),
+        1 => Value::from(vec![length]),
+        2 => Value::from(1e300),
+        3 => Value::from(1.25),
+        4 => Value::from(-0.000_001),
+        5..=9 => Value::from(length),
+        _ => Value::from(7),
+    })
+}
+
+/// What of those values is a whole number of millionths.
+fn whole_millionths(value: &Value) -> Option<i64> {
+    let number = value.as_f64().filter(|number| number.abs() < 1e9)?;
+    #[expect(clippy::cast_possible_truncation, reason = "the number is small")]
+    Some((number * 1e6).round() as i64)
 }
 
 impl ReadMembers for Length {
     fn read<'j>(&self, json: &'j str, _: u32, out: &mut [Option<Cow<'j, str>>]) {
-        out[0] = length(json).map(|length| length.to_string().into());
+        out[0] = length(json).map(|value| value.to_string().into());
     }
 }
 
 fn play(steps: Vec<Step>, seal_every: usize) {
-    let files = Files::new(seal_every);
+    // Room for hardly any column, or for all.
+    let files =
+        Files { column_bytes: 1 << if seal_every % 2 == 0 { 10 } else { 20 }, ..Files::new(seal_every) };
     let mut db = files.writer();
     let reader = files.open(Access::Read);
     let source = db.source(&Source::default()).unwrap();

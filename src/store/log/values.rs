@@ -2,22 +2,22 @@
 //!
 //! The log is read for them once; from then on they lie beside the columns of the file, as long as there is room. They are
 //! kept by pieces of the log, sixteen thousand numbers of events each: where the value of an event stands follows from its
-//! number, wherever its columns have gone.
+//! number, wherever its columns have gone. Of these, columns in the order of a block are made ([`aligned`](super::aligned)),
+//! which are read from the first event to the last.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::block::Entry;
+use super::column::{Column, Draft};
 use super::cores::{Breath, Pause, cores, on_cores};
 use super::pack;
 use super::press::Press;
 use super::{Log, Shared, read};
 use crate::store::{Db, Result};
-use crate::value::Sum;
 
 /// How many numbers a piece covers, as a power of two: so few that reading one can be interrupted soon, and in debug builds
 /// so few that tests have several pieces.
@@ -31,6 +31,8 @@ const OFTEN: usize = 1 << 6;
 pub(crate) struct Asked<'a> {
     /// What each is called, in whatever way: under the same name the same is found.
     pub(crate) members: &'a [String],
+    /// The one of which nobody wants to know more than what number it is.
+    pub(crate) added_up: Option<usize>,
     pub(crate) read: &'a dyn ReadMembers,
 }
 
@@ -40,122 +42,44 @@ pub(crate) trait ReadMembers: Sync {
     fn read<'j>(&self, json: &'j str, name: u32, out: &mut [Option<Cow<'j, str>>]);
 }
 
-/// Which column it is: of which piece, up to which number, of which member, in the log after how many edits.
+/// Which column it is: of which events and member, in the log after how many edits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    piece: u32,
-    until: u32,
-    member: String,
+    pub(super) of: Of,
+    pub(super) member: String,
     edits: i64,
     rollbacks: u64,
 }
 
-/// The values of one member of events in a piece.
-#[derive(Debug)]
-pub(crate) struct Column {
-    /// Of events of which names: by their numbers, in order.
-    names: Arc<[u32]>,
-    /// Of each number of the piece the place of its value in the dictionary plus one, or 0, packed.
-    bytes: Vec<u8>,
-    labels: pack::Column,
-    dictionary: Dictionary,
-}
-
-/// The different values of a column. They are kept as JSON, and as what they are once somebody asks for them.
-#[derive(Debug)]
-struct Dictionary {
-    texts: Box<str>,
-    /// Where each text ends.
-    ends: Box<[u32]>,
-    values: OnceLock<Box<[Value]>>,
-    /// In whole millionths, [`NO_NUMBER`] where there is no number or no whole number of them.
-    millionths: OnceLock<Box<[i64]>>,
-}
-
-const NO_NUMBER: i64 = i64::MIN;
-
-impl Dictionary {
-    fn new(texts: String, ends: Vec<u32>) -> Self {
-        let (texts, ends) = (texts.into(), ends.into());
-        Self { texts, ends, values: OnceLock::new(), millionths: OnceLock::new() }
-    }
-
-    /// The bytes that it takes by now.
-    fn size(&self) -> usize {
-        let values = self.values.get().map_or(0, |all| all.len() * size_of::<Value>() + self.texts.len());
-        let millionths = self.millionths.get().map_or(0, |all| all.len() * size_of::<i64>());
-        self.texts.len() + self.ends.len() * size_of::<u32>() + values + millionths
-    }
-
-    fn parsed(&self) -> impl Iterator<Item = Value> + '_ {
-        let starts = [0].into_iter().chain(self.ends.iter().copied());
-        let texts = starts.zip(&self.ends).map(|(start, end)| &self.texts[start as usize..*end as usize]);
-        texts.map(|text| serde_json::from_str(text).unwrap_or_default())
-    }
-
-    fn value(&self, place: usize) -> Option<&Value> {
-        self.values.get_or_init(|| self.parsed().collect()).get(place)
-    }
-
-    fn millionths(&self, place: usize) -> Option<i64> {
-        let whole = |value: Value| {
-            let mut sum = Sum::default();
-            let is_number = sum.add(&value);
-            let whole = sum.millionths().filter(|_| is_number).and_then(|whole| i64::try_from(whole).ok());
-            whole.unwrap_or(NO_NUMBER)
-        };
-        let all = self.millionths.get_or_init(|| self.parsed().map(whole).collect());
-        all.get(place).copied().filter(|whole| *whole != NO_NUMBER)
-    }
-}
-
-impl Column {
-    /// The column of labels by number of the event, and of what the labels mean.
-    fn new(names: Arc<[u32]>, labels: &[u32], dictionary: Dictionary) -> Option<Self> {
-        let mut bytes = Vec::new();
-        pack::write(labels.iter().map(|label| u64::from(*label)), &mut bytes);
-        let labels = pack::Column::read(&bytes, &mut 0, labels.len())?;
-        Some(Self { names, bytes, labels, dictionary })
-    }
-
-    /// The bytes that it takes by now: more, once its values were asked for.
-    pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.bytes.len() + self.dictionary.size()
-    }
-
-    /// Whether it has the values of events of all these names.
-    fn covers(&self, names: &[u32]) -> bool {
-        names.iter().all(|name| self.names.binary_search(name).is_ok())
-    }
-
-    /// The labels of the events of the piece.
-    fn labels(&self) -> pack::Numbers<'_> {
-        self.labels.of(&self.bytes)
-    }
-
-    fn value(&self, label: u32) -> Option<&Value> {
-        self.dictionary.value((label as usize).checked_sub(1)?)
-    }
-
-    fn millionths(&self, label: u32) -> Option<i64> {
-        self.dictionary.millionths((label as usize).checked_sub(1)?)
-    }
+/// The events that a column has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Of {
+    /// Those of a piece of the log, up to a number.
+    Piece { piece: u32, until: u32 },
+    /// Those of a block, in its order; only as numbers, if they are nothing but added up.
+    Block { block: i64, added_up: bool },
 }
 
 const MASK: u32 = (1 << PIECE) - 1;
 
-/// The values that a question asks for.
+/// A block is one piece, whose keys are places in the order of its events.
+const OF_BLOCK: u32 = u32::BITS - 1;
+
+/// The values that a question asks for, of all events by their numbers, or of those of a block by their places.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
-    /// By member, and by piece.
-    members: Vec<Vec<Option<Arc<Column>>>>,
+    /// By member, and by piece; of a block there is one.
+    pub(super) members: Vec<Vec<Option<Arc<Column>>>>,
 }
 
-/// The same at hand for going through many events.
+/// The same at hand for going through many events. An event has a key: its number, or its place in the block.
 #[derive(Debug, Default)]
 pub(crate) struct Opened<'v> {
     values: &'v [Vec<Option<Arc<Column>>>],
     labels: Vec<Vec<pack::Numbers<'v>>>,
+    /// The number of the first piece, and how many keys each has, as a power of two.
+    first: u32,
+    shift: u32,
 }
 
 /// Where a value stands: in which piece, and there under which label. The same place has the same value, and the label 0
@@ -167,43 +91,94 @@ pub(crate) struct Stand {
 }
 
 impl Values {
+    /// By the numbers of events.
     pub(super) fn open(&self) -> Opened<'_> {
+        self.opened(0, PIECE)
+    }
+
+    /// By the places in a block, which is known as a piece of that number.
+    pub(super) fn open_block(&self, piece: u32) -> Opened<'_> {
+        self.opened(piece, OF_BLOCK)
+    }
+
+    fn opened(&self, first: u32, shift: u32) -> Opened<'_> {
         let columns = self.members.iter().map(|columns| columns.iter().map(Option::as_deref));
         let labels = columns.map(|columns| columns.map(|own| own.map_or(NONE, Column::labels)).collect());
-        Opened { values: &self.members, labels: labels.collect() }
+        Opened { values: &self.members, labels: labels.collect(), first, shift }
+    }
+
+    /// Whether there are columns of all members.
+    pub(super) fn is_kept(&self) -> bool {
+        self.members.iter().flatten().all(|column| column.as_ref().is_some_and(|column| column.is_kept()))
+    }
+
+    /// Keeps the columns of a block as long as there is room.
+    pub(super) fn keep(&self, shared: &Shared, keys: Vec<Key>) {
+        for (key, column) in keys.into_iter().zip(self.members.iter().flatten().flatten()) {
+            shared.keep_values(key, column);
+        }
+    }
+
+    /// How many pieces there are.
+    pub(super) fn pieces(&self) -> usize {
+        self.members.first().map_or(0, Vec::len)
     }
 }
 
 /// The labels of events without values.
 const NONE: pack::Numbers<'static> = pack::Numbers::ZEROS;
 
-impl Opened<'_> {
+impl<'v> Opened<'v> {
     /// Where the value stands that an event has of a member.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "labels are u32 before they are packed")]
-    pub(crate) fn stand(&self, member: usize, event: u32) -> Stand {
-        let piece = event >> PIECE;
+    pub(crate) fn stand(&self, member: usize, key: u32) -> Stand {
+        let piece = key >> self.shift;
         let labels = self.labels[member].get(piece as usize).unwrap_or(&NONE);
-        Stand { piece, label: labels.get((event & MASK) as usize) as u32 }
+        let place = key & ((1 << self.shift) - 1);
+        Stand { piece: self.first + piece, label: labels.get(place as usize) as u32 }
+    }
+
+    /// The labels of events that follow one upon the other in a block, put behind what `out` holds already, and the piece
+    /// that all of them stand in. `None` if they are no such events.
+    #[expect(clippy::cast_possible_truncation, reason = "labels are u32 before they are packed")]
+    pub(crate) fn run(&self, member: usize, keys: &[u32], out: &mut Vec<u32>) -> Option<u32> {
+        let (first, last) = (*keys.first()?, *keys.last()?);
+        if self.shift != OF_BLOCK || (last - first) as usize != keys.len() - 1 {
+            return None;
+        }
+        let labels = self.labels[member].first()?;
+        labels.read(first as usize..last as usize + 1, out, |label| label as u32);
+        Some(self.first)
     }
 
     /// The value that stands there.
-    pub(crate) fn value(&self, member: usize, stand: Stand) -> Option<&Value> {
-        self.column(member, stand.piece)?.value(stand.label)
+    pub(crate) fn value(&self, member: usize, stand: Stand) -> Option<&'v Value> {
+        self.column(member, stand)?.value(stand.label)
+    }
+
+    /// Its JSON.
+    pub(super) fn text(&self, member: usize, stand: Stand) -> Option<&'v str> {
+        self.column(member, stand)?.text(stand.label)
     }
 
     /// That value in millionths, if it is a number and a whole number of them.
     pub(crate) fn millionths(&self, member: usize, stand: Stand) -> Option<i64> {
-        self.column(member, stand.piece)?.millionths(stand.label)
+        self.column(member, stand)?.millionths(stand.label)
     }
 
-    /// The values that an event has of all members.
-    pub(crate) fn of(&self, event: u32) -> Vec<Option<&Value>> {
-        (0..self.values.len()).map(|member| self.value(member, self.stand(member, event))).collect()
+    /// How many members there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
     }
 
-    fn column(&self, member: usize, piece: u32) -> Option<&Column> {
-        self.values.get(member)?.get(piece as usize)?.as_deref()
+    /// The values that an event has of all members, but of one that is only added up.
+    pub(crate) fn of(&self, key: u32) -> Vec<Option<&'v Value>> {
+        (0..self.values.len()).map(|member| self.value(member, self.stand(member, key))).collect()
+    }
+
+    fn column(&self, member: usize, stand: Stand) -> Option<&'v Column> {
+        self.values.get(member)?.get((stand.piece - self.first) as usize)?.as_deref()
     }
 }
 
@@ -224,12 +199,13 @@ struct Reader {
 }
 
 impl Db {
-    /// The values of members of the events of some names, whose numbers are in order. `needed` says which pieces hold any,
-    /// if it has to be known, or nothing if it was not to go on; `pause` is called now and then with how many events were looked at, which are given too.
+    /// The values of members of the events of some names, whose numbers are in order, by the pieces of the log from one on.
+    /// `needed` says which pieces hold any, if it has to be known, or nothing if it was not to go on; `pause` is called now and then with how many events were looked at, which are given too.
     pub(super) fn values(
         &self,
         asked: Asked<'_>,
         names: &[u32],
+        from: u32,
         needed: impl FnOnce(&mut Pause<'_>) -> Result<Option<Vec<bool>>>,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(Values, u64)> {
@@ -239,16 +215,19 @@ impl Db {
             (Arc::clone(&log.shared), log.press.dictionary().cloned(), log.tail.until())
         };
         let pieces = until.div_ceil(1 << PIECE);
-        let key = |piece: u32, member: &String| self.log.borrow().key(piece, member);
+        let key = |piece: u32, member: &String| self.log.borrow().key_of_piece(piece, member);
         let mut members: Vec<Vec<Option<Arc<Column>>>> = asked
             .members
             .iter()
-            .map(|member| (0..pieces).map(|piece| shared.values(&key(piece, member))).collect())
+            .map(|member| {
+                let known = |piece| if piece < from { None } else { shared.values(&key(piece, member)) };
+                (0..pieces).map(known).collect()
+            })
             .collect();
         let is_known =
             |column: &Option<Arc<Column>>| column.as_ref().is_some_and(|column| column.covers(names));
         let is_complete = |piece: u32| members.iter().all(|columns| is_known(&columns[piece as usize]));
-        let mut missing: Vec<u32> = (0..pieces).filter(|piece| !is_complete(*piece)).collect();
+        let mut missing: Vec<u32> = (from..pieces).filter(|piece| !is_complete(*piece)).collect();
         if missing.is_empty() {
             return Ok((Values { members }, 0));
         }
@@ -315,20 +294,18 @@ impl Db {
 }
 
 /// Which piece an event is in.
-pub(super) fn piece_of(event: u32) -> usize {
-    (event >> PIECE) as usize
+pub(super) fn piece_of(event: u32) -> u32 {
+    event >> PIECE
 }
 
 impl Log {
-    fn key(&self, piece: u32, member: &str) -> Key {
+    fn key_of_piece(&self, piece: u32, member: &str) -> Key {
         let end = piece.saturating_add(1).checked_shl(PIECE).filter(|end| *end > 0).unwrap_or(u32::MAX);
-        Key {
-            piece,
-            until: end.min(self.tail.until()),
-            member: member.to_owned(),
-            edits: self.edits,
-            rollbacks: self.shared.rollbacks(),
-        }
+        self.key(Of::Piece { piece, until: end.min(self.tail.until()) }, member)
+    }
+
+    pub(super) fn key(&self, of: Of, member: &str) -> Key {
+        Key { of, member: member.to_owned(), edits: self.edits, rollbacks: self.shared.rollbacks() }
     }
 }
 
@@ -339,7 +316,7 @@ fn columns(
     press: &mut Press,
     breath: &mut Breath<'_>,
 ) -> Result<Option<Vec<Column>>> {
-    let mut drafts: Vec<Draft> = asked.members.iter().map(|_| Draft::new()).collect();
+    let mut drafts: Vec<Draft> = asked.members.iter().map(|_| Draft::new(1 << PIECE)).collect();
     for (place, (first, span, crc, bytes)) in job.raw.iter().enumerate() {
         if place % OFTEN == 0 && breath().is_break() {
             return Ok(None);
@@ -356,58 +333,19 @@ fn columns(
             }
         }
     }
-    let column = |draft: Draft| {
-        let Draft { labels, texts, ends, .. } = draft;
-        Column::new(Arc::clone(&job.names), &labels, Dictionary::new(texts, ends))
-    };
-    let packed = drafts
-        .into_iter()
-        .map(|draft| column(draft).ok_or_else(|| super::damaged("a column cannot be packed".to_owned())));
+    let packed = drafts.into_iter().map(|draft| {
+        let column = draft.column(Arc::clone(&job.names));
+        column.ok_or_else(|| super::damaged("a column cannot be packed".to_owned()))
+    });
     packed.collect::<Result<_>>().map(Some)
 }
 
-/// A column under way.
-struct Draft {
-    labels: Vec<u32>,
-    texts: String,
-    ends: Vec<u32>,
-    known: FxHashMap<String, u32>,
-}
-
-impl Draft {
-    fn new() -> Self {
-        Self {
-            labels: vec![0; 1 << PIECE],
-            texts: String::new(),
-            ends: Vec::new(),
-            known: FxHashMap::default(),
-        }
-    }
-
-    /// Notes the value of an event by its JSON.
-    fn put(&mut self, place: usize, json: Option<&str>) {
-        let Some(json) = json else { return };
-        if let Some(label) = self.known.get(json) {
-            self.labels[place] = *label;
-            return;
-        }
-        self.texts.push_str(json);
-        let (Ok(end), Ok(label)) = (u32::try_from(self.texts.len()), u32::try_from(self.ends.len() + 1))
-        else {
-            return;
-        };
-        self.ends.push(end);
-        self.known.insert(json.to_owned(), label);
-        self.labels[place] = label;
-    }
-}
-
 impl Shared {
-    fn values(&self, key: &Key) -> Option<Arc<Column>> {
+    pub(super) fn values(&self, key: &Key) -> Option<Arc<Column>> {
         self.room().values(key)
     }
 
-    fn keep_values(&self, key: Key, column: &Arc<Column>) {
+    pub(super) fn keep_values(&self, key: Key, column: &Arc<Column>) {
         self.room().keep_values(key, column);
     }
 }
@@ -417,13 +355,13 @@ mod tests {
     use super::*;
 
     fn column(values: impl Iterator<Item = String>) -> Column {
-        let mut draft = Draft::new();
+        let mut draft = Draft::new(1 << PIECE);
         values.enumerate().for_each(|(place, json)| draft.put(place, Some(&json)));
-        Column::new([0].into(), &draft.labels, Dictionary::new(draft.texts, draft.ends)).unwrap()
+        draft.column([0].into()).unwrap()
     }
 
     fn key(piece: u32) -> Key {
-        Key { piece, until: 0, member: "price".to_owned(), edits: 0, rollbacks: 0 }
+        Key { of: Of::Piece { piece, until: 0 }, member: "price".to_owned(), edits: 0, rollbacks: 0 }
     }
 
     #[test]

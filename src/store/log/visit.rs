@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::aligned::align;
 use super::block::{Block, Entry, NOBODY, Part};
 use super::cores::{Breath, Pause, cores, on_cores};
-use super::values::{Opened, Values, piece_of};
+use super::values::{Key, Of, Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
 use crate::store::{Db, Result};
@@ -36,13 +37,17 @@ impl Visit<'_> {
         self.wanted.get(name as usize).copied().unwrap_or(false)
     }
 
-    fn wants_numbers(&self) -> bool {
-        self.numbers || self.asked.is_some()
-    }
-
     fn times(&self) -> (i64, i64) {
         let (from, until) = self.range;
         (from.map_or(i64::MIN, Timestamp::as_micros), until.map_or(i64::MAX, Timestamp::as_micros))
+    }
+
+    /// Whether a block lies in the range for the most part, by time.
+    fn has_most_of(&self, place: &Place) -> bool {
+        let (from, until) = self.times();
+        let (first, last) = place.times;
+        let inside = i128::from(last.min(until)) - i128::from(first.max(from));
+        2 * inside >= i128::from(last) - i128::from(first)
     }
 
     /// The numbers of the names that are wanted.
@@ -59,16 +64,40 @@ pub(crate) struct Chunk<'c> {
     pub(crate) nodes: &'c [u32],
     /// When they were, in microseconds.
     pub(crate) times: &'c [i64],
-    /// Their numbers, if those were wanted, or members.
+    /// Their numbers, if those were wanted.
     pub(crate) events: &'c [u32],
-    /// The members that were asked for, by number.
+    /// The members that were asked for, and by which keys they are found, if any were.
+    pub(crate) keys: &'c [u32],
     pub(crate) values: &'c Opened<'c>,
 }
 
 /// What one core is given at once.
 enum Job {
-    Sealed(Arc<Block>, bool),
+    /// A block, its place among those of the visit, how values are found, and whether some events may be outside of the
+    /// range.
+    Sealed(Arc<Block>, u32, Found, bool),
     Loose(Vec<Entry>),
+}
+
+/// How the values of a block's events are found.
+enum Found {
+    ByNumber,
+    InOrder(Values),
+    /// By number, to be kept in its order under these keys.
+    ToAlign(Vec<Key>),
+}
+
+/// How the values of each block are found, and of events of which names, by their numbers in order.
+struct Plan {
+    found: Vec<Found>,
+    names: Arc<[u32]>,
+}
+
+impl Plan {
+    /// Whether any block's values are found by number.
+    fn is_by_number(&self) -> bool {
+        self.found.iter().any(|found| !matches!(found, Found::InOrder(_)))
+    }
 }
 
 /// A worker with what it reuses from job to job.
@@ -82,6 +111,7 @@ struct Buffers {
     nodes: Vec<u32>,
     times: Vec<i64>,
     events: Vec<u32>,
+    keys: Vec<u32>,
 }
 
 impl Db {
@@ -103,13 +133,18 @@ impl Db {
             .places()
             .filter(|place| place.times.1 >= from && place.times.0 < until)
             .collect();
+        let mut plan = self.plan(&places, &visit);
         let (values, mut seen) = match visit.asked {
             None => (Values::default(), 0),
             Some(asked) => {
-                let needed = |pause: &mut Pause<'_>| self.pieces(&places, &visit, pause);
-                self.values(asked, &visit.names(), needed, &mut pause)?
+                let sealed = self.log.borrow().seals.last().map_or(0, |seal| seal.until);
+                let from = if plan.is_by_number() { 0 } else { piece_of(sealed) };
+                let needed = |pause: &mut Pause<'_>| self.pieces(&places, &plan, &visit, pause);
+                self.values(asked, &plan.names, from, needed, &mut pause)?
             }
         };
+        let pieces = u32::try_from(values.pieces()).unwrap_or(u32::MAX);
+        let (shared, names) = (Arc::clone(&self.log.borrow().shared), Arc::clone(&plan.names));
         let values = values.open();
         let log = self.log.borrow();
         let tail: Vec<Entry> =
@@ -121,24 +156,40 @@ impl Db {
         let take = |worker: &mut Worker<W>, job: Job, _: &mut Breath<'_>| {
             let Worker { own, columns } = worker;
             let mut each = |chunk: &Chunk<'_>| work(own, chunk);
+            let visiting =
+                |values, is_in_order, cut| Visiting { visit: &visit, moves, values, is_in_order, cut };
             match job {
-                Job::Sealed(block, cut) => {
-                    let visiting = Visiting { visit: &visit, moves, values: &values, cut };
-                    block.parts().try_for_each(|part| visiting.part(&part, columns, &mut each))
+                Job::Sealed(block, piece, found, cut) => {
+                    let own = match found {
+                        Found::ByNumber => None,
+                        Found::InOrder(own) => Some(own),
+                        Found::ToAlign(keys) => {
+                            let added_up = visit.asked.and_then(|asked| asked.added_up);
+                            let own = align(&block, &names, &values, added_up);
+                            if let Some(own) = &own {
+                                own.keep(&shared, keys);
+                            }
+                            own.filter(Values::is_kept)
+                        }
+                    };
+                    let own = own.as_ref().map(|own| own.open_block(pieces.saturating_add(piece)));
+                    let visiting = visiting(own.as_ref().unwrap_or(&values), own.is_some(), cut);
+                    visiting.block(&block, columns, &mut each)
                 }
                 Job::Loose(entries) => {
-                    let visiting = Visiting { visit: &visit, moves, values: &values, cut: true };
-                    visiting.loose(entries, columns, &mut each)
+                    let mut keyed: Vec<(Entry, u32)> =
+                        entries.into_iter().map(|entry| (entry, entry.event)).collect();
+                    visiting(&values, false, true).loose(&mut keyed, columns, &mut each)
                 }
             }
         };
         let workers = on_cores(workers, &mut pause, take, |give| {
-            for place in places {
-                let block = self.block(&place)?;
+            for (piece, (place, found)) in (0..).zip(places.iter().zip(plan.found.drain(..))) {
+                let block = self.block(place)?;
                 self.looked_at(block.len())?;
                 seen += block.len() as u64;
                 let cut = place.times.0 < from || place.times.1 >= until;
-                if give(seen, Job::Sealed(block, cut)).is_break() {
+                if give(seen, Job::Sealed(block, piece, found, cut)).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -169,30 +220,72 @@ impl Db {
         Ok(inside.reduce(|(low, high), (first, last)| (low.min(first), high.max(last))))
     }
 
-    /// Which pieces of the log hold events that are wanted. `None` if `pause` says not to go on.
+    /// How the values that are asked for are found: of a block that lies in the range for the most part, in its order.
+    fn plan(&self, places: &[Place], visit: &Visit<'_>) -> Plan {
+        let mut names = visit.names();
+        let Some(asked) = visit.asked else {
+            return Plan { found: places.iter().map(|_| Found::ByNumber).collect(), names: names.into() };
+        };
+        let log = self.log.borrow();
+        let mut more = Vec::new();
+        let find = |place: &Place| {
+            let key = |(member, text): (usize, &String)| {
+                let of = Of::Block { block: place.block, added_up: asked.added_up == Some(member) };
+                log.key(of, text)
+            };
+            let keys: Vec<Key> = asked.members.iter().enumerate().map(key).collect();
+            let columns: Vec<_> = keys.iter().map(|key| log.shared.values(key)).collect();
+            if columns.iter().all(|column| column.as_ref().is_some_and(|column| column.covers(&names))) {
+                let own = Values { members: columns.into_iter().map(|column| vec![column]).collect() };
+                return if own.is_kept() { Found::InOrder(own) } else { Found::ByNumber };
+            }
+            let is_fresh = log.fresh.is_some_and(|fresh| place.block >= fresh);
+            if is_fresh || !visit.has_most_of(place) {
+                return Found::ByNumber;
+            }
+            // What was known of other names stays known.
+            more.extend(columns.iter().flatten().flat_map(|column| column.names.iter().copied()));
+            Found::ToAlign(keys)
+        };
+        let found = places.iter().map(find).collect();
+        names.append(&mut more);
+        names.sort_unstable();
+        names.dedup();
+        Plan { found, names: names.into() }
+    }
+
+    /// Which pieces of the log hold events whose values are found by number. `None` if `pause` says not to go on.
     fn pieces(
         &self,
         places: &[Place],
+        plan: &Plan,
         visit: &Visit<'_>,
         pause: &mut Pause<'_>,
     ) -> Result<Option<Vec<bool>>> {
         let (from, until) = visit.times();
-        let mut pieces = vec![false; piece_of(self.log.borrow().tail.until()) + 1];
-        let mut note = |entry: &Entry| {
-            if visit.wants(entry.name) && entry.at >= from && entry.at < until {
-                pieces[piece_of(entry.event)] = true;
+        let mut pieces = vec![false; piece_of(self.log.borrow().tail.until()) as usize + 1];
+        let mut note = |entry: &Entry, are_all: bool| {
+            let is_asked_for = visit.wants(entry.name) && entry.at >= from && entry.at < until;
+            if is_asked_for || are_all && plan.names.binary_search(&entry.name).is_ok() {
+                pieces[piece_of(entry.event) as usize] = true;
             }
         };
-        for place in places {
+        for (place, found) in places.iter().zip(&plan.found) {
             if pause(0).is_break() {
                 return Ok(None);
             }
+            let are_all = match found {
+                Found::InOrder(_) => continue,
+                Found::ByNumber => false,
+                Found::ToAlign(_) => true,
+            };
             let block = self.block(place)?;
             self.looked_at(block.len())?;
-            let parts = block.parts().filter(|part| part.only_name().is_none_or(|name| visit.wants(name)));
-            parts.for_each(|part| (0..part.len()).for_each(|place| note(&part.entry(place))));
+            let is_named = |name| plan.names.binary_search(&name).is_ok();
+            let parts = block.parts().filter(|part| part.only_name().is_none_or(is_named));
+            parts.for_each(|part| (0..part.len()).for_each(|place| note(&part.entry(place), are_all)));
         }
-        self.log.borrow().tail.entries().iter().for_each(note);
+        self.log.borrow().tail.entries().iter().for_each(|entry| note(entry, false));
         Ok(Some(pieces))
     }
 }
@@ -202,6 +295,8 @@ struct Visiting<'v> {
     visit: &'v Visit<'v>,
     moves: &'v Moves,
     values: &'v Opened<'v>,
+    /// Whether values are found by the places of events in their block, and not by their numbers.
+    is_in_order: bool,
     /// Whether some may be outside of the range.
     cut: bool,
 }
@@ -209,44 +304,75 @@ struct Visiting<'v> {
 type Each<'e> = dyn FnMut(&Chunk<'_>) -> ControlFlow<()> + 'e;
 
 impl Visiting<'_> {
-    /// Hands out a part of a block.
-    fn part(&self, part: &Part<'_>, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
+    /// Hands out a block.
+    fn block(&self, block: &Block, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
+        let mut first = 0;
+        for part in block.parts() {
+            self.part(&part, first, columns, each)?;
+            first += part.len();
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands out a part of a block, which begins with the event at that place.
+    fn part(
+        &self,
+        part: &Part<'_>,
+        first: usize,
+        columns: &mut Buffers,
+        each: &mut Each<'_>,
+    ) -> ControlFlow<()> {
+        let key = |place: usize| u32::try_from(first + place).unwrap_or(u32::MAX);
         let Some(name) = part.only_name() else {
-            let entries = (0..part.len()).filter(|place| self.visit.wants(part.name(*place)));
-            return self.loose(entries.map(|place| part.entry(place)).collect(), columns, each);
+            let places = (0..part.len()).filter(|place| self.visit.wants(part.name(*place)));
+            let keyed = places.map(|place| {
+                let entry = part.entry(place);
+                (entry, if self.is_in_order { key(place) } else { entry.event })
+            });
+            return self.loose(&mut keyed.collect::<Vec<_>>(), columns, each);
         };
         if !self.visit.wants(name) {
             return ControlFlow::Continue(());
         }
+        let is_asked = self.visit.asked.is_some();
+        let are_numbers_needed =
+            self.visit.numbers || is_asked && !self.is_in_order || !self.moves.by_event.is_empty();
         for start in (0..part.len()).step_by(CHUNK) {
             let places = start..part.len().min(start + CHUNK);
-            let Buffers { nodes, times, events } = &mut *columns;
-            nodes.clear();
-            times.clear();
-            events.clear();
+            columns.clear();
+            let Buffers { nodes, times, events, keys } = &mut *columns;
             if self.visit.nodes || part.is_any_nobodys() || !self.moves.by_event.is_empty() {
                 part.nodes(places.clone(), nodes);
             }
             part.times(places.clone(), times);
-            if self.visit.wants_numbers() || !self.moves.by_event.is_empty() {
-                part.events(places, events);
+            if are_numbers_needed {
+                part.events(places.clone(), events);
+            }
+            if is_asked && self.is_in_order {
+                keys.extend(key(places.start)..key(places.end));
+            } else if is_asked {
+                keys.extend_from_slice(events);
             }
             self.hand_out(name, columns, each)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Hands out events of several names.
-    fn loose(&self, mut entries: Vec<Entry>, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
-        entries.sort_by_key(|entry| entry.name);
-        for of_name in entries.chunk_by(|a, b| a.name == b.name) {
-            columns.nodes.clear();
-            columns.times.clear();
-            columns.events.clear();
-            columns.nodes.extend(of_name.iter().map(|entry| entry.node));
-            columns.times.extend(of_name.iter().map(|entry| entry.at));
-            columns.events.extend(of_name.iter().map(|entry| entry.event));
-            self.hand_out(of_name[0].name, columns, each)?;
+    /// Hands out events of several names, with their keys.
+    fn loose(
+        &self,
+        keyed: &mut [(Entry, u32)],
+        columns: &mut Buffers,
+        each: &mut Each<'_>,
+    ) -> ControlFlow<()> {
+        keyed.sort_by_key(|(entry, _)| entry.name);
+        for of_name in keyed.chunk_by(|(a, _), (b, _)| a.name == b.name) {
+            columns.clear();
+            columns.nodes.extend(of_name.iter().map(|(entry, _)| entry.node));
+            columns.times.extend(of_name.iter().map(|(entry, _)| entry.at));
+            columns.events.extend(of_name.iter().map(|(entry, _)| entry.event));
+            columns.keys.extend(of_name.iter().map(|(_, key)| *key));
+            self.hand_out(of_name[0].0.name, columns, each)?;
         }
         ControlFlow::Continue(())
     }
@@ -259,20 +385,29 @@ impl Visiting<'_> {
             }
         }
         if self.cut || columns.nodes.contains(&NOBODY) {
-            self.narrow(columns);
+            columns.narrow(self.visit.times());
         }
-        let Buffers { nodes, times, events } = columns;
+        let Buffers { nodes, times, events, keys } = columns;
         if times.is_empty() {
             return ControlFlow::Continue(());
         }
-        let events = if self.visit.wants_numbers() { &events[..] } else { &[] };
-        each(&Chunk { name, nodes, times, events, values: self.values })
+        let events = if self.visit.numbers { &events[..] } else { &[] };
+        let keys = if self.visit.asked.is_some() { &keys[..] } else { &[] };
+        each(&Chunk { name, nodes, times, events, keys, values: self.values })
+    }
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.times.clear();
+        self.events.clear();
+        self.keys.clear();
     }
 
-    /// Leaves only events that somebody holds and that are in the range.
-    fn narrow(&self, columns: &mut Buffers) {
-        let (from, until) = self.visit.times();
-        let Buffers { nodes, times, events } = columns;
+    /// Leaves only events that somebody holds and that are in a range.
+    fn narrow(&mut self, (from, until): (i64, i64)) {
+        let Self { nodes, times, events, keys } = self;
         let mut kept = 0;
         for place in 0..times.len() {
             let node = nodes.get(place).copied();
@@ -281,8 +416,10 @@ impl Visiting<'_> {
                 if let Some(node) = node {
                     nodes[kept] = node;
                 }
-                if let Some(event) = events.get(place).copied() {
-                    events[kept] = event;
+                for numbers in [&mut *events, &mut *keys] {
+                    if let Some(number) = numbers.get(place).copied() {
+                        numbers[kept] = number;
+                    }
                 }
                 kept += 1;
             }
@@ -290,5 +427,6 @@ impl Visiting<'_> {
         nodes.truncate(kept);
         times.truncate(kept);
         events.truncate(kept);
+        keys.truncate(kept);
     }
 }

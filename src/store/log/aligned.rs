@@ -1,0 +1,97 @@
+//! Members of events in the order of a block, beside its own columns.
+//!
+//! By the numbers of events, the values of a block lie far apart: its events are by person. So what is found of them by
+//! number the first time is kept in the order in which blocks are gone through. Where nearly every event has another value,
+//! and where of a member that is added up some value is no plain number, nothing is gained, and events are found by number.
+
+use std::sync::Arc;
+
+use super::block::Block;
+use super::column::{Column, Draft};
+use super::values::{Opened, Values};
+use crate::value::Value;
+
+/// So many different values are worth a dictionary of their own however few events there are.
+const FEW: usize = if cfg!(debug_assertions) { 1 } else { 1 << 6 };
+
+/// A dictionary is worth it where so many events share a value on average.
+const SHARED: usize = 4;
+
+/// The members of the events of a block that have one of some names, from what is known of them by number. `added_up` says
+/// which is wanted as a number alone.
+pub(super) fn align(
+    block: &Block,
+    names: &Arc<[u32]>,
+    by_number: &Opened<'_>,
+    added_up: Option<usize>,
+) -> Option<Values> {
+    let members = (0..by_number.len()).map(|member| {
+        let column = if added_up == Some(member) {
+            numbers(block, names, by_number, member)
+        } else {
+            labels(block, names, by_number, member)
+        };
+        let column = column.or_else(|| Column::nothing(Arc::clone(names)))?;
+        Some(vec![Some(Arc::new(column))])
+    });
+    Some(Values { members: members.collect::<Option<_>>()? })
+}
+
+/// Calls `each` with the places and the numbers of the events that have one of some names.
+fn visit(block: &Block, names: &[u32], mut each: impl FnMut(usize, u32)) {
+    let (mut first, mut events) = (0, Vec::new());
+    for part in block.parts() {
+        let is_wanted = |name: u32| names.binary_search(&name).is_ok();
+        if part.only_name().is_none_or(is_wanted) {
+            events.clear();
+            part.events(0..part.len(), &mut events);
+            for (place, event) in events.iter().enumerate() {
+                if part.only_name().is_some() || is_wanted(part.name(place)) {
+                    each(first + place, *event);
+                }
+            }
+        }
+        first += part.len();
+    }
+}
+
+/// One member's values, if many events share theirs.
+fn labels(block: &Block, names: &Arc<[u32]>, by_number: &Opened<'_>, member: usize) -> Option<Column> {
+    let (mut draft, mut count) = (Draft::new(block.len()), 0);
+    visit(block, names, |place, event| {
+        draft.put(place, by_number.text(member, by_number.stand(member, event)));
+        count += 1;
+    });
+    (draft.different() <= FEW.max(count / SHARED)).then(|| draft.column(Arc::clone(names)))?
+}
+
+/// One member's numbers, if all that are there are whole millionths and close enough to each other.
+fn numbers(block: &Block, names: &Arc<[u32]>, by_number: &Opened<'_>, member: usize) -> Option<Column> {
+    let (mut found, mut are_plain): (Vec<(usize, i64)>, bool) = (Vec::new(), true);
+    visit(block, names, |place, event| {
+        let stand = by_number.stand(member, event);
+        match by_number.millionths(member, stand) {
+            Some(number) => found.push((place, number)),
+            // What is no number, and has none in it, adds nothing.
+            None => {
+                are_plain &= matches!(
+                    by_number.value(member, stand),
+                    None | Some(Value::Null | Value::Bool(_) | Value::String(_))
+                );
+            }
+        }
+    });
+    let numbers = || found.iter().map(|(_, number)| *number);
+    let (least, most) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+    let divides = |unit: &i64| numbers().all(|number| number.wrapping_sub(least) % unit == 0);
+    let unit = [1_000_000, 10_000].into_iter().find(divides).unwrap_or(1);
+    let most = most.checked_sub(least)? / unit;
+    if !are_plain || most >= i64::from(u32::MAX) {
+        return None;
+    }
+    let mut labels = vec![0; block.len()];
+    for (place, number) in found {
+        labels[place] = u32::try_from((number - least) / unit + 1).ok()?;
+    }
+    Column::of_millionths(Arc::clone(names), &labels, (least, unit))
+}
