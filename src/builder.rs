@@ -103,7 +103,7 @@ impl CdpBuilder {
     }
 
     /// How many bytes of columns are kept in memory once they were read; what does not fit is read again. The sealed ones
-    /// take about 10 bytes an event, a property that a question has asked for about 6, a trait that was asked of everybody 12
+    /// take about 10 bytes an event, a property that a question has asked for about 8, a trait that was asked of everybody 12
     /// for each identifier that it was said of; to both come their different values. Default: 256 MiB.
     pub fn column_memory(mut self, bytes: usize) -> Self {
         self.settings.column_bytes = bytes;

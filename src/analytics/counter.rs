@@ -7,7 +7,7 @@ use super::tally::{Count, Tally};
 use super::timeline::Mask;
 use super::trails::Trails;
 use super::wanted::Amount;
-use crate::clock::Zone;
+use crate::clock::{Span, Zone};
 
 /// What is wanted of events that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,18 @@ pub(crate) enum Counted {
     Tally(Interval, Count),
     /// In which of the periods each person did them.
     Presence(Interval, presence::Sought),
-    /// When each person did which of so many things.
-    Trails(usize),
+    /// When each person did which of so many things, from the first on for no longer than it says.
+    Trails(usize, Option<Span>),
+}
+
+/// Which events are counted in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    All,
+    /// Those of names that can meet the first condition.
+    Beginnings,
+    /// Those of all other names.
+    Others,
 }
 
 /// Events, in columns: the first of each belong to the first event, and so on.
@@ -58,7 +68,7 @@ impl Counter {
             Counted::Presence(interval, asked) => {
                 Presence::new(interval, asked, scope, zone, between, people).map(Self::Presence)
             }
-            Counted::Trails(kinds) => Trails::new(kinds, between, people).map(Self::Trails),
+            Counted::Trails(kinds, within) => Trails::new((kinds, within), between, people).map(Self::Trails),
         }
     }
 
@@ -69,6 +79,19 @@ impl Counter {
             Self::Presence(presence) => Self::Presence(presence.blank()),
             Self::Trails(trails) => Self::Trails(trails.blank()),
         }
+    }
+
+    /// Which events are to be counted now; none if all were.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        if let Self::Trails(trails) = self { trails.turn() } else { Some(Turn::All) }
+    }
+
+    /// What comes after the turn that was counted by these; of it nothing is counted yet. `None` if that was the last.
+    pub(crate) fn next<'c>(&self, counted: impl Iterator<Item = &'c Self>) -> Option<Self> {
+        let Self::Trails(own) = self else { return None };
+        let counted =
+            counted.filter_map(|one| if let Self::Trails(trails) = one { Some(trails) } else { None });
+        Some(Self::Trails(own.next(&counted.collect::<Vec<_>>())))
     }
 
     /// Counts events, and says whether it could.

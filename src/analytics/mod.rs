@@ -32,6 +32,7 @@ mod retention;
 mod rfm;
 mod scope;
 mod sessions;
+mod sieve;
 mod table;
 mod tally;
 mod timeline;
@@ -43,7 +44,7 @@ pub use self::attribution::{Attribution, AttributionGroup, AttributionModel, Att
 pub use self::breakdown::By;
 pub(crate) use self::breakdown::Source;
 pub use self::calendar::Interval;
-pub(crate) use self::counter::{Batch, Counter};
+pub(crate) use self::counter::{Batch, Counter, Turn};
 pub use self::funnel::{Funnel, FunnelGroup, FunnelMode, FunnelReport, FunnelStep};
 pub use self::lifecycle::{Lifecycle, LifecycleGroup, LifecyclePeriod, LifecycleReport};
 pub use self::paths::{Paths, PathsGroup, PathsReport, Transition};

@@ -1,9 +1,13 @@
 //! Who met which conditions when, noted while events are read: where a question asks no more of events, and not which of two
 //! of one instant comes first, a word for each is all that has to be kept, moved about and sorted.
+//!
+//! Of these words, too, only those are kept that can matter, as the [`sieve`](super::sieve) says.
 
-use super::counter::Batch;
+use super::counter::{Batch, Turn};
 use super::parallel::{Watch, in_parallel};
+use super::sieve::Sieve;
 use super::timeline::{Mask, Row, usual_part};
+use crate::clock::Span;
 use crate::error::Result;
 
 /// By so many of the highest bits of their times events are ordered before they are ordered by person: then what is left to
@@ -27,20 +31,29 @@ pub(crate) struct Trails {
     /// How many people a part has, as a power of two, and how many there are in all.
     shift: u32,
     people: usize,
+    sieve: Sieve,
+    /// The places of the events of a batch that are noted; kept for its space.
+    kept: Vec<u32>,
     /// What each reader has read, by parts.
     read: Vec<Vec<Vec<u64>>>,
 }
 
 impl Trails {
-    /// Nothing yet, of so many conditions, of events between two instants, and of so many people. `None` if that does not
-    /// fit into words, or people would have to be cut into too many parts.
-    pub(crate) fn new(kinds: usize, between: Option<(i64, i64)>, people: usize) -> Option<Self> {
+    /// Nothing yet, of so many conditions, the first of which begins what lasts no longer than it says; of events between two
+    /// instants, and of so many people. `None` if that does not fit into words, or people would have to be cut into too
+    /// many parts.
+    pub(crate) fn new(
+        (kinds, within): (usize, Option<Span>),
+        between: Option<(i64, i64)>,
+        people: usize,
+    ) -> Option<Self> {
         let (first, last) = between.unwrap_or((0, 0));
         let time = u64::BITS - last.abs_diff(first).leading_zeros();
         let kinds = u32::try_from(kinds).ok()?;
         let left = u64::BITS.checked_sub(time.checked_add(kinds)?).filter(|left| *left > 0)?;
         let shift = usual_part(people).min(left);
-        let trails = Self { first, time, kinds, shift, people, read: Vec::new() };
+        let (sieve, kept, read) = (Sieve::new((first, last), within, people), Vec::new(), Vec::new());
+        let trails = Self { first, time, kinds, shift, people, sieve, kept, read };
         (trails.parts() <= PARTS).then_some(trails)
     }
 
@@ -51,19 +64,32 @@ impl Trails {
 
     /// The same without what was noted.
     pub(crate) fn blank(&self) -> Self {
-        Self { read: Vec::new(), ..*self }
+        Self { sieve: self.sieve.blank(), kept: Vec::new(), read: Vec::new(), ..*self }
+    }
+
+    /// Which events are to be read now; none if all were.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        self.sieve.turn()
+    }
+
+    /// What comes after this turn, which these have read; nothing is noted yet.
+    pub(crate) fn next(&self, read: &[&Self]) -> Self {
+        Self { sieve: self.sieve.next(read.iter().map(|trails| &trails.sieve)), ..self.blank() }
     }
 
     /// Notes events.
     pub(crate) fn add(&mut self, events: &Batch<'_>) {
         let Self { first, time, kinds, shift, .. } = *self;
+        self.sieve.sift(events, &mut self.kept);
         if self.read.is_empty() {
             self.read.push(vec![Vec::new(); self.parts()]);
         }
         let Some(parts) = self.read.last_mut() else { return };
         let within = (1 << shift) - 1;
-        for ((at, who), mask) in events.times.iter().zip(events.people).zip(events.masks) {
-            let since = at.abs_diff(first) << kinds | u64::from(*mask);
+        for place in &self.kept {
+            let place = *place as usize;
+            let (at, who, mask) = (events.times[place], events.people[place], events.masks[place]);
+            let since = at.abs_diff(first) << kinds | u64::from(mask);
             parts[(who >> shift) as usize].push(u64::from(who & within) << (time + kinds) | since);
         }
     }
@@ -78,8 +104,8 @@ impl Trails {
         self.read.iter().flatten().map(Vec::len).sum()
     }
 
-    /// Calls `each` with everybody of whom anything was noted, on all cores: each time with what `make` made for some people,
-    /// which is given back.
+    /// Calls `each` with everybody of whom `is_wanted` says so, when it is told which conditions any of their events meet; on
+    /// all cores, and each time with what `make` made for some people, which is given back.
     ///
     /// # Errors
     ///
@@ -88,12 +114,13 @@ impl Trails {
         &self,
         watch: &Watch<'_>,
         make: impl Fn() -> T + Sync,
+        is_wanted: impl Fn(&mut T, Mask) -> bool + Sync,
         each: impl Fn(&mut T, Trail<'_>) + Sync,
     ) -> Result<Vec<T>> {
         let parts = (0..self.parts()).collect();
         in_parallel(parts, watch, self.len(), |part| {
             let (mut found, mut rows) = (make(), Vec::new());
-            let (mut words, starts) = self.by_person(part);
+            let (mut words, starts) = self.by_person(part, |met| is_wanted(&mut found, met));
             for person in starts.windows(2).filter(|person| person[0] < person[1]) {
                 let words = &mut words[person[0]..person[1]];
                 each(&mut found, Trail { trails: self, words, rows: &mut rows });
@@ -102,17 +129,26 @@ impl Trails {
         })
     }
 
-    /// The events of a part by person, each person's nearly in order of time; and where each person's begin, and where the
-    /// last one's end.
+    /// The events of those of a part who are wanted by person, each person's nearly in order of time; and where each
+    /// person's begin, and where the last one's end.
     #[expect(clippy::cast_possible_truncation, reason = "what is left of a word is a few bits")]
-    fn by_person(&self, part: usize) -> (Vec<u64>, Vec<usize>) {
+    fn by_person(&self, part: usize, mut is_wanted: impl FnMut(Mask) -> bool) -> (Vec<u64>, Vec<usize>) {
         let read = || self.read.iter().flat_map(|parts| &parts[part]).copied();
-        let many = read().count();
+        let person = |word: u64| (word >> (self.time + self.kinds)) as usize;
+        let mut met: Vec<Mask> = vec![0; 1 << self.shift];
+        read().for_each(|word| met[person(word)] |= self.mask(word));
+        let are_wanted: Vec<bool> = met.into_iter().map(|met| met != 0 && is_wanted(met)).collect();
+        // All are written, and those of the wanted are left: so a core need not guess.
+        let (mut wanted, mut many) = (vec![0; self.read.iter().map(|parts| parts[part].len()).sum()], 0);
+        for word in read() {
+            wanted[many] = word;
+            many += usize::from(are_wanted[person(word)]);
+        }
+        wanted.truncate(many);
         let digit = self.time.min(DIGIT).min(many.checked_ilog2().unwrap_or(0));
         let time = |word: u64| (word >> (self.time + self.kinds - digit)) as usize & ((1 << digit) - 1);
-        let (by_time, _) = distributed(read, many, 1 << digit, time);
-        let person = |word: u64| (word >> (self.time + self.kinds)) as usize;
-        distributed(|| by_time.iter().copied(), many, 1 << self.shift, person)
+        let (by_time, _) = distributed(&wanted, 1 << digit, time);
+        distributed(&by_time, 1 << self.shift, person)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "conditions are as many as a mask has bits")]
@@ -128,21 +164,18 @@ impl Trails {
 
 /// Words by a number of theirs, those of one number in the order in which they come; and where those of each number begin, and
 /// where the last ones end.
-fn distributed<I: Iterator<Item = u64>>(
-    words: impl Fn() -> I,
-    many: usize,
-    numbers: usize,
-    number: impl Fn(u64) -> usize,
-) -> (Vec<u64>, Vec<usize>) {
+fn distributed(words: &[u64], numbers: usize, number: impl Fn(u64) -> usize) -> (Vec<u64>, Vec<usize>) {
     let mut starts = vec![0; numbers + 1];
-    words().for_each(|word| starts[number(word) + 1] += 1);
+    for word in words {
+        starts[number(*word) + 1] += 1;
+    }
     for number in 1..starts.len() {
         starts[number] += starts[number - 1];
     }
-    let (mut next, mut sorted) = (starts.clone(), vec![0; many]);
-    for word in words() {
-        let place = &mut next[number(word)];
-        sorted[*place] = word;
+    let (mut next, mut sorted) = (starts.clone(), vec![0; words.len()]);
+    for word in words {
+        let place = &mut next[number(*word)];
+        sorted[*place] = *word;
         *place += 1;
     }
     (sorted, starts)
@@ -157,12 +190,6 @@ pub(super) struct Trail<'t> {
 }
 
 impl<'t> Trail<'t> {
-    /// The conditions that any of the events meets.
-    #[inline]
-    pub(super) fn met(&self) -> Mask {
-        self.trails.mask(self.words.iter().fold(0, |all, word| all | word))
-    }
-
     /// The events in order of time.
     #[inline]
     pub(super) fn in_order(self) -> &'t [Row] {
@@ -181,14 +208,17 @@ mod tests {
 
     use super::*;
 
-    /// What each person did, as trails that were read by so many tell it.
-    fn told(trails: Trails, mut read: Vec<Trails>) -> Vec<(Mask, Vec<(i64, Mask)>)> {
+    type Person = (Mask, Vec<(i64, Mask)>);
+
+    /// What each person did of whom that is wanted, as trails that were read by so many tell it.
+    fn told(trails: Trails, mut read: Vec<Trails>, wanted: Mask) -> Vec<Person> {
         let mut all = trails;
         read.drain(..).for_each(|one| all.merge(one));
         let mut go_on = |_| ControlFlow::Continue(());
-        let found = all.for_everybody(&Watch::new(&mut go_on), Vec::new, |found, trail| {
-            let met = trail.met();
-            found.push((met, trail.in_order().iter().map(|row| (row.at, row.mask)).collect()));
+        let is_wanted = |_: &mut Vec<_>, met: Mask| met & wanted == wanted;
+        let found = all.for_everybody(&Watch::new(&mut go_on), Vec::new, is_wanted, |found, trail| {
+            let rows: Vec<(i64, Mask)> = trail.in_order().iter().map(|row| (row.at, row.mask)).collect();
+            found.push((rows.iter().fold(0, |met, row| met | row.1), rows));
         });
         found.unwrap().into_iter().flatten().collect()
     }
@@ -198,27 +228,52 @@ mod tests {
         fn what_was_noted_is_told_by_person_and_time(
             events in prop::collection::vec((0_u32..40, -5_000_i64..5_000, 0_u32..8), 0..400),
             readers in 1_usize..4,
+            within in prop::option::of(1_i64..3_000),
+            wanted in 0_u32..4,
         ) {
             let (first, last) = (events.iter().map(|event| event.1).min(), events.iter().map(|event| event.1).max());
-            let trails = Trails::new(3, first.zip(last), 40).unwrap();
-            let mut read: Vec<Trails> = (0..readers).map(|_| trails.blank()).collect();
-            for (place, events) in events.chunks(7).enumerate() {
-                let times: Vec<i64> = events.iter().map(|event| event.1).collect();
-                let people: Vec<u32> = events.iter().map(|event| event.0).collect();
-                let masks: Vec<Mask> = events.iter().map(|event| event.2).collect();
-                read[place % readers].add(&Batch { times: &times, people: &people, masks: &masks, by: &[], amounts: &[] });
-            }
-            prop_assert_eq!(read.iter().map(Trails::len).sum::<usize>(), events.len());
-            let mut expected = Vec::new();
-            for person in 0..40 {
-                let own = events.iter().filter(|event| event.0 == person);
-                let mut own: Vec<(i64, Mask)> = own.map(|event| (event.1, event.2)).collect();
-                own.sort_unstable();
-                if !own.is_empty() {
-                    expected.push((own.iter().fold(0, |met, event| met | event.1), own));
+            let mut trails = Trails::new((3, within.map(Span::from_micros)), first.zip(last), 40).unwrap();
+            let mut read: Vec<Trails> = Vec::new();
+            let is_beginning = |event: &&(u32, i64, Mask)| event.2 & 1 != 0;
+            while let Some(turn) = trails.turn() {
+                let own = events.iter().filter(|event| is_beginning(event) == (turn == Turn::Beginnings));
+                let own: Vec<&(u32, i64, Mask)> = own.collect();
+                let mut now: Vec<Trails> = (0..readers).map(|_| trails.blank()).collect();
+                for (place, events) in own.chunks(7).enumerate() {
+                    let times: Vec<i64> = events.iter().map(|event| event.1).collect();
+                    let people: Vec<u32> = events.iter().map(|event| event.0).collect();
+                    let masks: Vec<Mask> = events.iter().map(|event| event.2).collect();
+                    now[place % readers].add(&Batch { times: &times, people: &people, masks: &masks, by: &[], amounts: &[] });
                 }
+                trails = trails.next(&now.iter().collect::<Vec<_>>());
+                read.append(&mut now);
             }
-            prop_assert_eq!(told(trails, read), expected);
+            let noted = read.iter().map(Trails::len).sum::<usize>();
+            let found = told(trails, read, wanted);
+            prop_assert!(noted <= events.len() && found.iter().map(|person| person.1.len()).sum::<usize>() <= noted);
+            for person in 0..40 {
+                let all = events.iter().filter(|event| event.0 == person);
+                let begun: Vec<i64> = all.clone().filter(is_beginning).map(|event| event.1).collect();
+                let can_matter = |event: &&(u32, i64, Mask)| {
+                    begun.iter().any(|begun| event.1 >= *begun && within.is_none_or(|within| event.1 - begun <= within))
+                };
+                let mut own: Vec<(i64, Mask)> = all.clone().filter(can_matter).map(|event| (event.1, event.2)).collect();
+                own.sort_unstable();
+                let met = own.iter().fold(0, |met, event| met | event.1);
+                if own.is_empty() || met & wanted != wanted {
+                    continue;
+                }
+                // Whatever can matter is told, in order, with no more than some that happened besides.
+                let mut all: Vec<(i64, Mask)> = all.map(|event| (event.1, event.2)).collect();
+                all.sort_unstable();
+                let is_told = |told: &&Person| {
+                    let mut rest = told.1.iter();
+                    let mut whole = all.iter();
+                    own.iter().all(|event| rest.any(|told| told == event))
+                        && told.1.iter().all(|told| whole.any(|event| told == event))
+                };
+                prop_assert!(found.iter().any(|told| is_told(&told)), "{own:?}");
+            }
         }
     }
 
@@ -226,14 +281,14 @@ mod tests {
     fn what_does_not_fit_into_words_is_not_begun() {
         let (first, people) = (-(1 << 40), 2);
         let time = u64::BITS - usual_part(people) - 5;
-        assert!(Trails::new(5, Some((first, first + (1 << time) - 1)), people).is_some());
-        assert!(Trails::new(5, Some((first, first + (1 << time))), people).is_none());
-        assert!(Trails::new(6, Some((first, first + (1 << time) - 1)), people).is_none());
-        assert!(Trails::new(32, Some((i64::MIN, i64::MAX)), people).is_none());
-        assert!(Trails::new(32, None, people).is_some());
+        assert!(Trails::new((5, None), Some((first, first + (1 << time) - 1)), people).is_some());
+        assert!(Trails::new((5, None), Some((first, first + (1 << time))), people).is_none());
+        assert!(Trails::new((6, None), Some((first, first + (1 << time) - 1)), people).is_none());
+        assert!(Trails::new((32, None), Some((i64::MIN, i64::MAX)), people).is_none());
+        assert!(Trails::new((32, None), None, people).is_some());
         // Where there is little room, parts have fewer people, as long as there are not too many of them.
-        let with_room = |left: u32| Trails::new(4, Some((0, (1 << (60 - left)) - 1)), 2 * PARTS);
+        let with_room = |left: u32| Trails::new((4, None), Some((0, (1 << (60 - left)) - 1)), 2 * PARTS);
         assert_eq!(with_room(1).map(|trails| (trails.shift, trails.parts())), Some((1, PARTS)));
-        assert!(Trails::new(4, Some((0, (1 << 59) - 1)), 2 * PARTS + 1).is_none());
+        assert!(Trails::new((4, None), Some((0, (1 << 59) - 1)), 2 * PARTS + 1).is_none());
     }
 }

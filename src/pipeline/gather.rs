@@ -320,7 +320,9 @@ fn narrow(
     kept.clear();
     kept.extend(rows.iter().map(wanted));
     move_up(rows, kept);
-    beside.into_iter().for_each(|column| move_up(column, kept));
+    for column in beside {
+        move_up(column, kept);
+    }
 }
 
 /// Leaves those that are kept.

@@ -17,7 +17,7 @@ use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
 use crate::analytics::{
-    Audience, Counter, Labels, Legend, Mask, Place, Reading, Scope, Source, Timeline, Wanted, Watch,
+    Audience, Counter, Labels, Legend, Mask, Place, Reading, Scope, Source, Timeline, Turn, Wanted, Watch,
     in_parallel,
 };
 use crate::clock::{Timestamp, Zone};
@@ -61,11 +61,14 @@ pub(crate) fn timeline(
     });
     let are_all_wanted =
         scan.is_everyone_meant() && scan.names.known.iter().all(|name| name.asking.is_empty());
-    let gather = |counter: Option<&Counter>| -> Result<Vec<Gather>> {
+    let gather = |counter: Option<&Counter>, wants: &[bool]| -> Result<Vec<Gather>> {
+        if !wants.contains(&true) {
+            return Ok(Vec::new());
+        }
         let nodes = !are_all_wanted || counter.is_none_or(Counter::is_of_people);
         let mut stopped = Ok(());
         let gathered = db.visit_events(
-            Visit { range, wanted: &wants, nodes, numbers: wanted.is_ordered(), asked },
+            Visit { range, wanted: wants, nodes, numbers: wanted.is_ordered(), asked },
             |seen| go_on(watch.tell(seen), &mut stopped),
             || Gather::new(&scan, counter),
             |gather, chunk| gather.take(&scan, chunk),
@@ -74,11 +77,23 @@ pub(crate) fn timeline(
     };
     if let Some(asked) = wanted.counted
         && let Some(counter) = Counter::new(asked, scope, zone, times, scan.numbers.roots().len())
-        && let Some(counted) = scan.count(gather(Some(&counter))?, counter, zone)?
     {
-        return Ok(counted);
+        let (mut counter, mut gathered) = (counter, Vec::new());
+        while let Some(turn) = counter.turn() {
+            let wants: Vec<bool> = scan.names.known.iter().map(|name| name.is_in(turn)).collect();
+            let mut found = gather(Some(&counter), &wants)?;
+            let next = counter.next(found.iter().filter_map(|own| own.counted.as_ref()));
+            gathered.append(&mut found);
+            match next {
+                Some(next) => counter = next,
+                None => break,
+            }
+        }
+        if let Some(counted) = scan.count(gathered, counter, zone)? {
+            return Ok(counted);
+        }
     }
-    let gathered = gather(None)?;
+    let gathered = gather(None, &wants)?;
     scan.finish(db, gathered, watch)
 }
 
@@ -133,6 +148,19 @@ pub(super) struct Name {
     pub(super) plain: Mask,
     /// Conditions that it meets if its properties or its time fit, by their places.
     pub(super) asking: Vec<usize>,
+}
+
+impl Name {
+    /// Whether events of that name are wanted in a turn.
+    fn is_in(&self, turn: Turn) -> bool {
+        let is_first = || self.plain & 1 != 0 || self.asking.contains(&0);
+        let is_now = match turn {
+            Turn::All => true,
+            Turn::Beginnings => is_first(),
+            Turn::Others => !is_first(),
+        };
+        self.wanted && is_now
+    }
 }
 
 /// The names of events by their numbers.

@@ -250,7 +250,7 @@ impl Ask for Funnel {
         // Which of two events of one instant comes first matters to what is excluded, too.
         let is_plain = self.mode == FunnelMode::Ordered && !ordered && self.exclude.is_empty();
         let counted = (is_plain && !conditions.iter().any(EventCondition::is_first_only))
-            .then_some(Counted::Trails(conditions.len()));
+            .then_some(Counted::Trails(conditions.len(), self.within));
         Ok(Wanted { conditions, all_events: strict, ordered, counted, ..Wanted::default() })
     }
 }
@@ -359,17 +359,17 @@ impl Question for Funnel {
             let timeline = ground.timeline;
             if let Some(trails) = timeline.trails() {
                 let blank = || (Tally::new(rules.steps), Finder::default());
-                let parts = trails.for_everybody(ground.watch, blank, |(tally, finder), trail| {
-                    match rules.most(trail.met()) {
-                        0 => {}
-                        // Nothing more is told of those who only begin.
-                        1 => tally.counts[0] += 1,
-                        _ => {
-                            rules.best(trail.in_order(), finder);
-                            tally.add(finder.times());
-                        }
-                    }
-                })?;
+                // Nothing more is told of those who only begin.
+                let is_wanted = |(tally, _): &mut (Tally, _), met| {
+                    let most = rules.most(met);
+                    tally.counts[0] += u64::from(most == 1);
+                    most > 1
+                };
+                let parts =
+                    trails.for_everybody(ground.watch, blank, is_wanted, |(tally, finder), trail| {
+                        rules.best(trail.in_order(), finder);
+                        tally.add(finder.times());
+                    })?;
                 let mut whole = Tally::new(rules.steps);
                 for (part, _) in parts {
                     whole.merge(part);

@@ -177,7 +177,9 @@ fn compare_visits(db: &Db, model: &Model) {
     let last = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
     let of_names = |fits: &dyn Fn(&str) -> bool| {
         let mut wanted = vec![false; last];
-        names.iter().for_each(|(number, text)| wanted[*number as usize] = fits(text));
+        for (number, text) in &names {
+            wanted[*number as usize] = fits(text);
+        }
         wanted
     };
     let (few, wanted) = (of_names(&|text| text == "name 1"), of_names(&|text| text != "name 2"));
@@ -289,8 +291,10 @@ impl ReadMembers for Length {
 
 fn play(steps: Vec<Step>, seal_every: usize) {
     // Room for hardly any column, or for all.
-    let files =
-        Files { column_bytes: 1 << if seal_every % 2 == 0 { 10 } else { 20 }, ..Files::new(seal_every) };
+    let files = Files {
+        column_bytes: 1 << if seal_every.is_multiple_of(2) { 10 } else { 20 },
+        ..Files::new(seal_every)
+    };
     let mut db = files.writer();
     let reader = files.open(Access::Read);
     let source = db.source(&Source::default()).unwrap();
