@@ -1,7 +1,7 @@
 //! Going through everybody on all cores, and stopping when asked to.
 
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -117,4 +117,56 @@ pub(crate) fn in_parallel<J: Send, T: Send>(
         watch.tell(events as u64)
     })?;
     places.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
+}
+/// So many are sorted at once.
+const SORTED: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 14 };
+
+/// So many of a sample are taken for each piece that is sorted by itself.
+const SAMPLED: usize = 8;
+
+/// The numbers below `count` in the order of their texts, sorted on all cores: texts of a sample cut them into pieces that lie
+/// one behind the other, and each of these is sorted by itself (W. D. Frazer, A. C. McKellar: Samplesort, Journal of the ACM
+/// 17, 1970).
+pub(super) fn in_order_of<'t>(
+    count: usize,
+    text: impl Fn(usize) -> &'t str + Sync,
+    watch: &Watch<'_>,
+) -> Result<Vec<usize>> {
+    let pieces = count / SORTED + 1;
+    let mut sample: Vec<&str> = (0..count).step_by(count / (pieces * SAMPLED) + 1).map(&text).collect();
+    sample.sort_unstable();
+    let bounds: Vec<&str> = sample.chunks_exact(SAMPLED).map(|some| some[SAMPLED - 1]).collect();
+    let chunks = (0..count).step_by(SORTED).map(|start| start..count.min(start + SORTED)).collect();
+    let parted = in_parallel(chunks, watch, count, |numbers: Range<usize>| {
+        let mut parts = vec![Vec::new(); bounds.len() + 1];
+        for number in numbers {
+            parts[bounds.partition_point(|bound| *bound <= text(number))].push(number);
+        }
+        parts
+    })?;
+    let sorted = in_parallel((0..=bounds.len()).collect(), watch, count, |part: usize| {
+        let mut own: Vec<usize> = parted.iter().flat_map(|parts| &parts[part]).copied().collect();
+        own.sort_unstable_by_key(|number| text(*number));
+        own
+    })?;
+    Ok(sorted.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_sorted_by_their_texts(texts in prop::collection::vec("[ab]{0,3}", 0..200)) {
+            let mut go_on = |_| ControlFlow::Continue(());
+            let sorted = in_order_of(texts.len(), |number| &texts[number], &Watch::new(&mut go_on)).unwrap();
+            let mut once = sorted.clone();
+            once.sort_unstable();
+            prop_assert!(once.into_iter().eq(0..texts.len()));
+            prop_assert!(sorted.is_sorted_by_key(|number| &texts[*number]));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::breakdown::Groups;
 use super::calendar::{Interval, Periods};
-use super::parallel::{for_everybody, in_parallel};
+use super::parallel::{Watch, for_everybody, in_order_of, in_parallel};
 use super::read::{Members, event, flag, parsed, path, plain_event, question};
 use super::table::{Table, amount, figure, heading, percent};
 use super::timeline::people;
@@ -447,35 +447,51 @@ impl Question for Rfm {
             let groups = groups.map(|groups| groups.values().zip(&of_groups).map(tell).collect());
             return Ok(RfmReport { profiles: Vec::new(), cells: Some(all.told()), groups });
         }
-        let profile = |(place, buyer): (usize, &Buyer)| RfmProfile {
-            name: timeline.legend.people[buyer.person].clone(),
-            recency_days: buyer.recency,
-            frequency: buyer.frequency,
-            monetary: buyer.sum.to_value(),
-            r: r[place],
-            f: f[place],
-            m: m[place],
-            group: rfm_group(r[place], f[place]),
+        let name = |place: usize| timeline.legend.people[buyers[place].person].as_str();
+        let order = in_order_of(buyers.len(), name, ground.watch)?;
+        let profile = |place: &usize| {
+            let ([r, f, m], buyer) = (scored(*place), &buyers[*place]);
+            RfmProfile {
+                name: name(*place).to_owned(),
+                recency_days: buyer.recency,
+                frequency: buyer.frequency,
+                monetary: buyer.sum.to_value(),
+                r,
+                f,
+                m,
+                group: rfm_group(r, f),
+            }
         };
-        let mut profiles: Vec<RfmProfile> = buyers.iter().enumerate().map(profile).collect();
-        let groups = ground.groups(&self.scope, 1).map(|groups| grouped(&groups, &buyers, &profiles));
-        profiles.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let pieces = order.chunks(TOGETHER).collect();
+        let told = in_parallel(pieces, ground.watch, looked_at, |places: &[usize]| {
+            places.iter().map(profile).collect::<Vec<_>>()
+        })?;
+        let profiles: Vec<RfmProfile> = told.into_iter().flatten().collect();
+        let labels = order.iter().map(|place| buyers[*place].label);
+        let groups = ground.groups(&self.scope, 1);
+        let groups = groups.map(|groups| grouped(&groups, labels, &profiles, ground.watch)).transpose()?;
         Ok(RfmReport { profiles, cells: None, groups })
     }
 }
 
-fn grouped(groups: &Groups, buyers: &[Buyer], profiles: &[RfmProfile]) -> Vec<RfmGroup> {
+/// The profiles of each group, in the order of all.
+fn grouped(
+    groups: &Groups,
+    labels: impl Iterator<Item = u32>,
+    profiles: &[RfmProfile],
+    watch: &Watch<'_>,
+) -> Result<Vec<RfmGroup>> {
     let empty = |(value, other)| RfmGroup { value, other, profiles: Vec::new(), cells: None };
     let mut told: Vec<RfmGroup> = groups.values().map(empty).collect();
-    for (buyer, profile) in buyers.iter().zip(profiles) {
-        if let Some(group) = groups.of_value(buyer.label) {
+    for (place, (label, profile)) in labels.zip(profiles).enumerate() {
+        if place % TOGETHER == 0 {
+            watch.tell(0)?;
+        }
+        if let Some(group) = groups.of_value(label) {
             told[group].profiles.push(profile.clone());
         }
     }
-    for group in &mut told {
-        group.profiles.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    }
-    told
+    Ok(told)
 }
 
 impl fmt::Display for RfmReport {

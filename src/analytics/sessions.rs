@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::breakdown::Groups;
-use super::figures::{median_seconds, p90_seconds, share};
-use super::parallel::for_everybody;
+use super::figures::{median_and_p90_seconds, share};
+use super::parallel::{Watch, for_everybody};
 use super::read::{Members, event, longer_than_zero, plain_event, question, span};
 use super::table::{Table, amount, heading, length};
 use super::timeline::{Part, people};
@@ -160,25 +160,28 @@ impl Tally {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "lengths and their number are below 2^53")]
-    fn report(mut self, names: &[String]) -> SessionsReport {
+    fn report(mut self, names: &[String], watch: &Watch<'_>) -> Result<SessionsReport> {
         let sessions = self.lengths.len() as u64;
         let total: i128 = self.lengths.iter().map(|length| i128::from(*length)).sum();
         let by_name = |counts: Vec<u64>| {
             let counts = counts.into_iter().zip(names).filter(|(count, _)| *count > 0);
             counts.map(|(count, name)| (name.clone(), count)).collect()
         };
-        SessionsReport {
+        watch.tell(0)?;
+        let (median_seconds, p90_seconds) = median_and_p90_seconds(&mut self.lengths);
+        watch.tell(0)?;
+        Ok(SessionsReport {
             sessions,
             people: self.people,
             events: self.events,
-            median_seconds: median_seconds(&mut self.lengths),
-            p90_seconds: p90_seconds(&mut self.lengths),
+            median_seconds,
+            p90_seconds,
             mean_seconds: (sessions > 0).then(|| total as f64 / sessions as f64 / 1e6),
             events_per_session: share(self.events, sessions),
             entries: by_name(self.entries),
             exits: by_name(self.exits),
             groups: None,
-        }
+        })
     }
 }
 
@@ -225,9 +228,10 @@ impl Question for Sessions {
             })?;
             let mut whole = vec![Tally::new(names.len()); groups.len()];
             for part in parts {
+                ground.watch.tell(0)?;
                 whole.iter_mut().zip(part).for_each(|(own, part)| own.merge(part));
             }
-            Ok(whole.into_iter().map(|tally| tally.report(names)).collect())
+            whole.into_iter().map(|tally| tally.report(names, ground.watch)).collect()
         };
         let tell = |(value, other), report| SessionsGroup { value, other, report };
         let (report, groups) = ground.answers(&self.scope, 1, count, tell)?;

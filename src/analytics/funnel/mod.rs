@@ -11,7 +11,7 @@ use serde_json::json;
 use self::attempt::{Finder, Rules};
 use super::breakdown::Groups;
 use super::counter::Counted;
-use super::figures::{median_seconds, p90_seconds, share};
+use super::figures::{median_and_p90_seconds, median_seconds, share};
 use super::parallel::for_everybody;
 use super::read::{
     Members, event, events, flag, longer_than_zero, number, plain_event, question, span, word, word_of,
@@ -338,11 +338,12 @@ impl Tally {
         let mut steps = Vec::new();
         for (place, count) in self.counts.iter().enumerate() {
             let (previous, total) = (&mut self.from_previous[place], &mut self.from_first[place]);
+            let (median, p90_seconds) = median_and_p90_seconds(previous);
             steps.push(FunnelStep {
                 count: *count,
                 conversion: share(*count, first),
-                median_seconds: median_seconds(previous),
-                p90_seconds: p90_seconds(previous),
+                median_seconds: median,
+                p90_seconds,
                 median_total_seconds: median_seconds(total),
             });
         }

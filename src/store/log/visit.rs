@@ -17,6 +17,11 @@ const FEW: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 14 };
 /// As many events of a part of a block are handed out at once: so few that what is made of them stays in the cache of a core.
 const CHUNK: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 10 };
 
+/// As many blocks are given to a core at once: to wake it costs about as much time as to go through one. But there are jobs
+/// enough for all cores to be done at about the same time.
+const BLOCKS: usize = if cfg!(debug_assertions) { 2 } else { 8 };
+const FAIR: usize = if cfg!(debug_assertions) { 1 } else { 4 };
+
 /// The events of a visit: which, and what of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Visit<'v> {
@@ -73,10 +78,18 @@ pub(crate) struct Chunk<'c> {
 
 /// What one core is given at once.
 enum Job {
-    /// A block, its place among those of the visit, how values are found, and whether some events may be outside of the
-    /// range.
-    Sealed(Arc<Block>, u32, Found, bool),
+    Sealed(Vec<Sealed>),
     Loose(Vec<Entry>),
+}
+
+/// A block to be gone through.
+struct Sealed {
+    block: Arc<Block>,
+    /// Its place among those of the visit.
+    place: u32,
+    found: Found,
+    /// Whether some events may be outside of the range.
+    cut: bool,
 }
 
 /// How the values of a block's events are found.
@@ -112,6 +125,8 @@ struct Buffers {
     times: Vec<i64>,
     events: Vec<u32>,
     keys: Vec<u32>,
+    /// The places of those that are left; kept for its space.
+    left: Vec<u32>,
 }
 
 impl Db {
@@ -153,45 +168,58 @@ impl Db {
         let many = if total <= FEW { 1 } else { cores() };
         let workers = (0..many).map(|_| Worker { own: make(), columns: Buffers::default() }).collect();
         let moves = &log.moves;
-        let take = |worker: &mut Worker<W>, job: Job, _: &mut Breath<'_>| {
+        let whole = Visiting { visit: &visit, moves, values: &values, is_in_order: false, cut: true };
+        let sealed = |worker: &mut Worker<W>, sealed: Sealed| {
+            let Sealed { block, place, found, cut } = sealed;
+            let own = match found {
+                Found::ByNumber => None,
+                Found::InOrder(own) => Some(own),
+                Found::ToAlign(keys) => {
+                    let added_up = visit.asked.and_then(|asked| asked.added_up);
+                    let own = align(&block, &names, &values, added_up);
+                    if let Some(own) = &own {
+                        own.keep(&shared, keys);
+                    }
+                    own.filter(Values::is_kept)
+                }
+            };
+            let own = own.as_ref().map(|own| own.open_block(pieces.saturating_add(place)));
+            let visiting = match &own {
+                Some(own) => Visiting { values: own, is_in_order: true, cut, ..whole },
+                None => Visiting { cut, ..whole },
+            };
             let Worker { own, columns } = worker;
-            let mut each = |chunk: &Chunk<'_>| work(own, chunk);
-            let visiting =
-                |values, is_in_order, cut| Visiting { visit: &visit, moves, values, is_in_order, cut };
-            match job {
-                Job::Sealed(block, piece, found, cut) => {
-                    let own = match found {
-                        Found::ByNumber => None,
-                        Found::InOrder(own) => Some(own),
-                        Found::ToAlign(keys) => {
-                            let added_up = visit.asked.and_then(|asked| asked.added_up);
-                            let own = align(&block, &names, &values, added_up);
-                            if let Some(own) = &own {
-                                own.keep(&shared, keys);
-                            }
-                            own.filter(Values::is_kept)
-                        }
-                    };
-                    let own = own.as_ref().map(|own| own.open_block(pieces.saturating_add(piece)));
-                    let visiting = visiting(own.as_ref().unwrap_or(&values), own.is_some(), cut);
-                    visiting.block(&block, columns, &mut each)
-                }
-                Job::Loose(entries) => {
-                    let mut keyed: Vec<(Entry, u32)> =
-                        entries.into_iter().map(|entry| (entry, entry.event)).collect();
-                    visiting(&values, false, true).loose(&mut keyed, columns, &mut each)
-                }
+            visiting.block(&block, columns, &mut |chunk| work(own, chunk))
+        };
+        let take = |worker: &mut Worker<W>, job: Job, breath: &mut Breath<'_>| match job {
+            Job::Sealed(all) => all.into_iter().try_for_each(|one| {
+                breath()?;
+                sealed(worker, one)
+            }),
+            Job::Loose(entries) => {
+                let Worker { own, columns } = worker;
+                let mut keyed: Vec<(Entry, u32)> =
+                    entries.into_iter().map(|entry| (entry, entry.event)).collect();
+                whole.loose(&mut keyed, columns, &mut |chunk| work(own, chunk))
             }
         };
         let workers = on_cores(workers, &mut pause, take, |give| {
-            for (piece, (place, found)) in (0..).zip(places.iter().zip(plan.found.drain(..))) {
+            let at_once = (places.len() / (FAIR * many)).clamp(1, BLOCKS);
+            let mut waiting = Vec::new();
+            for (number, (place, found)) in (0..).zip(places.iter().zip(plan.found.drain(..))) {
                 let block = self.block(place)?;
                 self.looked_at(block.len())?;
                 seen += block.len() as u64;
                 let cut = place.times.0 < from || place.times.1 >= until;
-                if give(seen, Job::Sealed(block, piece, found, cut)).is_break() {
+                waiting.push(Sealed { block, place: number, found, cut });
+                if waiting.len() == at_once
+                    && give(seen, Job::Sealed(std::mem::take(&mut waiting))).is_break()
+                {
                     return Ok(ControlFlow::Break(()));
                 }
+            }
+            if give(seen, Job::Sealed(waiting)).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
             seen += tail.len() as u64;
             for some in tail.chunks(FEW) {
@@ -291,6 +319,7 @@ impl Db {
 }
 
 /// What is known while events are handed out.
+#[derive(Clone, Copy)]
 struct Visiting<'v> {
     visit: &'v Visit<'v>,
     moves: &'v Moves,
@@ -340,7 +369,7 @@ impl Visiting<'_> {
         for start in (0..part.len()).step_by(CHUNK) {
             let places = start..part.len().min(start + CHUNK);
             columns.clear();
-            let Buffers { nodes, times, events, keys } = &mut *columns;
+            let Buffers { nodes, times, events, keys, .. } = &mut *columns;
             if self.visit.nodes || part.is_any_nobodys() || !self.moves.by_event.is_empty() {
                 part.nodes(places.clone(), nodes);
             }
@@ -387,7 +416,7 @@ impl Visiting<'_> {
         if self.cut || columns.nodes.contains(&NOBODY) {
             columns.narrow(self.visit.times());
         }
-        let Buffers { nodes, times, events, keys } = columns;
+        let Buffers { nodes, times, events, keys, .. } = columns;
         if times.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -405,28 +434,34 @@ impl Buffers {
         self.keys.clear();
     }
 
-    /// Leaves only events that somebody holds and that are in a range.
+    /// Leaves only events that somebody holds and that are in a range. The places of all are written, and those that are left
+    /// stay: so a core need not guess.
     fn narrow(&mut self, (from, until): (i64, i64)) {
-        let Self { nodes, times, events, keys } = self;
-        let mut kept = 0;
-        for place in 0..times.len() {
-            let node = nodes.get(place).copied();
-            if node != Some(NOBODY) && times[place] >= from && times[place] < until {
-                times[kept] = times[place];
-                if let Some(node) = node {
-                    nodes[kept] = node;
-                }
-                for numbers in [&mut *events, &mut *keys] {
-                    if let Some(number) = numbers.get(place).copied() {
-                        numbers[kept] = number;
-                    }
-                }
-                kept += 1;
-            }
+        let Self { nodes, times, events, keys, left } = self;
+        left.clear();
+        left.resize(times.len(), 0);
+        let mut many = 0;
+        for (place, at) in (0..).zip(&*times) {
+            left[many] = place;
+            many += usize::from((from..until).contains(at));
         }
-        nodes.truncate(kept);
-        times.truncate(kept);
-        events.truncate(kept);
-        keys.truncate(kept);
+        left.truncate(many);
+        if nodes.contains(&NOBODY) {
+            left.retain(|place| nodes[*place as usize] != NOBODY);
+        }
+        leave(times, left);
+        for column in [nodes, events, keys] {
+            leave(column, left);
+        }
+    }
+}
+
+/// Leaves what stands at these places, which are in order, if anything does.
+fn leave<T: Copy>(column: &mut Vec<T>, places: &[u32]) {
+    if !column.is_empty() {
+        for (kept, place) in places.iter().enumerate() {
+            column[kept] = column[*place as usize];
+        }
+        column.truncate(places.len());
     }
 }
