@@ -125,7 +125,7 @@ const SORTED: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 14 };
 const SAMPLED: usize = 8;
 
 /// The numbers below `count` in the order of their texts, sorted on all cores: texts of a sample cut them into pieces that lie
-/// one behind the other, and each of these is sorted by itself (W. D. Frazer, A. C. McKellar: Samplesort, Journal of the ACM
+/// one behind the other, and each of these is sorted by itself (W. D. Frazer, A. C. `McKellar`: Samplesort, Journal of the ACM
 /// 17, 1970).
 pub(super) fn in_order_of<'t>(
     count: usize,
