@@ -230,13 +230,17 @@ mod tests {
             readers in 1_usize..4,
             within in prop::option::of(1_i64..3_000),
             wanted in 0_u32..4,
+            people in prop::sample::select(vec![20_u32, 40]),
         ) {
+            let events: Vec<(u32, i64, Mask)> =
+                events.into_iter().map(|(who, at, mask)| (who % people, at, mask)).collect();
             let (first, last) = (events.iter().map(|event| event.1).min(), events.iter().map(|event| event.1).max());
-            let mut trails = Trails::new((3, within.map(Span::from_micros)), first.zip(last), 40).unwrap();
+            let mut trails = Trails::new((3, within.map(Span::from_micros)), first.zip(last), people as usize).unwrap();
             let mut read: Vec<Trails> = Vec::new();
             let is_beginning = |event: &&(u32, i64, Mask)| event.2 & 1 != 0;
             while let Some(turn) = trails.turn() {
-                let own = events.iter().filter(|event| is_beginning(event) == (turn == Turn::Beginnings));
+                let is_now = |event: &&(u32, i64, Mask)| turn == Turn::All || is_beginning(event) == (turn == Turn::Beginnings);
+                let own = events.iter().filter(is_now);
                 let own: Vec<&(u32, i64, Mask)> = own.collect();
                 let mut now: Vec<Trails> = (0..readers).map(|_| trails.blank()).collect();
                 for (place, events) in own.chunks(7).enumerate() {

@@ -302,7 +302,8 @@ impl<'g> Gathering<'g> {
             places[*person] = place;
         }
         let Self { numbers, names, wanted, wants, members, until, .. } = self;
-        let asked = (!members.is_empty()).then_some(Asked { members, added_up: None, read: wants });
+        let asked =
+            (!members.is_empty()).then_some(Asked { members, added_up: None, names: wanted, read: wants });
         let visit = Visit { range: (None, end(*until)), wanted, nodes: true, numbers: true, asked };
         let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
             let name = names.get(&chunk.name).copied().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! question wants of an event is taken from the columns of its members; of events of which nothing is wanted but that they
 //! happened no more than who and when is looked at.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,22 +55,28 @@ pub(crate) fn timeline(
     watch.tell(0)?;
     let texts = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
-    let asked = (!texts.is_empty()).then_some(Asked {
-        members: &texts,
-        added_up: scan.added_up(),
-        read: &scan.members,
-    });
+    // Whatever turn it is, all that any needs is read at once.
+    let looked_into: Vec<bool> = scan.names.known.iter().map(|name| scan.wants_members_of(name)).collect();
+    let asked =
+        Asked { members: &texts, added_up: scan.added_up(), names: &looked_into, read: &scan.members };
     let are_all_wanted =
         scan.is_everyone_meant() && scan.names.known.iter().all(|name| name.asking.is_empty());
+    let seen_before = Cell::new(0);
     let gather = |counter: Option<&Counter>, wants: &[bool]| -> Result<Vec<Gather>> {
         if !wants.contains(&true) {
             return Ok(Vec::new());
         }
         let nodes = !are_all_wanted || counter.is_none_or(Counter::is_of_people);
-        let mut stopped = Ok(());
+        let is_asked =
+            !texts.is_empty() && wants.iter().zip(&looked_into).any(|(wanted, into)| *wanted && *into);
+        let asked = is_asked.then_some(asked);
+        let (mut stopped, before) = (Ok(()), seen_before.get());
         let gathered = db.visit_events(
             Visit { range, wanted: wants, nodes, numbers: wanted.is_ordered(), asked },
-            |seen| go_on(watch.tell(seen), &mut stopped),
+            |seen| {
+                seen_before.set(before + seen);
+                go_on(watch.tell(before + seen), &mut stopped)
+            },
             || Gather::new(&scan, counter),
             |gather, chunk| gather.take(&scan, chunk),
         )?;
@@ -253,6 +260,14 @@ impl<'s> Scan<'s> {
         } else {
             self.members.properties.iter().position(|name| name == root)
         }
+    }
+
+    /// Whether a question looks into events of that name.
+    fn wants_members_of(&self, name: &Name) -> bool {
+        let conditions = || name.asking.iter().map(|place| &self.wanted.conditions[*place]);
+        let into_all =
+            self.by_place().is_some() || self.wanted.amount.is_some() || !self.wanted.labels.is_empty();
+        name.wanted && (into_all || conditions().any(EventCondition::asks_properties))
     }
 
     /// The member that is added up, if nobody looks at it for anything else.

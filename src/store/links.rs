@@ -89,7 +89,7 @@ impl Db {
         let mut links: Vec<_> = draft.pending.links.iter().collect();
         links.sort_unstable_by_key(|(link, _)| **link);
         insert_rows(&self.conn, &format!("fresh_links ({COLUMNS})"), links.into_iter().map(link_row))?;
-        let enough = 2 * self.log.borrow().shared.seal_every as u64;
+        let enough = (self.log.borrow().shared.seal_every as u64).saturating_mul(2);
         if self.conn.last_insert_rowid().cast_unsigned() >= enough {
             self.bring_links_home()?;
         }

@@ -1,8 +1,8 @@
 //! Members of events in the order of a block, beside its own columns.
 //!
 //! By the numbers of events, the values of a block lie far apart: its events are by person. So what is found of them by
-//! number the first time is kept in the order in which blocks are gone through. Where nearly every event has another value,
-//! and where of a member that is added up some value is no plain number, nothing is gained, and events are found by number.
+//! number the first time is kept in the order in which blocks are gone through. Where fewer than four events share a value on
+//! average, and where of a member that is added up some value is no plain number, events are found by number.
 
 use std::sync::Arc;
 
@@ -18,23 +18,25 @@ const FEW: usize = if cfg!(debug_assertions) { 1 } else { 1 << 6 };
 const SHARED: usize = 4;
 
 /// The members of the events of a block that have one of some names, from what is known of them by number. `added_up` says
-/// which is wanted as a number alone.
+/// which is wanted as a number alone. If one cannot be kept so, none is.
 pub(super) fn align(
     block: &Block,
-    names: &Arc<[u32]>,
+    names: &[u32],
     by_number: &Opened<'_>,
     added_up: Option<usize>,
 ) -> Option<Values> {
-    let members = (0..by_number.len()).map(|member| {
-        let column = if added_up == Some(member) {
-            numbers(block, names, by_number, member)
+    let names: Arc<[u32]> = names.into();
+    let column = |member: usize| {
+        if added_up == Some(member) {
+            numbers(block, &names, by_number, member)
         } else {
-            labels(block, names, by_number, member)
-        };
-        let column = column.or_else(|| Column::nothing(Arc::clone(names)))?;
-        Some(vec![Some(Arc::new(column))])
-    });
-    Some(Values { members: members.collect::<Option<_>>()? })
+            labels(block, &names, by_number, member)
+        }
+    };
+    let all = (0..by_number.len()).map(column).collect::<Option<Vec<Column>>>();
+    let nothing = || (0..by_number.len()).map(|_| Column::nothing(Arc::clone(&names))).collect();
+    let all: Vec<Column> = all.or_else(nothing)?;
+    Some(Values { members: all.into_iter().map(|column| vec![Some(Arc::new(column))]).collect() })
 }
 
 /// Calls `each` with the places and the numbers of the events that have one of some names.
@@ -58,9 +60,12 @@ fn visit(block: &Block, names: &[u32], mut each: impl FnMut(usize, u32)) {
 /// One member's values, if many events share theirs.
 fn labels(block: &Block, names: &Arc<[u32]>, by_number: &Opened<'_>, member: usize) -> Option<Column> {
     let (mut draft, mut count) = (Draft::new(block.len()), 0);
+    let most = FEW.max(block.len() / SHARED);
     visit(block, names, |place, event| {
-        draft.put(place, by_number.text(member, by_number.stand(member, event)));
         count += 1;
+        if draft.different() <= most {
+            draft.put(place, by_number.text(member, by_number.stand(member, event)));
+        }
     });
     (draft.different() <= FEW.max(count / SHARED)).then(|| draft.column(Arc::clone(names)))?
 }

@@ -184,19 +184,20 @@ fn compare_visits(db: &Db, model: &Model) {
     };
     let (few, wanted) = (of_names(&|text| text == "name 1"), of_names(&|text| text != "name 2"));
     let members = ["length".to_owned()];
-    let asked = |added_up| Some(Asked { members: &members, added_up, read: &Length });
+    let asked = |added_up, names| Some(Asked { members: &members, added_up, names, read: &Length });
     let some = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
     // What is asked for again is found beside the blocks, some of it of other names.
     for (range, wanted, asked) in [
         (some, &wanted, None),
-        (some, &few, asked(None)),
-        ((None, None), &few, asked(None)),
-        ((None, None), &wanted, asked(None)),
-        (some, &wanted, asked(None)),
-        ((None, None), &few, asked(None)),
-        ((None, None), &few, asked(Some(0))),
-        ((None, None), &wanted, asked(Some(0))),
-        (some, &wanted, asked(Some(0))),
+        (some, &few, asked(None, &few)),
+        ((None, None), &few, asked(None, &wanted)),
+        ((None, None), &wanted, asked(None, &wanted)),
+        (some, &wanted, asked(None, &wanted)),
+        ((None, None), &few, asked(None, &few)),
+        ((None, None), &wanted, asked(None, &few)),
+        ((None, None), &few, asked(Some(0), &few)),
+        ((None, None), &wanted, asked(Some(0), &wanted)),
+        (some, &wanted, asked(Some(0), &wanted)),
     ] {
         let pause = |_| ControlFlow::Continue(());
         let visit = Visit { range, wanted, nodes: true, numbers: true, asked };
@@ -209,7 +210,7 @@ fn compare_visits(db: &Db, model: &Model) {
                 let name = names.iter().find(|(number, _)| *number == chunk.name).unwrap();
                 assert_eq!((own.node, own.at, &own.name), (Some(*node), *at, &name.1));
                 found.push(own.number);
-                let Some(asked) = asked else { continue };
+                let Some(asked) = asked.filter(|asked| asked.names[chunk.name as usize]) else { continue };
                 let (key, value) = (chunk.keys[place], length(&own.json));
                 if asked.added_up.is_none() {
                     assert_eq!(chunk.values.of(key), [value.as_ref()]);

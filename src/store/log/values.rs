@@ -33,6 +33,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) members: &'a [String],
     /// The one of which nobody wants to know more than what number it is.
     pub(crate) added_up: Option<usize>,
+    /// By the numbers of names, whether members are wanted of events of that name.
+    pub(crate) names: &'a [bool],
     pub(crate) read: &'a dyn ReadMembers,
 }
 
@@ -52,12 +54,12 @@ pub(super) struct Key {
 }
 
 /// The events that a column has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Of {
     /// Those of a piece of the log, up to a number.
     Piece { piece: u32, until: u32 },
-    /// Those of a block, in its order; only as numbers, if they are nothing but added up.
-    Block { block: i64, added_up: bool },
+    /// Those of a block that have one of some names, in its order; only as numbers, if they are nothing but added up.
+    Block { block: i64, names: Arc<[u32]>, added_up: bool },
 }
 
 const MASK: u32 = (1 << PIECE) - 1;
@@ -200,7 +202,8 @@ struct Reader {
 
 impl Db {
     /// The values of members of the events of some names, whose numbers are in order, by the pieces of the log from one on.
-    /// `needed` says which pieces hold any, if it has to be known, or nothing if it was not to go on; `pause` is called now and then with how many events were looked at, which are given too.
+    /// `needed` says which pieces hold any, if it has to be known; `pause` is called now and then with how many events were
+    /// looked at, which are given too. `None` if it was not to go on.
     pub(super) fn values(
         &self,
         asked: Asked<'_>,
@@ -208,7 +211,7 @@ impl Db {
         from: u32,
         needed: impl FnOnce(&mut Pause<'_>) -> Result<Option<Vec<bool>>>,
         mut pause: impl FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<(Values, u64)> {
+    ) -> Result<Option<(Values, u64)>> {
         self.write_groups()?;
         let (shared, dictionary, until) = {
             let log = self.log.borrow();
@@ -229,9 +232,9 @@ impl Db {
         let is_complete = |piece: u32| members.iter().all(|columns| is_known(&columns[piece as usize]));
         let mut missing: Vec<u32> = (from..pieces).filter(|piece| !is_complete(*piece)).collect();
         if missing.is_empty() {
-            return Ok((Values { members }, 0));
+            return Ok(Some((Values { members }, 0)));
         }
-        let Some(needed) = needed(&mut pause)? else { return Ok((Values { members }, 0)) };
+        let Some(needed) = needed(&mut pause)? else { return Ok(None) };
         missing.retain(|piece| needed.get(*piece as usize).copied().unwrap_or(false));
         // What was known of other names stays known.
         let names_of = |piece: u32| {
@@ -256,7 +259,7 @@ impl Db {
             }
             if reader.read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let mut seen = 0;
+        let (mut seen, mut left) = (0, jobs.len());
         let readers = on_cores(readers, &mut pause, read, |give| {
             for (piece, names) in jobs {
                 self.looked_at(1 << PIECE)?;
@@ -270,6 +273,7 @@ impl Db {
         })?;
         for reader in readers {
             for (piece, columns) in reader.read? {
+                left -= 1;
                 for (own, (member, column)) in members.iter_mut().zip(asked.members.iter().zip(columns)) {
                     let column = Arc::new(column);
                     shared.keep_values(key(piece, member), &column);
@@ -277,7 +281,8 @@ impl Db {
                 }
             }
         }
-        Ok((Values { members }, seen))
+        // What breaks off before the end knows too little to make anything of it.
+        Ok((left == 0).then_some((Values { members }, seen)))
     }
 
     /// The rows of the log that hold a piece.

@@ -55,9 +55,10 @@ impl Visit<'_> {
         2 * inside >= i128::from(last) - i128::from(first)
     }
 
-    /// The numbers of the names that are wanted.
+    /// The numbers of the names of whose events members are wanted.
     fn names(&self) -> Vec<u32> {
-        (0..).zip(self.wanted).filter(|(_, wanted)| **wanted).map(|(name, _)| name).collect()
+        let asked = self.asked.map_or(&[][..], |asked| asked.names);
+        (0..).zip(asked).filter(|(_, wanted)| **wanted).map(|(name, _)| name).collect()
     }
 }
 
@@ -100,7 +101,7 @@ enum Found {
     ToAlign(Vec<Key>),
 }
 
-/// How the values of each block are found, and of events of which names, by their numbers in order.
+/// How the values of each block are found, and of events of which names: by their numbers, in order.
 struct Plan {
     found: Vec<Found>,
     names: Arc<[u32]>,
@@ -149,8 +150,8 @@ impl Db {
             .filter(|place| place.times.1 >= from && place.times.0 < until)
             .collect();
         let mut plan = self.plan(&places, &visit);
-        let (values, mut seen) = match visit.asked {
-            None => (Values::default(), 0),
+        let found = match visit.asked {
+            None => Some((Values::default(), 0)),
             Some(asked) => {
                 let sealed = self.log.borrow().seals.last().map_or(0, |seal| seal.until);
                 let from = if plan.is_by_number() { 0 } else { piece_of(sealed) };
@@ -158,6 +159,7 @@ impl Db {
                 self.values(asked, &plan.names, from, needed, &mut pause)?
             }
         };
+        let Some((values, mut seen)) = found else { return Ok(Vec::new()) };
         let pieces = u32::try_from(values.pieces()).unwrap_or(u32::MAX);
         let (shared, names) = (Arc::clone(&self.log.borrow().shared), Arc::clone(&plan.names));
         let values = values.open();
@@ -250,36 +252,26 @@ impl Db {
 
     /// How the values that are asked for are found: of a block that lies in the range for the most part, in its order.
     fn plan(&self, places: &[Place], visit: &Visit<'_>) -> Plan {
-        let mut names = visit.names();
+        let names: Arc<[u32]> = visit.names().into();
         let Some(asked) = visit.asked else {
-            return Plan { found: places.iter().map(|_| Found::ByNumber).collect(), names: names.into() };
+            return Plan { found: places.iter().map(|_| Found::ByNumber).collect(), names };
         };
         let log = self.log.borrow();
-        let mut more = Vec::new();
         let find = |place: &Place| {
             let key = |(member, text): (usize, &String)| {
-                let of = Of::Block { block: place.block, added_up: asked.added_up == Some(member) };
-                log.key(of, text)
+                let (names, added_up) = (Arc::clone(&names), asked.added_up == Some(member));
+                log.key(Of::Block { block: place.block, names, added_up }, text)
             };
             let keys: Vec<Key> = asked.members.iter().enumerate().map(key).collect();
             let columns: Vec<_> = keys.iter().map(|key| log.shared.values(key)).collect();
-            if columns.iter().all(|column| column.as_ref().is_some_and(|column| column.covers(&names))) {
+            if columns.iter().all(Option::is_some) {
                 let own = Values { members: columns.into_iter().map(|column| vec![column]).collect() };
                 return if own.is_kept() { Found::InOrder(own) } else { Found::ByNumber };
             }
-            let is_fresh = log.fresh.is_some_and(|fresh| place.block >= fresh);
-            if is_fresh || !visit.has_most_of(place) {
-                return Found::ByNumber;
-            }
-            // What was known of other names stays known.
-            more.extend(columns.iter().flatten().flat_map(|column| column.names.iter().copied()));
-            Found::ToAlign(keys)
+            if visit.has_most_of(place) { Found::ToAlign(keys) } else { Found::ByNumber }
         };
         let found = places.iter().map(find).collect();
-        names.append(&mut more);
-        names.sort_unstable();
-        names.dedup();
-        Plan { found, names: names.into() }
+        Plan { found, names }
     }
 
     /// Which pieces of the log hold events whose values are found by number. `None` if `pause` says not to go on.
@@ -292,9 +284,9 @@ impl Db {
     ) -> Result<Option<Vec<bool>>> {
         let (from, until) = visit.times();
         let mut pieces = vec![false; piece_of(self.log.borrow().tail.until()) as usize + 1];
+        let is_named = |name| plan.names.binary_search(&name).is_ok();
         let mut note = |entry: &Entry, are_all: bool| {
-            let is_asked_for = visit.wants(entry.name) && entry.at >= from && entry.at < until;
-            if is_asked_for || are_all && plan.names.binary_search(&entry.name).is_ok() {
+            if is_named(entry.name) && (are_all || entry.at >= from && entry.at < until) {
                 pieces[piece_of(entry.event) as usize] = true;
             }
         };
@@ -309,7 +301,6 @@ impl Db {
             };
             let block = self.block(place)?;
             self.looked_at(block.len())?;
-            let is_named = |name| plan.names.binary_search(&name).is_ok();
             let parts = block.parts().filter(|part| part.only_name().is_none_or(is_named));
             parts.for_each(|part| (0..part.len()).for_each(|place| note(&part.entry(place), are_all)));
         }
