@@ -118,6 +118,7 @@ pub(crate) fn in_parallel<J: Send, T: Send>(
     })?;
     places.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
 }
+
 /// So many are sorted at once.
 const SORTED: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 14 };
 

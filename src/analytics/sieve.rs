@@ -12,8 +12,8 @@ use crate::clock::Span;
 /// A bit for each stretch of time: so few that those of a million people lie close to a core.
 type Stretches = u16;
 
-/// Of so many people at most it is kept, by each core: 16 MiB; in debug builds so few that tests have more.
-const MOST: usize = if cfg!(debug_assertions) { 1 << 5 } else { 1 << 23 };
+/// Of so many people at most it is kept, by each core: 16 MiB; in tests so few that they have more.
+const MOST: usize = if cfg!(any(test, debug_assertions)) { 1 << 5 } else { 1 << 23 };
 
 /// What is known of people by their numbers.
 #[derive(Debug)]

@@ -105,25 +105,24 @@ impl Tally {
             let times = || events.times.iter().copied();
             self.span = wider(self.span, times().min().zip(times().max()));
         }
-        let mut cells = std::mem::take(&mut self.cells);
-        let Self { periods, events: counts, .. } = self;
+        let Self { periods, events: counts, cells, .. } = self;
         let finder = periods.finder();
         let found = events.times.iter().map(|at| finder.of(*at));
-        if self.count == Count::Events && events.by.is_empty() {
-            found.for_each(|period| counts[period] += 1);
-            self.cells = cells;
-            return true;
-        }
         if self.count == Count::Events {
             let counts = &mut counts[..];
-            found.zip(events.by).for_each(|(period, label)| counts[*label as usize * width + period] += 1);
-            self.cells = cells;
+            if events.by.is_empty() {
+                found.for_each(|period| counts[period] += 1);
+            } else {
+                found
+                    .zip(events.by)
+                    .for_each(|(period, label)| counts[*label as usize * width + period] += 1);
+            }
             return true;
         }
         cells.clear();
         cells.extend(found);
         cells.iter_mut().zip(events.by).for_each(|(cell, label)| *cell += *label as usize * width);
-        for cell in &cells {
+        for cell in &*cells {
             counts[*cell] += 1;
         }
         if self.count == Count::People {
@@ -140,7 +139,6 @@ impl Tally {
                 Amount::Other(_) => are_whole = false,
             }
         }
-        self.cells = cells;
         are_whole
     }
 

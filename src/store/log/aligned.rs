@@ -21,20 +21,19 @@ const SHARED: usize = 4;
 /// which is wanted as a number alone. If one cannot be kept so, none is.
 pub(super) fn align(
     block: &Block,
-    names: &[u32],
+    names: &Arc<[u32]>,
     by_number: &Opened<'_>,
     added_up: Option<usize>,
 ) -> Option<Values> {
-    let names: Arc<[u32]> = names.into();
     let column = |member: usize| {
         if added_up == Some(member) {
-            numbers(block, &names, by_number, member)
+            numbers(block, names, by_number, member)
         } else {
-            labels(block, &names, by_number, member)
+            labels(block, names, by_number, member)
         }
     };
     let all = (0..by_number.len()).map(column).collect::<Option<Vec<Column>>>();
-    let nothing = || (0..by_number.len()).map(|_| Column::nothing(Arc::clone(&names))).collect();
+    let nothing = || (0..by_number.len()).map(|_| Column::nothing(Arc::clone(names))).collect();
     let all: Vec<Column> = all.or_else(nothing)?;
     Some(Values { members: all.into_iter().map(|column| vec![Some(Arc::new(column))]).collect() })
 }
