@@ -5,5 +5,7 @@
 
 #[path = "../../src/identity/interner.rs"]
 pub(crate) mod interner;
+#[path = "../../src/identity/order.rs"]
+pub(crate) mod order;
 #[path = "../../src/identity/partition.rs"]
 pub(crate) mod partition;

@@ -47,7 +47,8 @@ impl Cdp {
     }
 
     /// Does what is to be done now and then, once a day say: moves those out of segments whose time is up, drops events that
-    /// were kept as long as they may be, seals into columns what waits for it, brings evidence to its place, completes
+    /// were kept as long as they may be, seals into columns what waits for it, puts the columns in the order of people where too many joins
+    /// have happened since that was last done, brings evidence to its place, completes
     /// erasures, writes the file anew if a quarter of it is free, and empties the write-ahead log.
     ///
     /// What a retention rule drops leaves everything as if it had never come: identifiers that no other event bears, traits,
@@ -61,6 +62,7 @@ impl Cdp {
         let mut done = Maintenance::default();
         self.apply_retention(&mut done)?;
         self.seal(&mut done)?;
+        self.arrange(&mut done)?;
         self.bring_links_home()?;
         self.tidy(&mut done)?;
         Ok(done)
@@ -85,6 +87,19 @@ impl Cdp {
         done.settled = turn.db().settle_moves()? as u64;
         done.sealed = turn.db().seal()? as u64;
         turn.publish(|_| {})
+    }
+
+    /// Puts sealed events in the order of people, unless there is no room to do it in: it can wait.
+    fn arrange(&self, done: &mut Maintenance) -> Result<()> {
+        let turn = self.turn()?;
+        let numbers = self.state().identities.partition.numbers(&mut || Ok::<_, Error>(()))?;
+        match turn.db().arrange(&numbers).map_err(Error::from) {
+            Ok(0) | Err(Error::Full) => Ok(()),
+            arranged => {
+                done.arranged = arranged? as u64;
+                turn.publish(|_| {})
+            }
+        }
     }
 
     /// Brings evidence to its place, unless there is no room to do it in: it can wait.

@@ -1,6 +1,9 @@
 //! Who is whom: union-find over nodes, with the members of each set and the profile it belongs to.
 
-use std::sync::{Arc, OnceLock};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::order::Order;
 
 /// An identifier's number: dense, given in order of arrival, and never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -60,15 +63,27 @@ pub(crate) struct Partition {
     numbers: OnceLock<Arc<Numbers>>,
 }
 
-/// Everybody, numbered from 0 without gaps: for columns of what is known of people.
+/// After how many nodes whoever waits for numbers is asked whether to go on.
+const OFTEN: usize = 1 << 16;
+
+/// Everybody, numbered from 0 without gaps, in the order of the first node of each: for columns of what is known of people.
 #[derive(Debug)]
 pub(crate) struct Numbers {
     /// Of each node the number of its person, or [`NOBODY`](Self::NOBODY).
-    of_nodes: Vec<u32>,
+    of_nodes: Arc<[u32]>,
     /// Of each person the root.
     roots: Vec<Node>,
     /// Whether every node is somebody's.
     are_all_held: bool,
+    /// In the order that was last asked for.
+    by_rank: Mutex<Option<Ranked>>,
+}
+
+/// The numbers of people by the ranks that nodes have in an order.
+#[derive(Debug)]
+struct Ranked {
+    order: Arc<Order>,
+    people: Arc<[u32]>,
 }
 
 impl Numbers {
@@ -79,6 +94,37 @@ impl Numbers {
     #[inline]
     pub(crate) fn person(&self, node: u32) -> u32 {
         self.of_nodes.get(node as usize).copied().unwrap_or(Self::NOBODY)
+    }
+
+    /// By the numbers of nodes, those of people.
+    pub(crate) fn of_nodes(&self) -> &[u32] {
+        &self.of_nodes
+    }
+
+    /// By the ranks of nodes, the numbers of people; what is beyond is nobody's. `None` if `pause` says not to go on.
+    pub(crate) fn by_rank(
+        &self,
+        order: &Arc<Order>,
+        pause: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Option<Arc<[u32]>> {
+        if order.nodes().is_empty() {
+            return Some(Arc::clone(&self.of_nodes));
+        }
+        let made = || self.by_rank.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = made().as_ref().filter(|known| Arc::ptr_eq(order, &known.order)) {
+            return Some(Arc::clone(&known.people));
+        }
+        let mut people = Vec::with_capacity(order.nodes().len().max(self.of_nodes.len()));
+        for some in order.nodes().chunks(OFTEN) {
+            if pause().is_break() {
+                return None;
+            }
+            people.extend(some.iter().map(|node| self.person(*node)));
+        }
+        people.extend(self.of_nodes.iter().skip(people.len()));
+        let people: Arc<[u32]> = people.into();
+        *made() = Some(Ranked { order: Arc::clone(order), people: Arc::clone(&people) });
+        Some(people)
     }
 
     /// Whether every node is somebody's.
@@ -148,23 +194,33 @@ impl Partition {
         self.slots.resize(nodes, Slot { parent: DORMANT, next: DORMANT, profile: ProfileNo(0) });
     }
 
-    /// Everybody by number.
-    pub(crate) fn numbers(&self) -> Arc<Numbers> {
-        let make = || {
-            let roots: Vec<Node> = self.roots().collect();
-            let mut of_nodes = vec![Numbers::NOBODY; self.slots.len()];
-            for (number, root) in (0..).zip(&roots) {
-                of_nodes[root.index()] = number;
-            }
-            for node in (0..self.slots.len()).map(Node::at) {
-                if let Some(root) = self.root(node) {
-                    of_nodes[node.index()] = of_nodes[root.index()];
+    /// Everybody by number. `pause` is called now and then, and may end it by an error.
+    pub(crate) fn numbers<E>(&self, pause: &mut dyn FnMut() -> Result<(), E>) -> Result<Arc<Numbers>, E> {
+        if let Some(numbers) = self.numbers.get() {
+            return Ok(Arc::clone(numbers));
+        }
+        let (mut roots, mut of_roots) =
+            (Vec::with_capacity(self.sets), vec![Numbers::NOBODY; self.slots.len()]);
+        let mut of_nodes = Vec::with_capacity(self.slots.len());
+        while of_nodes.len() < self.slots.len() {
+            pause()?;
+            for index in of_nodes.len()..self.slots.len().min(of_nodes.len() + OFTEN) {
+                let Some(root) = self.root(Node::at(index)) else {
+                    of_nodes.push(Numbers::NOBODY);
+                    continue;
+                };
+                let own = &mut of_roots[root.index()];
+                if *own == Numbers::NOBODY {
+                    *own = Node::at(roots.len()).0;
+                    roots.push(root);
                 }
+                of_nodes.push(*own);
             }
-            let are_all_held = !of_nodes.contains(&Numbers::NOBODY);
-            Arc::new(Numbers { of_nodes, roots, are_all_held })
-        };
-        Arc::clone(self.numbers.get_or_init(make))
+        }
+        let are_all_held = !of_nodes.contains(&Numbers::NOBODY);
+        let of_nodes = of_nodes.into();
+        let made = Numbers { of_nodes, roots, are_all_held, by_rank: Mutex::default() };
+        Ok(Arc::clone(self.numbers.get_or_init(|| Arc::new(made))))
     }
 
     /// How many sets there are.
@@ -286,6 +342,8 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use petgraph::unionfind::UnionFind;
     use proptest::prelude::*;
 
@@ -313,8 +371,12 @@ mod tests {
                 prop_assert_eq!(members, expected);
             }
             prop_assert_eq!(partition.roots().count(), partition.sets());
-            let numbers = partition.numbers();
+            let numbers = partition.numbers(&mut || Ok::<_, Infallible>(())).unwrap();
             prop_assert_eq!(numbers.roots().len(), partition.sets());
+            let mut first: Vec<u32> = numbers.of_nodes().to_vec();
+            let mut seen = std::collections::BTreeSet::new();
+            first.retain(|person| seen.insert(*person));
+            prop_assert!(first.is_sorted(), "{:?}", numbers.of_nodes());
             for node in 0..40_u32 {
                 let root = numbers.roots()[numbers.person(node) as usize];
                 prop_assert_eq!(Some(root), partition.root(Node(node)));
@@ -340,13 +402,17 @@ mod tests {
         assert_eq!(partition.root(Node(9)), None);
         assert_eq!(partition.members(Node(0)).count(), 0);
         assert_eq!((partition.sets(), partition.held()), (1, 1));
-        let numbers = partition.numbers();
+        let go_on = &mut || Ok::<_, Infallible>(());
+        let numbers = partition.numbers(go_on).unwrap();
         assert_eq!(
             (numbers.person(0), numbers.person(1), numbers.person(9)),
             (Numbers::NOBODY, 0, Numbers::NOBODY)
         );
         partition.release(&[Node(1)]);
-        assert!(partition.numbers().roots().is_empty());
+        assert!(partition.numbers(go_on).unwrap().roots().is_empty());
+        partition.found(Node(2), ProfileNo(7));
+        assert_eq!(partition.numbers(&mut || Err(())).err(), Some(()), "whoever waits may say so");
+        partition.release(&[Node(2)]);
         partition.found(Node(1), ProfileNo(7));
         let again = Partition::of((0..3).map(|node| partition.profile(Node(node))));
         assert_eq!(

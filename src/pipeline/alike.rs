@@ -30,7 +30,7 @@ pub(super) fn those_alike<E: From<Failure>>(
     pause: &mut Pause<'_, E>,
     mut holds: impl FnMut(&mut History) -> bool,
 ) -> Result<Vec<Node>, E> {
-    let numbers = identities.partition.numbers();
+    let numbers = identities.partition.numbers(pause)?;
     let people = enough(db, &numbers, least, None, pause)?;
     let names: Vec<&str> = needs.traits().collect();
     if !least.is_empty() && people.len() * FEW < numbers.roots().len() {

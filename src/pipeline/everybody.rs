@@ -48,7 +48,7 @@ pub(super) fn those_who_did<E: From<Failure>>(
     until: Option<Timestamp>,
     pause: &mut Pause<'_, E>,
 ) -> Result<Vec<Node>, E> {
-    let numbers = identities.partition.numbers();
+    let numbers = identities.partition.numbers(pause)?;
     let people = enough(db, &numbers, least, until, pause)?;
     Ok(people.into_iter().map(|person| numbers.roots()[person as usize]).collect())
 }
@@ -92,7 +92,7 @@ pub(crate) fn everybody<E: From<Failure>>(
             each(&person, history)
         });
     }
-    let numbers = partition.numbers();
+    let numbers = partition.numbers(pause)?;
     let names = db.event_names()?;
     let counts = Counts::of(db, &numbers, (needs, least), &names, until, pause)?;
     let meant = counts.those_with_enough(&numbers, least);
@@ -148,9 +148,9 @@ impl Done {
         if least.count <= u8::MAX.into() { Self::Few(vec![0; people]) } else { Self::Many(vec![0; people]) }
     }
 
-    /// Counts events of some nodes.
-    fn add(&mut self, numbers: &Numbers, nodes: impl Iterator<Item = u32>) {
-        let people = nodes.map(|node| numbers.person(node) as usize);
+    /// Counts events of some people.
+    fn add(&mut self, people: impl Iterator<Item = u32>) {
+        let people = people.map(|person| person as usize);
         match self {
             Self::Few(done) => people.for_each(|person| {
                 if let Some(count) = done.get_mut(person) {
@@ -222,7 +222,7 @@ impl Counts {
         let first = least.iter().map(|least| *least.inside().start()).min().unwrap_or(i64::MIN);
         let from = Some(first).filter(|first| !needs.events() && *first > i64::MIN);
         let range = (from.map(Timestamp::from_micros), end(until));
-        let visit = Visit { range, wanted: &wanted, nodes: true, numbers: false, asked: None };
+        let visit = Visit { range, wanted: &wanted, people: Some(numbers), numbers: false, asked: None };
         let people = numbers.roots().len();
         let make = || Self {
             events: vec![0; if needs.events() { people } else { 0 }],
@@ -231,8 +231,8 @@ impl Counts {
         let count = |counts: &mut Self, chunk: &Chunk<'_>| {
             let name = chunk.name as usize;
             if needed[name] {
-                for node in chunk.nodes {
-                    if let Some(count) = counts.events.get_mut(numbers.person(*node) as usize) {
+                for person in chunk.people {
+                    if let Some(count) = counts.events.get_mut(*person as usize) {
                         *count += 1;
                     }
                 }
@@ -240,8 +240,8 @@ impl Counts {
             for ((done, least), meant) in counts.done.iter_mut().zip(least).zip(&meant) {
                 if meant[name] {
                     let inside = least.inside();
-                    let own = chunk.nodes.iter().zip(chunk.times).filter(|(_, at)| inside.contains(at));
-                    done.add(numbers, own.map(|(node, _)| *node));
+                    let own = chunk.people.iter().zip(chunk.times).filter(|(_, at)| inside.contains(at));
+                    done.add(own.map(|(person, _)| *person));
                 }
             }
             ControlFlow::Continue(())
@@ -304,14 +304,14 @@ impl<'g> Gathering<'g> {
         let Self { numbers, names, wanted, wants, members, until, .. } = self;
         let asked =
             (!members.is_empty()).then_some(Asked { members, added_up: None, names: wanted, read: wants });
-        let visit = Visit { range: (None, end(*until)), wanted, nodes: true, numbers: true, asked };
+        let visit = Visit { range: (None, end(*until)), wanted, people: Some(numbers), numbers: true, asked };
         let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
             let name = names.get(&chunk.name).copied().unwrap_or_default();
             let keys = chunk.keys.iter().copied().chain(repeat(0));
-            let own = chunk.nodes.iter().zip(chunk.times).zip(chunk.events);
-            for (((node, at), event), key) in own.zip(keys) {
-                let person = numbers.person(*node) as usize;
-                let Some(place) = places.get(person).copied().filter(|place| *place != u32::MAX) else {
+            let own = chunk.people.iter().zip(chunk.times).zip(chunk.events);
+            for (((person, at), event), key) in own.zip(keys) {
+                let Some(place) = places.get(*person as usize).copied().filter(|place| *place != u32::MAX)
+                else {
                     continue;
                 };
                 let held = wants.properties.iter().zip(chunk.values.of(key));

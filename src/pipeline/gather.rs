@@ -9,7 +9,6 @@ use super::scan::{Scan, go_on, label, lock};
 use crate::analytics::{Amount, Batch, Counter, Labels, Mask, Place, Reading, Row, Share};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::identity::Numbers;
 use crate::segment::EventCondition;
 use crate::store::{Chunk, Stand};
 use crate::value::{Members, Value};
@@ -199,11 +198,10 @@ impl Gather {
         if are_all_wanted {
             self.values(scan, chunk, chunk.keys, events)?;
             if counter.is_of_people() {
-                self.people.extend(chunk.nodes.iter().map(|node| scan.numbers.person(*node)));
-                self.masks.resize(chunk.nodes.len(), name.plain);
+                self.masks.resize(chunk.people.len(), name.plain);
             }
+            let (people, masks) = (chunk.people, &self.masks);
             let Share { by, amounts, .. } = events;
-            let Self { people, masks, .. } = self;
             return Ok(counter.add(&Batch { times: chunk.times, people, masks, by, amounts }));
         }
         self.note(scan, chunk, events)?;
@@ -220,19 +218,14 @@ impl Gather {
     fn note(&mut self, scan: &Scan<'_>, chunk: &Chunk<'_>, events: &mut Share) -> Result<()> {
         let (wanted, name) = (scan.wanted, &scan.names.known[chunk.name as usize]);
         let Share { rows, events: numbers, name: names, .. } = &mut *events;
-        debug_assert_eq!(chunk.nodes.len(), chunk.times.len(), "whose they are was not asked for");
-        let mut is_everyone_meant = scan.audience.is_none();
-        let own = chunk.nodes.iter().zip(chunk.times).map(|(node, at)| {
-            let who = scan.numbers.person(*node);
-            is_everyone_meant &= who != Numbers::NOBODY;
-            Row { at: *at, mask: name.plain, who }
-        });
-        rows.extend(own);
+        debug_assert_eq!(chunk.people.len(), chunk.times.len(), "whose they are was not asked for");
+        let own = chunk.people.iter().zip(chunk.times);
+        rows.extend(own.map(|(who, at)| Row { at: *at, mask: name.plain, who: *who }));
         numbers.extend(chunk.events);
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         keys.extend(chunk.keys);
-        if !is_everyone_meant {
+        if scan.audience.is_some() {
             narrow(rows, [numbers, &mut keys], &mut self.kept, |row| scan.is_meant(row.who));
         }
         for place in &name.asking {

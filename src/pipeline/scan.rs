@@ -48,8 +48,8 @@ pub(crate) fn timeline(
     let history = wanted.history || wanted.has_first_only();
     let range = (if history { None } else { scope.from }, scope.until);
     let members = members(wanted, scope, &all);
-    let scan = Scan::new(state, audience, (wanted, members), scope, names, now);
-    // Numbering people takes a while the first time, and so does what comes next: to read what is not sealed.
+    let scan = Scan::new(state, audience, (wanted, members), scope, names, now, watch)?;
+    // To read what is not sealed takes a while the first time.
     watch.tell(0)?;
     let times = db.span(range)?;
     watch.tell(0)?;
@@ -66,13 +66,14 @@ pub(crate) fn timeline(
         if !wants.contains(&true) {
             return Ok(Vec::new());
         }
-        let nodes = !are_all_wanted || counter.is_none_or(Counter::is_of_people);
+        let are_people_wanted = !are_all_wanted || counter.is_none_or(Counter::is_of_people);
+        let people = are_people_wanted.then_some(&*scan.numbers);
         let is_asked =
             !texts.is_empty() && wants.iter().zip(&looked_into).any(|(wanted, into)| *wanted && *into);
         let asked = is_asked.then_some(asked);
         let (mut stopped, before) = (Ok(()), seen_before.get());
         let gathered = db.visit_events(
-            Visit { range, wanted: wants, nodes, numbers: wanted.is_ordered(), asked },
+            Visit { range, wanted: wants, people, numbers: wanted.is_ordered(), asked },
             |seen| {
                 seen_before.set(before + seen);
                 go_on(watch.tell(before + seen), &mut stopped)
@@ -227,11 +228,13 @@ impl<'s> Scan<'s> {
         scope: &'s Scope,
         names: Names,
         now: Timestamp,
-    ) -> Self {
-        let numbers = state.identities.partition.numbers();
+        watch: &Watch<'_>,
+    ) -> Result<Self> {
+        // It takes a while the first time.
+        let numbers = state.identities.partition.numbers(&mut || watch.tell(0))?;
         let audience =
             audience.map(|audience| numbers.roots().iter().map(|root| audience.contains(root)).collect());
-        Self {
+        Ok(Self {
             state,
             numbers,
             audience,
@@ -242,7 +245,7 @@ impl<'s> Scan<'s> {
             members,
             by: Mutex::default(),
             labels: wanted.labels.iter().map(|_| Mutex::default()).collect(),
-        }
+        })
     }
 
     /// The place of the property that a breakdown goes by.
@@ -289,7 +292,7 @@ impl<'s> Scan<'s> {
 
     /// Whether the number is that of somebody who is asked about.
     pub(super) fn is_meant(&self, person: u32) -> bool {
-        person != Numbers::NOBODY && self.audience.as_ref().is_none_or(|audience| audience[person as usize])
+        self.audience.as_ref().is_none_or(|audience| audience[person as usize])
     }
 
     /// The timeline of what was counted, if all could be.

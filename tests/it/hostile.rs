@@ -237,6 +237,7 @@ fn a_flip_in_bytes_under_a_checksum_is_found() {
     for (table, column) in [
         ("log", "bytes"),
         ("seals", "bloom"),
+        ("ranks", "bytes"),
         ("blocks", "bytes"),
         ("message_ids", "bytes"),
         ("packed_identifiers", "bytes"),

@@ -38,4 +38,5 @@ mod spellings;
 mod suggestions;
 mod support;
 mod threads;
+mod upkeep;
 mod watched;

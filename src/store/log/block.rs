@@ -1,8 +1,8 @@
 //! Columns of sealed events: who, when, what, and the number under which the log has the rest.
 //!
-//! The events of a block are grouped by name, and within a name sorted by node, by time and by number. So a question about
-//! everybody goes through the columns of the names that it asks about and through no others, and a person's events are
-//! found by a search in each of the names. Bytes, numbers little-endian:
+//! The events of a block are grouped by name, and within a name sorted by the rank of their node (see [`arrange`]), by time
+//! and by number. So a question about everybody goes through the columns of the names that it asks about and through no
+//! others, and a person's events are found by a search in each of the names. Bytes, numbers little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -17,13 +17,15 @@
 //! | bytes | what |
 //! |---|---|
 //! | 4 | how many events |
-//! | column | the nodes |
+//! | column | the ranks of the nodes |
 //! | column | the times, divided, plus 2^63 |
 //! | column | the numbers of the events |
 //! | column | the numbers of their names |
 //! | column | the numbers of their sources |
 //!
-//! A column is as [`pack`] describes it. An event that is nobody's has the node 2^32 − 1.
+//! A column is as [`pack`] describes it. An event that is nobody's has the node 2^32 − 1, and that as its rank.
+//!
+//! [`arrange`]: super::arrange
 
 #![expect(clippy::cast_possible_truncation, reason = "columns hold what was a u32 before it was packed")]
 
@@ -32,7 +34,7 @@ use std::ops::Range;
 
 use super::pack::{self, Column, Numbers};
 
-/// The node of events that are nobody's.
+/// The node of events that are nobody's, and its rank.
 pub(super) const NOBODY: u32 = u32::MAX;
 
 const WAY: u8 = 1;
@@ -43,7 +45,7 @@ const HEAD: usize = 17;
 /// A name with fewer events than that has no part of its own in a block.
 const FEW: usize = if cfg!(test) { 2 } else { 64 };
 
-/// An event, but for its texts.
+/// An event, but for its texts. In a block its node is told by its rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) node: u32,
@@ -102,7 +104,7 @@ pub(super) struct Block {
 #[derive(Debug)]
 struct Columns {
     count: usize,
-    nodes: Column,
+    ranks: Column,
     times: Column,
     events: Column,
     names: Column,
@@ -144,7 +146,7 @@ impl Block {
         self.parts.iter().map(|columns| Part {
             count: columns.count,
             unit: self.unit,
-            nodes: columns.nodes.of(&self.bytes),
+            ranks: columns.ranks.of(&self.bytes),
             times: columns.times.of(&self.bytes),
             events: columns.events.of(&self.bytes),
             names: columns.names.of(&self.bytes),
@@ -157,9 +159,9 @@ impl Block {
         self.parts().flat_map(|part| (0..part.count).map(move |place| part.entry(place)))
     }
 
-    /// A node's events.
-    pub(super) fn entries_of(&self, node: u32) -> impl Iterator<Item = Entry> {
-        self.parts().flat_map(move |part| part.places_of(node).map(move |place| part.entry(place)))
+    /// The events of the node of a rank.
+    pub(super) fn entries_of(&self, rank: u32) -> impl Iterator<Item = Entry> {
+        self.parts().flat_map(move |part| part.places_of(rank).map(move |place| part.entry(place)))
     }
 }
 
@@ -169,18 +171,18 @@ impl Columns {
         let count = u32::from_le_bytes(*bytes.get(*rest..)?.first_chunk()?) as usize;
         *rest += 4;
         let mut column = || Column::read(bytes, rest, count);
-        let (nodes, times, events) = (column()?, column()?, column()?);
+        let (ranks, times, events) = (column()?, column()?, column()?);
         let (names, sources) = (column()?, column()?);
         // No two events have one number. So a few bytes cannot stand for as many events as one could not go through.
         if count == 0 || !events.can_tell_apart(count) {
             return None;
         }
-        // Every search takes for granted that nodes are in order.
-        let own = nodes.of(bytes);
+        // Every search takes for granted that ranks are in order.
+        let own = ranks.of(bytes);
         let sorted = (1..count).all(|place| own.get(place - 1) <= own.get(place));
         (sorted && own.get(count - 1) <= u64::from(NOBODY)).then_some(Self {
             count,
-            nodes,
+            ranks,
             times,
             events,
             names,
@@ -194,7 +196,7 @@ impl Columns {
 pub(super) struct Part<'b> {
     count: usize,
     unit: i64,
-    nodes: Numbers<'b>,
+    ranks: Numbers<'b>,
     times: Numbers<'b>,
     events: Numbers<'b>,
     names: Numbers<'b>,
@@ -212,18 +214,18 @@ impl Part<'_> {
         self.names.only().map(|name| name as u32)
     }
 
-    /// Whether any event is nobody's: that would be the last, for it has the highest node.
+    /// Whether any event is nobody's: that would be the last, for it has the highest rank.
     pub(super) fn is_any_nobodys(&self) -> bool {
-        self.nodes.get(self.count - 1) == u64::from(NOBODY)
+        self.ranks.get(self.count - 1) == u64::from(NOBODY)
     }
 
     pub(super) fn name(&self, place: usize) -> u32 {
         self.names.get(place) as u32
     }
 
-    /// The nodes of some events, behind what `out` holds already; and so on.
-    pub(super) fn nodes(&self, places: Range<usize>, out: &mut Vec<u32>) {
-        self.nodes.read(places, out, |node| node as u32);
+    /// What `map` makes of the ranks of some events, behind what `out` holds already; and so on.
+    pub(super) fn ranks(&self, places: Range<usize>, out: &mut Vec<u32>, map: impl Fn(u32) -> u32) {
+        self.ranks.read(places, out, |rank| map(rank as u32));
     }
 
     pub(super) fn times(&self, places: Range<usize>, out: &mut Vec<i64>) {
@@ -247,7 +249,7 @@ impl Part<'_> {
 
     pub(super) fn entry(&self, place: usize) -> Entry {
         Entry {
-            node: self.nodes.get(place) as u32,
+            node: self.ranks.get(place) as u32,
             at: self.at(place),
             event: self.events.get(place) as u32,
             name: self.name(place),
@@ -255,17 +257,17 @@ impl Part<'_> {
         }
     }
 
-    /// The places of a node's events.
-    fn places_of(&self, node: u32) -> Range<usize> {
+    /// The places of the events of the node of a rank.
+    fn places_of(&self, rank: u32) -> Range<usize> {
         let first = |is_before: &dyn Fn(u64) -> bool| {
             let (mut low, mut high) = (0, self.count);
             while low < high {
                 let middle = usize::midpoint(low, high);
-                if is_before(self.nodes.get(middle)) { low = middle + 1 } else { high = middle }
+                if is_before(self.ranks.get(middle)) { low = middle + 1 } else { high = middle }
             }
             low
         };
-        first(&|other| other < u64::from(node))..first(&|other| other <= u64::from(node))
+        first(&|other| other < u64::from(rank))..first(&|other| other <= u64::from(rank))
     }
 }
 
@@ -322,7 +324,7 @@ mod tests {
                 let nobodys = (0..part.len()).filter(|place| part.entry(*place).node == NOBODY).count();
                 prop_assert_eq!(part.is_any_nobodys(), nobodys > 0);
                 let (mut nodes, mut times, mut events) = (Vec::new(), Vec::new(), Vec::new());
-                part.nodes(0..part.len(), &mut nodes);
+                part.ranks(0..part.len(), &mut nodes, |rank| rank);
                 part.times(0..part.len(), &mut times);
                 part.events(0..part.len(), &mut events);
                 for place in 0..part.len() {

@@ -77,9 +77,10 @@ impl Db {
                     faults.push(("blocks", what));
                 }
                 Ok(block) => {
-                    let same = |entry: &Entry| events.get(&entry.event) == Some(entry);
-                    let nodes = || block.entries().map(|entry| entry.node);
-                    let within = nodes().min().zip(nodes().max()) == Some(place.nodes);
+                    let log = self.log.borrow();
+                    let same = |entry: &Entry| events.get(&entry.event) == Some(&log.unranked(*entry));
+                    let ranks = || block.entries().map(|entry| entry.node);
+                    let within = ranks().min().zip(ranks().max()) == Some(place.ranks);
                     if !within || !block.entries().all(|entry| same(&entry)) {
                         let what = format!("the block {} of columns says other than the log", place.block);
                         faults.push(("blocks", what));

@@ -1,5 +1,7 @@
 //! Taking events out of the log, and writing down for good whose the moved ones are.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::block::Entry;
@@ -84,10 +86,12 @@ impl Db {
 
     /// Writes the blocks of a seal anew that have events of some nodes, without some events.
     fn remove_columns(&self, seal: &mut Seal, nodes: FxHashSet<u32>, gone: &FxHashSet<u32>) -> Result<()> {
+        let order = Arc::clone(&self.log.borrow().order);
+        let ranks: FxHashSet<u32> = nodes.into_iter().map(|node| order.rank(node)).collect();
         let mut places = Vec::with_capacity(seal.blocks.len());
         for place in &seal.blocks {
-            let within = |node: &u32| (place.nodes.0..=place.nodes.1).contains(node);
-            if !nodes.iter().any(within) {
+            let within = |rank: &u32| (place.ranks.0..=place.ranks.1).contains(rank);
+            if !ranks.iter().any(within) {
                 places.push(*place);
                 continue;
             }

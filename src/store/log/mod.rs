@@ -3,7 +3,8 @@
 //! ```text
 //! add_event ─▶ Draft ─▶ log (groups of events: every text, to the letter)
 //!                  └──▶ Tail (columns in memory) ──seal──▶ blocks (columns by node), message_ids (hashes)
-//!                                                  └─merge─▶ fewer and larger ones
+//!                                                  ├─merge─▶ fewer and larger ones
+//!                                                  └─arrange─▶ columns by person
 //! ```
 //!
 //! The table `log` is the truth. What the seals hold (whose an event is, when it was, what it is called, and which message
@@ -12,6 +13,7 @@
 //! somebody else after it was written stands in `moved`, which every way in asks.
 
 mod aligned;
+mod arrange;
 mod block;
 mod check;
 mod column;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use rusqlite::OptionalExtension;
 use rustc_hash::FxHashMap;
 
+use self::arrange::RANKS;
 use self::block::{Entry, NOBODY};
 use self::dictionary::Training;
 use self::group::{Draft, Group};
@@ -52,7 +55,7 @@ pub(crate) use self::visit::{Chunk, Visit};
 use super::packed::damaged;
 use super::{Db, Result};
 use crate::clock::Timestamp;
-use crate::identity::Node;
+use crate::identity::{Node, Order};
 
 /// The counters in the file that say that seals, or `moved`, have changed.
 const LAYOUT: &str = "layout";
@@ -74,7 +77,7 @@ struct Seal {
     until: u32,
     /// How many buckets of message ids it has.
     buckets: u64,
-    /// By node.
+    /// By rank.
     blocks: Vec<Place>,
     /// Read when it is first asked for.
     bloom: Option<Bloom>,
@@ -84,7 +87,8 @@ struct Seal {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     block: i64,
-    nodes: (u32, u32),
+    /// The ranks of the first and the last node.
+    ranks: (u32, u32),
     times: (i64, i64),
     count: u32,
 }
@@ -176,6 +180,9 @@ pub(super) struct Log {
     /// How often events of the log were edited, which the counter of the layout has above 32 bits.
     edits: i64,
     moved: Option<i64>,
+    /// The order that sealed events are in, by nodes, and its number.
+    order: Arc<Order>,
+    arranged: Option<i64>,
     seals: Vec<Seal>,
     moves: Moves,
     tail: Tail,
@@ -202,6 +209,8 @@ impl Log {
             layout: None,
             edits: 0,
             moved: None,
+            order: Arc::default(),
+            arranged: None,
             seals: Vec::new(),
             moves: Moves::default(),
             tail: Tail::default(),
@@ -223,6 +232,11 @@ impl Log {
 
     /// The transaction is committed. Nobody else writes, so what is known of the log stays what it says.
     pub(super) fn committed(&mut self) {
+        if self.changed
+            && let Some(number) = self.arranged
+        {
+            self.shared.keep_order(number, &self.order);
+        }
         self.changed = false;
         self.fresh = None;
     }
@@ -266,6 +280,13 @@ impl Db {
         }
         let (layout, moved) = (self.counter(LAYOUT)?, self.counter(MOVES)?);
         if log.layout != Some(layout) {
+            let arranged = self.counter(RANKS)?;
+            if log.arranged != Some(arranged) {
+                drop(log);
+                let order = self.order(arranged)?;
+                log = self.log.borrow_mut();
+                (log.order, log.arranged) = (order, Some(arranged));
+            }
             log.seals = self.seals()?;
             let sealed = log.seals.last().map_or(0, |seal| seal.until);
             log.tail = Tail::new(sealed);
@@ -462,8 +483,8 @@ impl Db {
     /// All seals, by range.
     fn seals(&self) -> Result<Vec<Seal>> {
         let mut select = self.conn.prepare_cached(
-            "SELECT block, first_node, last_node, first_at, last_at, count FROM blocks WHERE seal = ?1
-             ORDER BY first_node, last_node, block",
+            "SELECT block, first_rank, last_rank, first_at, last_at, count FROM blocks WHERE seal = ?1
+             ORDER BY first_rank, last_rank, block",
         )?;
         let mut seals = self
             .conn
@@ -484,7 +505,7 @@ impl Db {
             let places = select.query_map([seal.number], |row| {
                 Ok(Place {
                     block: row.get(0)?,
-                    nodes: (row.get(1)?, row.get(2)?),
+                    ranks: (row.get(1)?, row.get(2)?),
                     times: (row.get(3)?, row.get(4)?),
                     count: row.get(5)?,
                 })

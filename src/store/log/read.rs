@@ -150,7 +150,8 @@ impl Db {
         let mut found = Vec::new();
         for place in places {
             let block = self.block(&place)?;
-            found.extend(block.entries_of(node));
+            let log = self.log.borrow();
+            found.extend(block.entries_of(log.order.rank(node)).map(|entry| Entry { node, ..entry }));
         }
         let log = self.log.borrow();
         found.extend(log.tail.of(node));
@@ -273,7 +274,7 @@ impl Db {
             let block = self.block(&place)?;
             self.looked_at(block.len())?;
             let log = self.log.borrow();
-            block.entries().for_each(|entry| each(owned(&log, entry)));
+            block.entries().for_each(|entry| each(owned(&log, log.unranked(entry))));
         }
         let log = self.log.borrow();
         log.tail.entries().iter().for_each(|entry| each(owned(&log, *entry)));
@@ -320,10 +321,10 @@ impl Log {
 
     /// The blocks that may have events of a node.
     fn places_of(&self, node: u32) -> Vec<Place> {
-        let mut found = Vec::new();
+        let (rank, mut found) = (self.order.rank(node), Vec::new());
         for seal in &self.seals {
-            let start = seal.blocks.partition_point(|place| place.nodes.1 < node);
-            found.extend(seal.blocks[start..].iter().take_while(|place| place.nodes.0 <= node));
+            let start = seal.blocks.partition_point(|place| place.ranks.1 < rank);
+            found.extend(seal.blocks[start..].iter().take_while(|place| place.ranks.0 <= rank));
         }
         found
     }
@@ -339,9 +340,9 @@ impl super::Groups {
 
 /// The checksum of a block with what is said of it.
 pub(super) fn block_checksum(place: &Place, bytes: &[u8]) -> u32 {
-    let Place { block: _, nodes, times, count } = place;
-    let (nodes, times) = ([nodes.0, nodes.1, *count], [times.0, times.1]);
-    let nodes: Vec<u8> = nodes.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let Place { block: _, ranks, times, count } = place;
+    let (ranks, times) = ([ranks.0, ranks.1, *count], [times.0, times.1]);
+    let ranks: Vec<u8> = ranks.iter().flat_map(|number| number.to_le_bytes()).collect();
     let times: Vec<u8> = times.iter().flat_map(|number| number.to_le_bytes()).collect();
-    checksum(&[&nodes, &times, bytes])
+    checksum(&[&ranks, &times, bytes])
 }

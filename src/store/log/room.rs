@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use super::block::Block;
 use super::column::Column;
 use super::values::Key;
+use crate::identity::Order;
 use crate::store::TraitColumn;
 
 /// Of so many traits it is known at most whether they were asked for.
@@ -20,6 +21,8 @@ const ASKED: usize = 1 << 10;
 pub(crate) struct Shared {
     pub(in crate::store) seal_every: usize,
     room: Mutex<Room>,
+    /// The order of nodes that sealed events are in, and its number.
+    order: Mutex<Option<(i64, Arc<Order>)>>,
     /// How many transactions were taken back that had changed the log: the numbers that they gave are given again.
     rollbacks: AtomicU64,
 }
@@ -52,7 +55,12 @@ impl Shared {
         let (blocks, values, traits) = (FxHashMap::default(), FxHashMap::default(), FxHashMap::default());
         let asked = FxHashMap::default();
         let room = Room { most: column_bytes, size: 0, uses: 0, blocks, values, traits, asked };
-        Self { seal_every: seal_every.max(1), room: Mutex::new(room), rollbacks: AtomicU64::new(0) }
+        Self {
+            seal_every: seal_every.max(1),
+            room: Mutex::new(room),
+            order: Mutex::default(),
+            rollbacks: AtomicU64::new(0),
+        }
     }
 
     /// A trait's column as it was when it was last asked for.
@@ -84,6 +92,16 @@ impl Shared {
 
     pub(super) fn room(&self) -> MutexGuard<'_, Room> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The order that has that number, if it is at hand.
+    pub(super) fn order(&self, number: i64) -> Option<Arc<Order>> {
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        order.as_ref().filter(|(other, _)| *other == number).map(|(_, order)| Arc::clone(order))
+    }
+
+    pub(super) fn keep_order(&self, number: i64, order: &Arc<Order>) {
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, Arc::clone(order)));
     }
 
     pub(super) fn rollbacks(&self) -> u64 {

@@ -69,7 +69,7 @@ impl Db {
     fn put_seal(
         &self,
         (level, first, until): (u32, u32, u32),
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         mut ids: Vec<Id>,
     ) -> Result<Seal> {
         ids.sort_unstable();
@@ -88,9 +88,17 @@ impl Db {
             let key = bucket_key(number, ids::bucket(bucket[0].0, buckets));
             self.put_bucket(key, bucket)?;
         }
-        entries.sort_unstable();
-        let blocks = entries.chunks(BLOCK).map(|part| self.put_block(number, part)).collect::<Result<_>>()?;
+        let blocks = self.put_blocks(number, entries)?;
         Ok(Seal { number, level, first, until, buckets, blocks, bloom: Some(bloom) })
+    }
+
+    /// Writes the blocks of a seal.
+    pub(super) fn put_blocks(&self, seal: i64, mut entries: Vec<Entry>) -> Result<Vec<Place>> {
+        for entry in &mut entries {
+            *entry = self.log.borrow().ranked(*entry);
+        }
+        entries.sort_unstable();
+        entries.chunks(BLOCK).map(|part| self.put_block(seal, part)).collect()
     }
 
     pub(super) fn put_bucket(&self, key: i64, ids: &[Id]) -> Result<()> {
@@ -101,27 +109,27 @@ impl Db {
         Ok(())
     }
 
-    /// Writes a block of sorted events, of which there is one at least.
+    /// Writes a block of sorted events with the ranks of their nodes, of which there is one at least.
     pub(super) fn put_block(&self, seal: i64, entries: &[Entry]) -> Result<Place> {
         let ends = |of: fn(&Entry) -> i64| {
             let numbers = || entries.iter().map(of);
             (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0))
         };
-        let nodes = entries.first().zip(entries.last()).map_or((0, 0), |(a, b)| (a.node, b.node));
+        let ranks = entries.first().zip(entries.last()).map_or((0, 0), |(a, b)| (a.node, b.node));
         let bytes = block::write(entries);
         let mut place = Place {
             block: 0,
-            nodes,
+            ranks,
             times: ends(|entry| entry.at),
             count: u32::try_from(entries.len()).unwrap_or(u32::MAX),
         };
         let mut insert = self.conn.prepare_cached(
-            "INSERT INTO blocks (seal, first_node, last_node, first_at, last_at, count, crc, bytes)
+            "INSERT INTO blocks (seal, first_rank, last_rank, first_at, last_at, count, crc, bytes)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         let crc = block_checksum(&place, &bytes);
         let (times, count) = (place.times, place.count);
-        insert.execute((seal, nodes.0, nodes.1, times.0, times.1, count, crc, &bytes))?;
+        insert.execute((seal, ranks.0, ranks.1, times.0, times.1, count, crc, &bytes))?;
         place.block = self.conn.last_insert_rowid();
         self.log.borrow_mut().fresh.get_or_insert(place.block);
         Ok(place)
@@ -158,7 +166,8 @@ impl Db {
             for place in &seal.blocks {
                 let block = self.block(place)?;
                 self.looked_at(block.len())?;
-                entries.extend(block.entries().map(&change));
+                let log = self.log.borrow();
+                entries.extend(block.entries().map(|entry| change(log.unranked(entry))));
             }
             for bucket in 0..seal.buckets {
                 ids.extend(self.ids_in(bucket_key(seal.number, bucket))?);

@@ -1,6 +1,7 @@
 //! The log beside a list of events that does everything by going through all of it.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use super::{Asked, Chunk, NewEvent, ReadMembers, Shared, Visit};
 use crate::clock::Timestamp;
 use crate::event::Source;
-use crate::identity::Node;
+use crate::identity::{Node, Numbers, Partition, ProfileNo};
 use crate::store::{Access, Cipher, Db, Place};
 
 /// What may happen to the log.
@@ -24,6 +25,8 @@ enum Step {
     Remove(prop::sample::Index),
     Rewrite(prop::sample::Index),
     Seal,
+    /// Puts columns in the order of these people, to whom the nodes belong.
+    Arrange(Vec<Option<u32>>),
     Settle,
     Commit,
     TakeBack,
@@ -39,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<prop::sample::Index>().prop_map(Step::Remove),
         1 => any::<prop::sample::Index>().prop_map(Step::Rewrite),
         1 => Just(Step::Seal),
+        2 => prop::collection::vec(prop::option::weighted(0.8, 0..4_u32), 0..7).prop_map(Step::Arrange),
         1 => Just(Step::Settle),
         3 => Just(Step::Commit),
         1 => Just(Step::TakeBack),
@@ -100,6 +104,12 @@ impl Files {
         db.begin_write().unwrap();
         db
     }
+}
+
+/// The numbers of people that nodes belong to.
+fn numbers(people: &[Option<u32>]) -> Arc<Numbers> {
+    let partition = Partition::of(people.iter().map(|person| person.map(ProfileNo)));
+    partition.numbers(&mut || Ok::<_, Infallible>(())).unwrap()
 }
 
 /// Every way into the log gives what the list gives.
@@ -185,6 +195,8 @@ fn compare_visits(db: &Db, model: &Model) {
     let (few, wanted) = (of_names(&|text| text == "name 1"), of_names(&|text| text != "name 2"));
     let members = ["length".to_owned()];
     let asked = |added_up, names| Some(Asked { members: &members, added_up, names, read: &Length });
+    // Three people, and a node that is nobody's.
+    let whose = numbers(&[Some(7), Some(2), Some(7), None, Some(1), Some(2)]);
     let some = (Some(Timestamp::from_micros(2)), Some(Timestamp::from_micros(7)));
     // What is asked for again is found beside the blocks, some of it of other names.
     for (range, wanted, asked) in [
@@ -200,15 +212,17 @@ fn compare_visits(db: &Db, model: &Model) {
         (some, &wanted, asked(Some(0), &wanted)),
     ] {
         let pause = |_| ControlFlow::Continue(());
-        let visit = Visit { range, wanted, nodes: true, numbers: true, asked };
+        let people = Some(&*whose);
+        let visit = Visit { range, wanted, people, numbers: true, asked };
         let take = |found: &mut Vec<i64>, chunk: &Chunk<'_>| {
-            assert_eq!(chunk.keys.len(), if asked.is_some() { chunk.nodes.len() } else { 0 });
-            for (place, ((node, at), event)) in
-                chunk.nodes.iter().zip(chunk.times).zip(chunk.events).enumerate()
+            assert_eq!(chunk.keys.len(), if asked.is_some() { chunk.people.len() } else { 0 });
+            for (place, ((person, at), event)) in
+                chunk.people.iter().zip(chunk.times).zip(chunk.events).enumerate()
             {
                 let own = model.events.iter().find(|known| known.number == i64::from(*event)).unwrap();
                 let name = names.iter().find(|(number, _)| *number == chunk.name).unwrap();
-                assert_eq!((own.node, own.at, &own.name), (Some(*node), *at, &name.1));
+                let whose = own.node.map(|node| whose.person(node));
+                assert_eq!((whose, own.at, &own.name), (Some(*person), *at, &name.1));
                 found.push(own.number);
                 let Some(asked) = asked.filter(|asked| asked.names[chunk.name as usize]) else { continue };
                 let (key, value) = (chunk.keys[place], length(&own.json));
@@ -217,14 +231,14 @@ fn compare_visits(db: &Db, model: &Model) {
                     continue;
                 }
                 let stand = chunk.values.stand(0, key);
-                let whole = value.as_ref().and_then(whole_millionths);
-                assert_eq!(chunk.values.millionths(0, stand), whole);
-                let is_told = stand.label != 0 && whole.is_none();
+                let number = value.as_ref().and_then(whole_millionths);
+                assert_eq!(chunk.values.millionths(0, stand), number);
+                let is_told = stand.label != 0 && number.is_none();
                 let is_plain = value.as_ref().is_none_or(Value::is_string);
                 assert!(if is_told {
                     chunk.values.value(0, stand) == value.as_ref()
                 } else {
-                    whole.is_some() || is_plain
+                    number.is_some() || is_plain
                 });
             }
             ControlFlow::Continue(())
@@ -237,14 +251,15 @@ fn compare_visits(db: &Db, model: &Model) {
         let is_wanted =
             |text: &str| names.iter().any(|(number, name)| name == text && wanted[*number as usize]);
         let fits = |event: &&Known| {
-            event.node.is_some() && (from..until).contains(&event.at) && is_wanted(&event.name)
+            let is_held = event.node.is_some_and(|node| whose.person(node) != Numbers::NOBODY);
+            is_held && (from..until).contains(&event.at) && is_wanted(&event.name)
         };
         let mut fitting: Vec<i64> = model.events.iter().filter(fits).map(|event| event.number).collect();
         fitting.sort_unstable();
         assert_eq!(found, fitting);
     }
     // Where it does not matter whose they are, the same ones are found.
-    let visit = Visit { range: some, wanted: &wanted, nodes: false, numbers: false, asked: None };
+    let visit = Visit { range: some, wanted: &wanted, people: None, numbers: false, asked: None };
     let take = |found: &mut Vec<(u32, i64)>, chunk: &Chunk<'_>| {
         found.extend(chunk.times.iter().map(|at| (chunk.name, *at)));
         ControlFlow::Continue(())
@@ -355,6 +370,7 @@ fn play(steps: Vec<Step>, seal_every: usize) {
             }
             Step::Give(..) | Step::Remove(_) | Step::Rewrite(_) => {}
             Step::Seal => drop(db.seal().unwrap()),
+            Step::Arrange(people) => drop(db.arrange(&numbers(&people)).unwrap()),
             Step::Settle => drop(db.settle_moves().unwrap()),
             Step::Commit => {
                 db.commit().unwrap();
@@ -512,8 +528,8 @@ fn damage_is_told_with_its_place() {
     }
     db.commit().unwrap();
     drop(db);
-    for (table, column) in [("log", "bytes"), ("blocks", "bytes"), ("message_ids", "bytes"), ("log", "span")]
-    {
+    let damages = [("log", "bytes"), ("blocks", "bytes"), ("message_ids", "bytes"), ("log", "span")];
+    for (table, column) in damages {
         let db = files.writer();
         let change = match column {
             "span" => {

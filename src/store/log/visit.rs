@@ -1,6 +1,6 @@
 //! Going through the log for a question about everybody: columns of events of one name, on all cores.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::aligned::align;
@@ -9,6 +9,7 @@ use super::cores::{Breath, Pause, cores, on_cores};
 use super::values::{Key, Of, Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
+use crate::identity::{Numbers, Order};
 use crate::store::{Db, Result};
 
 /// So many events are not worth another core.
@@ -29,8 +30,8 @@ pub(crate) struct Visit<'v> {
     pub(crate) range: (Option<Timestamp>, Option<Timestamp>),
     /// By the numbers of names, whether events of that name are wanted.
     pub(crate) wanted: &'v [bool],
-    /// Whether it is wanted whose events are.
-    pub(crate) nodes: bool,
+    /// The numbers of people, if it is wanted whose events are.
+    pub(crate) people: Option<&'v Numbers>,
     /// Whether the numbers of events are wanted.
     pub(crate) numbers: bool,
     /// The members that are wanted.
@@ -66,8 +67,8 @@ impl Visit<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk<'c> {
     pub(crate) name: u32,
-    /// Whose they are; may be empty if that was not wanted.
-    pub(crate) nodes: &'c [u32],
+    /// The numbers of the people whose they are; of no use if that was not wanted.
+    pub(crate) people: &'c [u32],
     /// When they were, in microseconds.
     pub(crate) times: &'c [i64],
     /// Their numbers, if those were wanted.
@@ -122,7 +123,7 @@ struct Worker<W> {
 
 #[derive(Default)]
 struct Buffers {
-    nodes: Vec<u32>,
+    people: Vec<u32>,
     times: Vec<i64>,
     events: Vec<u32>,
     keys: Vec<u32>,
@@ -160,6 +161,11 @@ impl Db {
             }
         };
         let Some((values, mut seen)) = found else { return Ok(Vec::new()) };
+        let order = Arc::clone(&self.log.borrow().order);
+        let by_rank = match visit.people.map(|numbers| numbers.by_rank(&order, &mut || pause(seen))) {
+            Some(None) => return Ok(Vec::new()),
+            by_rank => by_rank.flatten(),
+        };
         let pieces = u32::try_from(values.pieces()).unwrap_or(u32::MAX);
         let (shared, names) = (Arc::clone(&self.log.borrow().shared), Arc::clone(&plan.names));
         let values = values.open();
@@ -169,8 +175,9 @@ impl Db {
         let total = tail.len() + places.iter().map(|place| place.count as usize).sum::<usize>();
         let many = if total <= FEW { 1 } else { cores() };
         let workers = (0..many).map(|_| Worker { own: make(), columns: Buffers::default() }).collect();
-        let moves = &log.moves;
-        let whole = Visiting { visit: &visit, moves, values: &values, is_in_order: false, cut: true };
+        let whose =
+            Whose { moves: &log.moves, order: &order, numbers: visit.people, by_rank: by_rank.as_deref() };
+        let all = Visiting { visit: &visit, whose, values: &values, is_in_order: false, cut: true };
         let sealed = |worker: &mut Worker<W>, sealed: Sealed| {
             let Sealed { block, place, found, cut } = sealed;
             let own = match found {
@@ -187,8 +194,8 @@ impl Db {
             };
             let own = own.as_ref().map(|own| own.open_block(pieces.saturating_add(place)));
             let visiting = match &own {
-                Some(own) => Visiting { values: own, is_in_order: true, cut, ..whole },
-                None => Visiting { cut, ..whole },
+                Some(own) => Visiting { values: own, is_in_order: true, cut, ..all },
+                None => Visiting { cut, ..all },
             };
             let Worker { own, columns } = worker;
             visiting.block(&block, columns, &mut |chunk| work(own, chunk))
@@ -202,7 +209,7 @@ impl Db {
                 let Worker { own, columns } = worker;
                 let mut keyed: Vec<(Entry, u32)> =
                     entries.into_iter().map(|entry| (entry, entry.event)).collect();
-                whole.loose(&mut keyed, columns, &mut |chunk| work(own, chunk))
+                all.loose(&mut keyed, columns, &mut |chunk| work(own, chunk))
             }
         };
         let workers = on_cores(workers, &mut pause, take, |give| {
@@ -313,12 +320,45 @@ impl Db {
 #[derive(Clone, Copy)]
 struct Visiting<'v> {
     visit: &'v Visit<'v>,
-    moves: &'v Moves,
+    whose: Whose<'v>,
     values: &'v Opened<'v>,
     /// Whether values are found by the places of events in their block, and not by their numbers.
     is_in_order: bool,
     /// Whether some may be outside of the range.
     cut: bool,
+}
+
+/// How it is found whose an event is.
+#[derive(Clone, Copy)]
+struct Whose<'v> {
+    moves: &'v Moves,
+    order: &'v Order,
+    numbers: Option<&'v Numbers>,
+    /// By ranks, the numbers of people.
+    by_rank: Option<&'v [u32]>,
+}
+
+impl Whose<'_> {
+    /// Whether events have moved, so that it is asked of each by its number whose it is.
+    fn are_any_moved(&self) -> bool {
+        !self.moves.by_event.is_empty()
+    }
+
+    /// The number of the person whose an event is that was written as a node's; where none is wanted, that of the node.
+    fn person(&self, event: u32, node: u32) -> u32 {
+        let node = self.moves.owner(event, node);
+        self.numbers.map_or(node, |numbers| numbers.person(node))
+    }
+
+    /// The same of some events of a part that are of ranks, of which none has moved.
+    fn people(&self, part: &Part<'_>, places: Range<usize>, people: &mut Vec<u32>) {
+        match self.by_rank {
+            Some(by_rank) => {
+                part.ranks(places, people, |rank| by_rank.get(rank as usize).copied().unwrap_or(NOBODY));
+            }
+            None => part.ranks(places, people, |rank| rank),
+        }
+    }
 }
 
 type Each<'e> = dyn FnMut(&Chunk<'_>) -> ControlFlow<()> + 'e;
@@ -347,6 +387,7 @@ impl Visiting<'_> {
             let places = (0..part.len()).filter(|place| self.visit.wants(part.name(*place)));
             let keyed = places.map(|place| {
                 let entry = part.entry(place);
+                let entry = Entry { node: self.whose.order.node(entry.node), ..entry };
                 (entry, if self.is_in_order { key(place) } else { entry.event })
             });
             return self.loose(&mut keyed.collect::<Vec<_>>(), columns, each);
@@ -354,19 +395,22 @@ impl Visiting<'_> {
         if !self.visit.wants(name) {
             return ControlFlow::Continue(());
         }
-        let is_asked = self.visit.asked.is_some();
-        let are_numbers_needed =
-            self.visit.numbers || is_asked && !self.is_in_order || !self.moves.by_event.is_empty();
+        let (is_asked, are_any_moved) = (self.visit.asked.is_some(), self.whose.are_any_moved());
+        let are_numbers_needed = self.visit.numbers || is_asked && !self.is_in_order || are_any_moved;
         for start in (0..part.len()).step_by(CHUNK) {
             let places = start..part.len().min(start + CHUNK);
             columns.clear();
-            let Buffers { nodes, times, events, keys, .. } = &mut *columns;
-            if self.visit.nodes || part.is_any_nobodys() || !self.moves.by_event.is_empty() {
-                part.nodes(places.clone(), nodes);
-            }
+            let Buffers { people, times, events, keys, .. } = &mut *columns;
             part.times(places.clone(), times);
             if are_numbers_needed {
                 part.events(places.clone(), events);
+            }
+            if are_any_moved {
+                part.ranks(places.clone(), people, |rank| self.whose.order.node(rank));
+                let nodes = people.iter_mut().zip(&*events);
+                nodes.for_each(|(node, event)| *node = self.whose.person(*event, *node));
+            } else if self.whose.numbers.is_some() || part.is_any_nobodys() {
+                self.whose.people(part, places.clone(), people);
             }
             if is_asked && self.is_in_order {
                 keys.extend(key(places.start)..key(places.end));
@@ -388,7 +432,8 @@ impl Visiting<'_> {
         keyed.sort_by_key(|(entry, _)| entry.name);
         for of_name in keyed.chunk_by(|(a, _), (b, _)| a.name == b.name) {
             columns.clear();
-            columns.nodes.extend(of_name.iter().map(|(entry, _)| entry.node));
+            let person = |(entry, _): &(Entry, u32)| self.whose.person(entry.event, entry.node);
+            columns.people.extend(of_name.iter().map(person));
             columns.times.extend(of_name.iter().map(|(entry, _)| entry.at));
             columns.events.extend(of_name.iter().map(|(entry, _)| entry.event));
             columns.keys.extend(of_name.iter().map(|(_, key)| *key));
@@ -399,27 +444,22 @@ impl Visiting<'_> {
 
     /// Hands out events of one name, those that somebody holds and that are in the range.
     fn hand_out(&self, name: u32, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
-        if !self.moves.by_event.is_empty() {
-            for (node, event) in columns.nodes.iter_mut().zip(&columns.events) {
-                *node = self.moves.owner(*event, *node);
-            }
-        }
-        if self.cut || columns.nodes.contains(&NOBODY) {
+        if self.cut || columns.people.contains(&NOBODY) {
             columns.narrow(self.visit.times());
         }
-        let Buffers { nodes, times, events, keys, .. } = columns;
+        let Buffers { people, times, events, keys, .. } = columns;
         if times.is_empty() {
             return ControlFlow::Continue(());
         }
         let events = if self.visit.numbers { &events[..] } else { &[] };
         let keys = if self.visit.asked.is_some() { &keys[..] } else { &[] };
-        each(&Chunk { name, nodes, times, events, keys, values: self.values })
+        each(&Chunk { name, people, times, events, keys, values: self.values })
     }
 }
 
 impl Buffers {
     fn clear(&mut self) {
-        self.nodes.clear();
+        self.people.clear();
         self.times.clear();
         self.events.clear();
         self.keys.clear();
@@ -428,7 +468,7 @@ impl Buffers {
     /// Leaves only events that somebody holds and that are in a range. The places of all are written, and those that are left
     /// stay: so a core need not guess.
     fn narrow(&mut self, (from, until): (i64, i64)) {
-        let Self { nodes, times, events, keys, left } = self;
+        let Self { people, times, events, keys, left } = self;
         left.clear();
         left.resize(times.len(), 0);
         let mut many = 0;
@@ -437,11 +477,11 @@ impl Buffers {
             many += usize::from((from..until).contains(at));
         }
         left.truncate(many);
-        if nodes.contains(&NOBODY) {
-            left.retain(|place| nodes[*place as usize] != NOBODY);
+        if people.contains(&NOBODY) {
+            left.retain(|place| people[*place as usize] != NOBODY);
         }
         leave(times, left);
-        for column in [nodes, events, keys] {
+        for column in [people, events, keys] {
             leave(column, left);
         }
     }

@@ -147,7 +147,15 @@ CREATE TABLE moved (
     source INTEGER NOT NULL REFERENCES sources
 ) STRICT;
 
--- What the log says, sealed so that it is found quickly: of each range of numbers the columns of its events, by node, and
+-- The order that sealed events are in: of 65,536 ranks in a row the nodes. A node that is in none has its number as its rank.
+CREATE TABLE ranks (
+    chunk INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    crc   INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+-- What the log says, sealed so that it is found quickly: of each range of numbers the columns of its events, by rank, and
 -- the hashes of their message ids. Numbers of seals and blocks are never used again.
 CREATE TABLE seals (
     seal    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -162,8 +170,8 @@ CREATE TABLE seals (
 CREATE TABLE blocks (
     block      INTEGER PRIMARY KEY AUTOINCREMENT,
     seal       INTEGER NOT NULL,
-    first_node INTEGER NOT NULL,
-    last_node  INTEGER NOT NULL,
+    first_rank INTEGER NOT NULL,
+    last_rank  INTEGER NOT NULL,
     first_at   INTEGER NOT NULL,
     last_at    INTEGER NOT NULL,
     count      INTEGER NOT NULL,

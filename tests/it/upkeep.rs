@@ -1,0 +1,149 @@
+//! Files that are put in order now and then, beside files that never are.
+
+use customerdb::{
+    By, Cdp, Event, Funnel, Lifecycle, ManualClock, Measure, Retention, Rfm, Sessions, Trend, all, days, did,
+    has_trait, hours,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{NOW, builder, cases, everybody, place, sound};
+
+/// What everybody is asked: numbers that do not depend on the ids of profiles.
+fn answers(cdp: &Cdp) -> Value {
+    let funnel = Funnel::new([did("A"), did("B")]).within(days(2));
+    let trend = |measure| cdp.trend(&Trend::of(did("A")).measure(measure)).unwrap();
+    let frequent = all([did("A").at_least(2).within(days(5)), has_trait("n").gte(1)]);
+    let mut orders = Vec::new();
+    for name in ["A", "B"] {
+        orders.push(cdp.rfm(&Rfm::new(did(name), "n").without_profiles()).ok());
+    }
+    json!({
+        "funnel": cdp.funnel(&funnel).unwrap(),
+        "retention": cdp.retention(&Retention::new(did("A"), did("A"))).unwrap(),
+        "lifecycle": cdp.lifecycle(&Lifecycle::of(did("A"))).unwrap(),
+        "sessions": cdp.sessions(&Sessions::default()).unwrap(),
+        "trends": [trend(Measure::Total), trend(Measure::Unique)],
+        "by": cdp.trend(&Trend::of(did("A")).by(By::property("n"))).ok(),
+        "orders": orders,
+        "frequent": cdp.preview_count(frequent).unwrap(),
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Events: of whom, of which device, by which name, and when.
+    Ingest(Vec<(Option<u8>, Option<u8>, bool, u32)>),
+    Link(u8, u8),
+    Split(u8),
+    Erase(u8),
+    Maintain,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let event = (prop::option::of(0..5_u8), prop::option::weighted(0.8, 0..8_u8), any::<bool>(), 0..200_u32);
+    prop_oneof![
+        6 => prop::collection::vec(event, 1..12).prop_map(Step::Ingest),
+        1 => (0..5_u8, 0..8_u8).prop_map(|(user, device)| Step::Link(user, device)),
+        1 => (0..8_u8).prop_map(Step::Split),
+        1 => (0..5_u8).prop_map(Step::Erase),
+        4 => Just(Step::Maintain),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn take(cdp: &Cdp, first: usize, step: &Step) {
+    match step {
+        Step::Ingest(events) => {
+            let own = (first..).zip(events).map(|(number, (user, device, is_a, ago))| {
+                let event = match number % 5 {
+                    0 => Event::identify().with_trait("n", number % 3),
+                    _ => Event::track(if *is_a { "A" } else { "B" }).property("n", number % 4),
+                };
+                let event = event.message_id(format!("m{number}")).at(NOW.before(hours(*ago)));
+                let event = user.iter().fold(event, |event, user| event.user_id(format!("u{user}")));
+                let device = device.or(user.is_none().then_some(9));
+                device.iter().fold(event, |event, device| event.anonymous_id(format!("a{device}")))
+            });
+            cdp.ingest(own).unwrap();
+        }
+        // Not everybody is known.
+        Step::Link(user, device) => {
+            let _ = cdp.link(format!("user_id:u{user}"), format!("anonymous_id:a{device}"));
+        }
+        Step::Split(device) => {
+            let _ = cdp.split(format!("anonymous_id:a{device}"));
+        }
+        Step::Erase(user) => {
+            let _ = cdp.erase(format!("user_id:u{user}"));
+        }
+        Step::Maintain | Step::Reopen => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    /// In whatever order the columns lie, and whoever people have become since, all answers are the same: those of the handle
+    /// that puts them in order, of one that is opened anew, and of one that reads beside them.
+    #[test]
+    fn what_is_put_in_order_says_what_it_said(steps in prop::collection::vec(step(), 1..16)) {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| builder(&ManualClock::at(NOW)).open(folder.path().join(name)).unwrap();
+        let (plain, mut tidy) = (open("plain.db"), open("tidy.db"));
+        let reader = Cdp::builder().clock(ManualClock::at(NOW)).open_read_only(folder.path().join("tidy.db"));
+        let reader = reader.unwrap();
+        let mut number = 0;
+        for step in steps {
+            match &step {
+                Step::Maintain => {
+                    tidy.maintain().unwrap();
+                    prop_assert_eq!(tidy.maintain().unwrap().arranged, 0, "once is enough");
+                }
+                Step::Reopen => {
+                    drop(tidy);
+                    tidy = open("tidy.db");
+                }
+                step => [&plain, &tidy].into_iter().for_each(|cdp| take(cdp, number, step)),
+            }
+            if let Step::Ingest(events) = &step {
+                number += events.len();
+            }
+            let said = answers(&plain);
+            prop_assert_eq!(&answers(&tidy), &said, "after {:?}", step);
+            prop_assert_eq!(&answers(&reader), &said, "after {:?}", step);
+        }
+        prop_assert_eq!(everybody(&plain), everybody(&tidy));
+        prop_assert_eq!(everybody(&plain), everybody(&reader));
+        sound(&tidy);
+    }
+}
+
+/// Events whose devices turn out to be people's are put in the order of those, once, and not where few people stand apart.
+#[test]
+fn columns_are_put_in_the_order_of_people_where_many_have_joined() {
+    let (_folder, path) = place();
+    let cdp = builder(&ManualClock::at(NOW)).open(path).unwrap();
+    let visit = |n: u32, round: u32| {
+        Event::page()
+            .anonymous_id(format!("a{n}"))
+            .message_id(format!("m{n}-{round}"))
+            .at(NOW.before(hours(round)))
+    };
+    cdp.ingest((0..40).map(|n| visit(n, 1))).unwrap();
+    let done = cdp.maintain().unwrap();
+    assert_eq!((done.sealed, done.arranged), (5, 0), "everybody has one place");
+    // Two devices of one person each, of which one was seen when the other had been, long before.
+    let both = |n: u32| [visit(n, 2).user_id(format!("u{}", n % 20)).message_id(format!("b{n}"))];
+    cdp.ingest((0..40).flat_map(both)).unwrap();
+    let done = cdp.maintain().unwrap();
+    assert_eq!(done.arranged, 80, "{done:?}");
+    assert_eq!(cdp.maintain().unwrap().arranged, 0);
+    // Of twenty people two more stand apart: it is not worth writing all anew.
+    cdp.ingest((0..2).map(|n| visit(100 + n, 3).user_id(format!("u{n}")))).unwrap();
+    assert_eq!(cdp.maintain().unwrap().arranged, 0);
+    cdp.ingest((2..4).map(|n| visit(100 + n, 3).user_id(format!("u{n}")))).unwrap();
+    assert_eq!(cdp.maintain().unwrap().arranged, 84);
+    sound(&cdp);
+}
