@@ -58,6 +58,10 @@ impl Side {
                 self.cdp = Some(cdp);
                 Ok((time, json!([[report.accepted]])))
             }
+            "prepare" => {
+                let cdp = self.cdp.as_ref().ok_or("load first")?;
+                ask(|| cdp.maintain(), |done| json!([[done.arranged]]))
+            }
             "size" => Ok((Duration::ZERO, json!(database.metadata()?.len()))),
             _ => {
                 let cdp = self.cdp.as_ref().ok_or("load first")?;

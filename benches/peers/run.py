@@ -87,6 +87,7 @@ def table(sides, events, sizes):
     row("load, events a second", [shown(speeds[name], "") for name in SYSTEMS], unique)
     mib = {name: size and size / 2**20 for name, size in sizes.items()}
     row("size after it", [shown(mib[name], " MiB") for name in SYSTEMS], f"{mib['customerdb'] / mib['lite']:.2f} × SQLite")
+    row("prepared after it in", [shown(side.median("prepare"), " s") for side in sides.values()], "")
     for question, label in QUESTIONS.items():
         millis = {name: side.median(question) and side.median(question) * 1_000 for name, side in sides.items()}
         best = min(millis[name] for name in RIVALS)
@@ -126,7 +127,7 @@ def main():
             # It reads what DuckDB has prepared, and that is its file.
             side.ask("prepare")
         sizes[side.name] = side.ask("size")
-        if side.name not in ("customerdb", "polar"):
+        if side.name != "polar":
             say(f"people, types and indices: {SYSTEMS[side.name]}")
             side.ask("prepare")
 
@@ -136,7 +137,8 @@ def main():
             agree(question, {side.name: side.ask(question) for side in sides.values()})
         if turn == 0:
             for side in sides.values():
-                side.seconds = {"load": side.seconds.get("load")} if "load" in side.seconds else {}
+                before = ("load", "prepare")
+                side.seconds = {name: side.seconds[name] for name in before if name in side.seconds}
 
     peers = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "chdb", "polars"))
     print(f"{options.events:,} events of {options.events // 10:,} people; medians of {options.rounds} rounds; "

@@ -93,22 +93,21 @@ impl<'n> Alike<'n> {
     /// Some people, by number and in order, by the latest values of some traits.
     pub(super) fn of<E: From<Failure>>(
         db: &Db,
-        numbers: &Numbers,
+        numbers: &Arc<Numbers>,
         names: &'n [&'n str],
         people: &[u32],
         pause: &mut Pause<'_, E>,
     ) -> Result<Self, E> {
         let (mut of_people, mut values, mut columns) = (vec![0; people.len()], vec![Vec::new()], Vec::new());
-        let ranks = Ranks::of(people, numbers.roots().len());
         for name in names {
             let mut stopped = Ok(());
-            let column = db.trait_column(name, || go_on(pause(), &mut stopped))?;
+            let found = db.trait_of_everybody(name, numbers, || go_on(pause(), &mut stopped))?;
             stopped?;
-            let column = column.unwrap_or_default();
-            let standing = standing(&column, numbers, &ranks, people.len());
+            let Some((column, standing)) = found else { break };
             let mut groups: FxHashMap<(u32, u32), u32> = FxHashMap::default();
             let mut next: Vec<Vec<u32>> = Vec::new();
-            for (place, (value, group)) in standing.into_iter().zip(&mut of_people).enumerate() {
+            for (place, (person, group)) in people.iter().zip(&mut of_people).enumerate() {
+                let value = standing[*person as usize];
                 if place % OFTEN == 0 {
                     pause()?;
                 }
@@ -133,63 +132,5 @@ impl<'n> Alike<'n> {
             });
             held.collect()
         })
-    }
-}
-
-/// Of some people, in their order, the place of the value that stands, plus one; 0 of none.
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-fn standing(column: &TraitColumn, numbers: &Numbers, ranks: &Ranks, people: usize) -> Vec<u32> {
-    // The rank above the value: so the highest of a person is the one that stands.
-    let mut standing = vec![0; people];
-    for said in &column.rows {
-        if let Some(place) = ranks.place(numbers.person(said.node)) {
-            let highest = &mut standing[place];
-            *highest = u64::max(*highest, u64::from(said.rank) << 32 | (u64::from(said.value) + 1));
-        }
-    }
-    standing.into_iter().map(|highest| highest as u32).collect()
-}
-
-/// Where in a list of people, in order of their numbers, each is: a bit for everybody, and for each word of them how many of
-/// the list come before.
-struct Ranks(Vec<(u64, u32)>);
-
-impl Ranks {
-    fn of(people: &[u32], everybody: usize) -> Self {
-        let mut words = vec![(0, 0); everybody.div_ceil(u64::BITS as usize)];
-        for person in people {
-            words[(person / u64::BITS) as usize].0 |= 1 << (person % u64::BITS);
-        }
-        let mut before = 0;
-        for (bits, rank) in &mut words {
-            *rank = before;
-            before += u64::count_ones(*bits);
-        }
-        Self(words)
-    }
-
-    /// The place of a person, if they are in the list.
-    fn place(&self, person: u32) -> Option<usize> {
-        let (bits, before) = self.0.get((person / u64::BITS) as usize)?;
-        let bit = 1 << (person % u64::BITS);
-        (bits & bit != 0).then(|| (before + (bits & (bit - 1)).count_ones()) as usize)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn everyone_is_found_where_they_stand(people in prop::collection::btree_set(0..300_u32, 0..90)) {
-            let people: Vec<u32> = people.into_iter().collect();
-            let ranks = Ranks::of(&people, 300);
-            for person in (0..300).chain([Numbers::NOBODY]) {
-                prop_assert_eq!(ranks.place(person), people.binary_search(&person).ok());
-            }
-        }
     }
 }

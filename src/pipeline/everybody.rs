@@ -186,15 +186,36 @@ impl Done {
 
     /// The numbers of those who have done it so often.
     fn those(&self, least: u64) -> Vec<u32> {
-        fn of<T: Copy + Into<u64>>(done: &[T], least: u64) -> Vec<u32> {
-            let enough = (0..).zip(done).filter(|(_, count)| (**count).into() >= least);
-            enough.map(|(person, _)| person).collect()
-        }
         match self {
-            Self::Few(done) => of(done, least),
-            Self::Many(done) => of(done, least),
+            Self::Few(done) => u8::try_from(least).map_or_else(|_| Vec::new(), |least| at_least(done, least)),
+            Self::Many(done) => {
+                let enough = (0..).zip(done).filter(|(_, count)| u64::from(**count) >= least);
+                enough.map(|(person, _)| person).collect()
+            }
         }
     }
+}
+
+/// The places of the bytes that are so high or higher. Most are not, as a rule: eight are compared at once.
+fn at_least(bytes: &[u8], least: u8) -> Vec<u32> {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGHEST: u64 = ONES << 7;
+    // What is added to the lower seven bits of a byte sets the highest one if they are as high as those of `least`.
+    let add = ONES * u64::from(0x80 - (least & 0x7F));
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut places = Vec::new();
+    for (first, word) in (0..).step_by(8).zip(words) {
+        let word = u64::from_le_bytes(*word);
+        let lower = (word & !HIGHEST) + add;
+        let mut enough = HIGHEST & if least < 0x80 { word | lower } else { word & lower };
+        while enough != 0 {
+            places.push(first + enough.trailing_zeros() / 8);
+            enough &= enough - 1;
+        }
+    }
+    let first = u32::try_from(bytes.len() - rest.len()).unwrap_or(u32::MAX);
+    places.extend((first..).zip(rest).filter(|(_, byte)| **byte >= least).map(|(place, _)| place));
+    places
 }
 
 /// How often everybody has done what conditions look at, and what is asked at least, by the numbers of people.
@@ -218,11 +239,17 @@ impl Counts {
             least.iter().map(|least| by_number(names, |name| least.wants(name))).collect();
         let is_wanted = |name: usize| needed[name] || meant.iter().any(|meant| meant[name]);
         let wanted: Vec<bool> = (0..needed.len()).map(is_wanted).collect();
-        // Where nothing is looked at but what is counted, what comes before all that counts need not be read.
-        let first = least.iter().map(|least| *least.inside().start()).min().unwrap_or(i64::MIN);
-        let from = Some(first).filter(|first| !needs.events() && *first > i64::MIN);
-        let range = (from.map(Timestamp::from_micros), end(until));
-        let visit = Visit { range, wanted: &wanted, people: Some(numbers), numbers: false, asked: None };
+        // Where nothing is looked at but what is counted, what comes before all that counts, or after it, need not be read;
+        // and if all that is read counts, nor when it was.
+        let all = (i64::MIN, until.map_or(i64::MAX, Timestamp::as_micros));
+        let counting = |least: &Least| (*least.inside().start(), (*least.inside().end()).min(all.1));
+        let bounds = least.iter().map(counting).reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        let bounds = bounds.filter(|_| !needs.events()).unwrap_or(all);
+        let times = least.iter().any(|least| counting(least) != bounds);
+        let from = (bounds.0 > i64::MIN).then(|| Timestamp::from_micros(bounds.0));
+        let range = (from, end((bounds.1 < i64::MAX).then(|| Timestamp::from_micros(bounds.1))));
+        let visit =
+            Visit { range, wanted: &wanted, times, people: Some(numbers), numbers: false, asked: None };
         let people = numbers.roots().len();
         let make = || Self {
             events: vec![0; if needs.events() { people } else { 0 }],
@@ -241,7 +268,11 @@ impl Counts {
                 if meant[name] {
                     let inside = least.inside();
                     let own = chunk.people.iter().zip(chunk.times).filter(|(_, at)| inside.contains(at));
-                    done.add(own.map(|(person, _)| *person));
+                    if times {
+                        done.add(own.map(|(person, _)| *person));
+                    } else {
+                        done.add(chunk.people.iter().copied());
+                    }
                 }
             }
             ControlFlow::Continue(())
@@ -304,7 +335,8 @@ impl<'g> Gathering<'g> {
         let Self { numbers, names, wanted, wants, members, until, .. } = self;
         let asked =
             (!members.is_empty()).then_some(Asked { members, added_up: None, names: wanted, read: wants });
-        let visit = Visit { range: (None, end(*until)), wanted, people: Some(numbers), numbers: true, asked };
+        let (range, whose) = ((None, end(*until)), Some(*numbers));
+        let visit = Visit { range, wanted, times: true, people: whose, numbers: true, asked };
         let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
             let name = names.get(&chunk.name).copied().unwrap_or_default();
             let keys = chunk.keys.iter().copied().chain(repeat(0));
@@ -364,4 +396,22 @@ fn all_traits<E: From<Failure>>(
         })?;
     }
     stopped.map(|()| all)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_compared_one_by_one(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..4_u8, 126..130_u8], 0..40),
+            least in prop_oneof![any::<u8>(), 0..4_u8, 126..130_u8],
+        ) {
+            let expected = (0..).zip(&bytes).filter(|(_, byte)| **byte >= least).map(|(place, _)| place);
+            prop_assert_eq!(at_least(&bytes, least), expected.collect::<Vec<u32>>());
+        }
+    }
 }

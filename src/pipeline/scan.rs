@@ -73,7 +73,7 @@ pub(crate) fn timeline(
         let asked = is_asked.then_some(asked);
         let (mut stopped, before) = (Ok(()), seen_before.get());
         let gathered = db.visit_events(
-            Visit { range, wanted: wants, people, numbers: wanted.is_ordered(), asked },
+            Visit { range, wanted: wants, times: true, people, numbers: wanted.is_ordered(), asked },
             |seen| {
                 seen_before.set(before + seen);
                 go_on(watch.tell(before + seen), &mut stopped)

@@ -1,7 +1,7 @@
 //! What stands of a trait, of everybody, as a column in memory: for conditions and breakdowns that ask everybody.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::Row;
 use rustc_hash::FxHashMap;
@@ -10,12 +10,14 @@ use serde_json::Value;
 use super::packed::damaged;
 use super::traits::said_in;
 use super::{Db, Result};
+use crate::identity::Numbers;
 
 /// The counter that every commit raises that has changed a trait.
 pub(super) const TRAITS: &str = "traits";
 
-/// After how many rows whoever asks is heard.
+/// After how many rows whoever asks is heard, and after how many that are in memory.
 const OFTEN: usize = 1 << 8;
+const AT_ONCE: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 16 };
 
 /// The latest value of a trait that was asserted of each node, and every value that was set right by hand.
 #[derive(Debug, Default)]
@@ -23,26 +25,75 @@ pub(crate) struct TraitColumn {
     /// As the counter says.
     version: i64,
     /// By node.
-    pub(crate) rows: Vec<Said>,
+    rows: Vec<Said>,
     /// The different values.
     pub(crate) values: Vec<Value>,
+    /// What stands of everybody, as people were when that was last asked.
+    standing: Mutex<Option<Standing>>,
     size: usize,
 }
 
+/// Of people, by number, the place of the value that stands, plus one; 0 of whom none does.
+#[derive(Debug)]
+struct Standing {
+    numbers: Weak<Numbers>,
+    places: Arc<[u32]>,
+}
+
+/// A trait's column; and by the numbers of people, the place of the value that stands, plus one, 0 of whom none does.
+pub(crate) type OfEverybody = (Arc<TraitColumn>, Arc<[u32]>);
+
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Said {
-    pub(crate) node: u32,
+struct Said {
+    node: u32,
     /// Of what was said of one person, the highest stands.
-    pub(crate) rank: u32,
+    rank: u32,
     /// The place of the value.
-    pub(crate) value: u32,
+    value: u32,
 }
 
 impl TraitColumn {
     /// The bytes that it takes, about.
     pub(super) fn size(&self) -> usize {
-        self.size
+        let places = self.standing().as_ref().map_or(0, |standing| standing.places.len());
+        self.size + places * size_of::<u32>()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Option<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By the numbers of people, the place of the value that stands, plus one, if it is at hand.
+    fn places(&self, numbers: &Arc<Numbers>) -> Option<Arc<[u32]>> {
+        let standing = self.standing();
+        let known = standing.as_ref().filter(|known| Weak::ptr_eq(&known.numbers, &Arc::downgrade(numbers)));
+        known.map(|known| Arc::clone(&known.places))
+    }
+
+    /// The same, worked out. `None` if `pause` says not to go on.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    fn find_places(
+        &self,
+        numbers: &Arc<Numbers>,
+        mut pause: impl FnMut() -> ControlFlow<()>,
+    ) -> Option<Arc<[u32]>> {
+        // The rank above the value: so the highest of a person is the one that stands.
+        let mut highest = vec![0; numbers.roots().len()];
+        for some in self.rows.chunks(AT_ONCE) {
+            if pause().is_break() {
+                return None;
+            }
+            for said in some {
+                if let Some(highest) = highest.get_mut(numbers.person(said.node) as usize) {
+                    let own = u64::from(said.rank) << u32::BITS | (u64::from(said.value) + 1);
+                    *highest = u64::max(*highest, own);
+                }
+            }
+        }
+        let places: Arc<[u32]> = highest.into_iter().map(|highest| highest as u32).collect();
+        *self.standing() = Some(Standing { numbers: Arc::downgrade(numbers), places: Arc::clone(&places) });
+        Some(places)
     }
 }
 
@@ -81,8 +132,28 @@ impl Db {
         Ok(is_at_hand || shared.note_asked(name, version))
     }
 
+    /// What stands of a trait where the latest value does, and of whom. `None` if `pause`, which is called now and then, says so.
+    pub(crate) fn trait_of_everybody(
+        &self,
+        name: &str,
+        numbers: &Arc<Numbers>,
+        mut pause: impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<OfEverybody>> {
+        let Some(column) = self.trait_column(name, &mut pause)? else { return Ok(None) };
+        if let Some(places) = column.places(numbers) {
+            return Ok(Some((column, places)));
+        }
+        let places = column.find_places(numbers, pause);
+        let shared = Arc::clone(&self.log.borrow().shared);
+        if shared.trait_column(name).is_some_and(|kept| Arc::ptr_eq(&kept, &column)) {
+            // It takes more room now.
+            shared.keep_trait_column(name, &column);
+        }
+        Ok(places.map(|places| (column, places)))
+    }
+
     /// What stands of a trait where the latest value does. `None` if `pause`, which is called now and then, says so.
-    pub(crate) fn trait_column(
+    fn trait_column(
         &self,
         name: &str,
         mut pause: impl FnMut() -> ControlFlow<()>,
@@ -143,7 +214,7 @@ impl Db {
             values[place as usize] =
                 serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         }
-        let column = Arc::new(TraitColumn { version, rows, values, size });
+        let column = Arc::new(TraitColumn { version, rows, values, standing: Mutex::default(), size });
         if is_shared {
             shared.keep_trait_column(name, &column);
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::block::Block;
+use super::block::{Block, Places};
 use super::column::{Column, Draft};
 use super::values::{Opened, Values};
 use crate::value::Value;
@@ -45,7 +45,7 @@ fn visit(block: &Block, names: &[u32], mut each: impl FnMut(usize, u32)) {
         let is_wanted = |name: u32| names.binary_search(&name).is_ok();
         if part.only_name().is_none_or(is_wanted) {
             events.clear();
-            part.events(0..part.len(), &mut events);
+            part.events(&Places::All(0..part.len()), &mut events);
             for (place, event) in events.iter().enumerate() {
                 if part.only_name().is_some() || is_wanted(part.name(place)) {
                     each(first + place, *event);

@@ -224,16 +224,16 @@ impl Part<'_> {
     }
 
     /// What `map` makes of the ranks of some events, behind what `out` holds already; and so on.
-    pub(super) fn ranks(&self, places: Range<usize>, out: &mut Vec<u32>, map: impl Fn(u32) -> u32) {
-        self.ranks.read(places, out, |rank| map(rank as u32));
+    pub(super) fn ranks(&self, places: &Places<'_>, out: &mut Vec<u32>, map: impl Fn(u32) -> u32) {
+        places.read(&self.ranks, out, |rank| map(rank as u32));
     }
 
-    pub(super) fn times(&self, places: Range<usize>, out: &mut Vec<i64>) {
-        self.times.read(places, out, |time| self.instant(time));
+    pub(super) fn times(&self, places: &Places<'_>, out: &mut Vec<i64>) {
+        places.read(&self.times, out, |time| self.instant(time));
     }
 
-    pub(super) fn events(&self, places: Range<usize>, out: &mut Vec<u32>) {
-        self.events.read(places, out, |event| event as u32);
+    pub(super) fn events(&self, places: &Places<'_>, out: &mut Vec<u32>) {
+        places.read(&self.events, out, |event| event as u32);
     }
 
     #[inline]
@@ -268,6 +268,22 @@ impl Part<'_> {
             low
         };
         first(&|other| other < u64::from(rank))..first(&|other| other <= u64::from(rank))
+    }
+}
+
+/// Some places of a part.
+pub(super) enum Places<'p> {
+    All(Range<usize>),
+    /// These, in order.
+    Some(&'p [u32]),
+}
+
+impl Places<'_> {
+    fn read<T: Copy>(&self, numbers: &Numbers<'_>, out: &mut Vec<T>, map: impl Fn(u64) -> T) {
+        match self {
+            Self::All(places) => numbers.read(places.clone(), out, map),
+            Self::Some(places) => numbers.pick(places, out, map),
+        }
     }
 }
 
@@ -324,9 +340,10 @@ mod tests {
                 let nobodys = (0..part.len()).filter(|place| part.entry(*place).node == NOBODY).count();
                 prop_assert_eq!(part.is_any_nobodys(), nobodys > 0);
                 let (mut nodes, mut times, mut events) = (Vec::new(), Vec::new(), Vec::new());
-                part.ranks(0..part.len(), &mut nodes, |rank| rank);
-                part.times(0..part.len(), &mut times);
-                part.events(0..part.len(), &mut events);
+                let all = Places::All(0..part.len());
+                part.ranks(&all, &mut nodes, |rank| rank);
+                part.times(&all, &mut times);
+                part.events(&all, &mut events);
                 for place in 0..part.len() {
                     let Entry { node, at, event, .. } = part.entry(place);
                     prop_assert_eq!((nodes[place], times[place], events[place]), (node, at, event));

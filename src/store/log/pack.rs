@@ -13,6 +13,9 @@ const HEAD: usize = 9;
 /// What follows the last number.
 const PAD: usize = 8;
 
+/// Where so many times as many lie between, numbers are read one by one.
+const SPARSE: usize = 2;
+
 /// The widest number that one word holds wherever in a byte it begins. What is wider takes whole words.
 const WIDEST: u32 = u64::BITS - 7;
 
@@ -142,6 +145,21 @@ impl Numbers<'_> {
         out.extend((groups.end * 8..places.end).map(|place| map(self.get(place))));
     }
 
+    /// What `map` makes of those at some places, which are in order, behind what `out` holds already.
+    pub(super) fn pick<T: Copy>(&self, places: &[u32], out: &mut Vec<T>, map: impl Fn(u64) -> T) {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
+        let all = *first as usize..*last as usize + 1;
+        if places.len() * SPARSE < all.len() {
+            return out.extend(places.iter().map(|place| map(self.get(*place as usize))));
+        }
+        let before = out.len();
+        self.read(all, out, map);
+        for (kept, place) in (before..).zip(places) {
+            out[kept] = out[before + (place - first) as usize];
+        }
+        out.truncate(before + places.len());
+    }
+
     /// If all are the same number: that number.
     pub(super) fn only(&self) -> Option<u64> {
         (self.width == 0).then_some(self.least)
@@ -170,6 +188,14 @@ mod tests {
             prop_assert_eq!(rest, bytes.len());
             let read: Vec<u64> = (0..numbers.len()).map(|place| column.of(&bytes).get(place)).collect();
             prop_assert_eq!(&read, &numbers);
+            let (few, many): (Vec<u32>, Vec<u32>) =
+                (0..).take(read.len()).partition(|place| place % 5 == 2);
+            for places in [few, many] {
+                let mut picked = vec![7];
+                column.of(&bytes).pick(&places, &mut picked, |number| number);
+                let expected: Vec<u64> = places.iter().map(|place| read[*place as usize]).collect();
+                prop_assert_eq!(&picked[1..], &expected);
+            }
             let (start, end) = (some.0.index(numbers.len() + 1), some.1.index(numbers.len() + 1));
             let mut together = vec![7];
             column.of(&bytes).read(start..end.max(start), &mut together, |number| number);

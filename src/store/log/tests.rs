@@ -213,7 +213,7 @@ fn compare_visits(db: &Db, model: &Model) {
     ] {
         let pause = |_| ControlFlow::Continue(());
         let people = Some(&*whose);
-        let visit = Visit { range, wanted, people, numbers: true, asked };
+        let visit = Visit { range, wanted, times: true, people, numbers: true, asked };
         let take = |found: &mut Vec<i64>, chunk: &Chunk<'_>| {
             assert_eq!(chunk.keys.len(), if asked.is_some() { chunk.people.len() } else { 0 });
             for (place, ((person, at), event)) in
@@ -258,8 +258,19 @@ fn compare_visits(db: &Db, model: &Model) {
         fitting.sort_unstable();
         assert_eq!(found, fitting);
     }
+    compare_parts_of_visits(db, model, (some, &wanted), &whose);
+}
+
+/// Holds what is handed out against the model where it does not matter whose events are, or when they were.
+fn compare_parts_of_visits(
+    db: &Db,
+    model: &Model,
+    (some, wanted): ((Option<Timestamp>, Option<Timestamp>), &[bool]),
+    whose: &Numbers,
+) {
+    let names = db.event_names().unwrap();
     // Where it does not matter whose they are, the same ones are found.
-    let visit = Visit { range: some, wanted: &wanted, people: None, numbers: false, asked: None };
+    let visit = Visit { range: some, wanted, times: true, people: None, numbers: false, asked: None };
     let take = |found: &mut Vec<(u32, i64)>, chunk: &Chunk<'_>| {
         found.extend(chunk.times.iter().map(|at| (chunk.name, *at)));
         ControlFlow::Continue(())
@@ -271,6 +282,20 @@ fn compare_visits(db: &Db, model: &Model) {
     let number = |event: &Known| names.iter().find(|(_, text)| *text == event.name).unwrap().0;
     let mut fitting: Vec<(u32, i64)> =
         model.events.iter().filter(fits).map(|event| (number(event), event.at)).collect();
+    fitting.sort_unstable();
+    assert_eq!(found, fitting);
+    // And so they are where it does not matter when they were.
+    let visit = Visit { range: some, wanted, times: false, people: Some(whose), numbers: false, asked: None };
+    let take = |found: &mut Vec<(u32, u32)>, chunk: &Chunk<'_>| {
+        found.extend(chunk.people.iter().map(|person| (chunk.name, *person)));
+        ControlFlow::Continue(())
+    };
+    let found = db.visit_events(visit, |_| ControlFlow::Continue(()), Vec::new, take).unwrap();
+    let mut found: Vec<(u32, u32)> = found.into_iter().flatten().collect();
+    found.sort_unstable();
+    let person = |event: &Known| event.node.map_or(Numbers::NOBODY, |node| whose.person(node));
+    let own = model.events.iter().filter(fits).map(|event| (number(event), person(event)));
+    let mut fitting: Vec<(u32, u32)> = own.filter(|(_, person)| *person != Numbers::NOBODY).collect();
     fitting.sort_unstable();
     assert_eq!(found, fitting);
 }

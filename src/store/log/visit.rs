@@ -1,10 +1,10 @@
 //! Going through the log for a question about everybody: columns of events of one name, on all cores.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::aligned::align;
-use super::block::{Block, Entry, NOBODY, Part};
+use super::block::{Block, Entry, NOBODY, Part, Places};
 use super::cores::{Breath, Pause, cores, on_cores};
 use super::values::{Key, Of, Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
@@ -30,6 +30,8 @@ pub(crate) struct Visit<'v> {
     pub(crate) range: (Option<Timestamp>, Option<Timestamp>),
     /// By the numbers of names, whether events of that name are wanted.
     pub(crate) wanted: &'v [bool],
+    /// Whether the times of events are wanted. If nothing is, nothing is handed out.
+    pub(crate) times: bool,
     /// The numbers of people, if it is wanted whose events are.
     pub(crate) people: Option<&'v Numbers>,
     /// Whether the numbers of events are wanted.
@@ -43,14 +45,14 @@ impl Visit<'_> {
         self.wanted.get(name as usize).copied().unwrap_or(false)
     }
 
-    fn times(&self) -> (i64, i64) {
+    fn range(&self) -> (i64, i64) {
         let (from, until) = self.range;
         (from.map_or(i64::MIN, Timestamp::as_micros), until.map_or(i64::MAX, Timestamp::as_micros))
     }
 
     /// Whether a block lies in the range for the most part, by time.
     fn has_most_of(&self, place: &Place) -> bool {
-        let (from, until) = self.times();
+        let (from, until) = self.range();
         let (first, last) = place.times;
         let inside = i128::from(last.min(until)) - i128::from(first.max(from));
         2 * inside >= i128::from(last) - i128::from(first)
@@ -69,7 +71,7 @@ pub(crate) struct Chunk<'c> {
     pub(crate) name: u32,
     /// The numbers of the people whose they are; of no use if that was not wanted.
     pub(crate) people: &'c [u32],
-    /// When they were, in microseconds.
+    /// When they were, in microseconds; may be empty if that was not wanted.
     pub(crate) times: &'c [i64],
     /// Their numbers, if those were wanted.
     pub(crate) events: &'c [u32],
@@ -143,7 +145,7 @@ impl Db {
         work: impl Fn(&mut W, &Chunk<'_>) -> ControlFlow<()> + Sync,
     ) -> Result<Vec<W>> {
         self.catch_up()?;
-        let (from, until) = visit.times();
+        let (from, until) = visit.range();
         let places: Vec<Place> = self
             .log
             .borrow()
@@ -207,9 +209,8 @@ impl Db {
             }),
             Job::Loose(entries) => {
                 let Worker { own, columns } = worker;
-                let mut keyed: Vec<(Entry, u32)> =
-                    entries.into_iter().map(|entry| (entry, entry.event)).collect();
-                all.loose(&mut keyed, columns, &mut |chunk| work(own, chunk))
+                let keyed = entries.into_iter().map(|entry| (entry, entry.event)).collect();
+                all.loose(keyed, columns, &mut |chunk| work(own, chunk))
             }
         };
         let workers = on_cores(workers, &mut pause, take, |give| {
@@ -289,7 +290,7 @@ impl Db {
         visit: &Visit<'_>,
         pause: &mut Pause<'_>,
     ) -> Result<Option<Vec<bool>>> {
-        let (from, until) = visit.times();
+        let (from, until) = visit.range();
         let mut pieces = vec![false; piece_of(self.log.borrow().tail.until()) as usize + 1];
         let is_named = |name| plan.names.binary_search(&name).is_ok();
         let mut note = |entry: &Entry, are_all: bool| {
@@ -351,7 +352,7 @@ impl Whose<'_> {
     }
 
     /// The same of some events of a part that are of ranks, of which none has moved.
-    fn people(&self, part: &Part<'_>, places: Range<usize>, people: &mut Vec<u32>) {
+    fn people(&self, part: &Part<'_>, places: &Places<'_>, people: &mut Vec<u32>) {
         match self.by_rank {
             Some(by_rank) => {
                 part.ranks(places, people, |rank| by_rank.get(rank as usize).copied().unwrap_or(NOBODY));
@@ -390,7 +391,7 @@ impl Visiting<'_> {
                 let entry = Entry { node: self.whose.order.node(entry.node), ..entry };
                 (entry, if self.is_in_order { key(place) } else { entry.event })
             });
-            return self.loose(&mut keyed.collect::<Vec<_>>(), columns, each);
+            return self.loose(keyed.collect(), columns, each);
         };
         if !self.visit.wants(name) {
             return ControlFlow::Continue(());
@@ -398,24 +399,39 @@ impl Visiting<'_> {
         let (is_asked, are_any_moved) = (self.visit.asked.is_some(), self.whose.are_any_moved());
         let are_numbers_needed = self.visit.numbers || is_asked && !self.is_in_order || are_any_moved;
         for start in (0..part.len()).step_by(CHUNK) {
-            let places = start..part.len().min(start + CHUNK);
             columns.clear();
-            let Buffers { people, times, events, keys, .. } = &mut *columns;
-            part.times(places.clone(), times);
+            let Buffers { people, times, events, keys, left } = &mut *columns;
+            let mut places = Places::All(start..part.len().min(start + CHUNK));
+            if self.cut || self.visit.times {
+                part.times(&places, times);
+            }
+            if self.cut {
+                places_inside(self.visit.range(), times, left);
+                if self.visit.times {
+                    leave(times, left);
+                } else {
+                    times.clear();
+                }
+                for place in &mut *left {
+                    *place += u32::try_from(start).unwrap_or(u32::MAX);
+                }
+                places = Places::Some(left);
+            }
             if are_numbers_needed {
-                part.events(places.clone(), events);
+                part.events(&places, events);
             }
             if are_any_moved {
-                part.ranks(places.clone(), people, |rank| self.whose.order.node(rank));
+                part.ranks(&places, people, |rank| self.whose.order.node(rank));
                 let nodes = people.iter_mut().zip(&*events);
                 nodes.for_each(|(node, event)| *node = self.whose.person(*event, *node));
             } else if self.whose.numbers.is_some() || part.is_any_nobodys() {
-                self.whose.people(part, places.clone(), people);
+                self.whose.people(part, &places, people);
             }
-            if is_asked && self.is_in_order {
-                keys.extend(key(places.start)..key(places.end));
-            } else if is_asked {
-                keys.extend_from_slice(events);
+            match places {
+                _ if !is_asked => {}
+                _ if !self.is_in_order => keys.extend_from_slice(events),
+                Places::All(places) => keys.extend(key(places.start)..key(places.end)),
+                Places::Some(places) => keys.extend(places.iter().map(|place| key(*place as usize))),
             }
             self.hand_out(name, columns, each)?;
         }
@@ -425,10 +441,14 @@ impl Visiting<'_> {
     /// Hands out events of several names, with their keys.
     fn loose(
         &self,
-        keyed: &mut [(Entry, u32)],
+        mut keyed: Vec<(Entry, u32)>,
         columns: &mut Buffers,
         each: &mut Each<'_>,
     ) -> ControlFlow<()> {
+        if self.cut {
+            let (from, until) = self.visit.range();
+            keyed.retain(|(entry, _)| (from..until).contains(&entry.at));
+        }
         keyed.sort_by_key(|(entry, _)| entry.name);
         for of_name in keyed.chunk_by(|(a, _), (b, _)| a.name == b.name) {
             columns.clear();
@@ -444,11 +464,11 @@ impl Visiting<'_> {
 
     /// Hands out events of one name, those that somebody holds and that are in the range.
     fn hand_out(&self, name: u32, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
-        if self.cut || columns.people.contains(&NOBODY) {
-            columns.narrow(self.visit.times());
+        if columns.people.contains(&NOBODY) {
+            columns.leave_held();
         }
         let Buffers { people, times, events, keys, .. } = columns;
-        if times.is_empty() {
+        if times.is_empty() && people.is_empty() {
             return ControlFlow::Continue(());
         }
         let events = if self.visit.numbers { &events[..] } else { &[] };
@@ -465,26 +485,28 @@ impl Buffers {
         self.keys.clear();
     }
 
-    /// Leaves only events that somebody holds and that are in a range. The places of all are written, and those that are left
-    /// stay: so a core need not guess.
-    fn narrow(&mut self, (from, until): (i64, i64)) {
+    /// Leaves only events that somebody holds.
+    fn leave_held(&mut self) {
         let Self { people, times, events, keys, left } = self;
         left.clear();
-        left.resize(times.len(), 0);
-        let mut many = 0;
-        for (place, at) in (0..).zip(&*times) {
-            left[many] = place;
-            many += usize::from((from..until).contains(at));
-        }
-        left.truncate(many);
-        if people.contains(&NOBODY) {
-            left.retain(|place| people[*place as usize] != NOBODY);
-        }
+        left.extend((0..).zip(&*people).filter(|(_, person)| **person != NOBODY).map(|(place, _)| place));
         leave(times, left);
         for column in [people, events, keys] {
             leave(column, left);
         }
     }
+}
+
+/// The places of the instants that lie in a range. All places are written, and those that fit stay: so a core need not guess.
+fn places_inside((from, until): (i64, i64), times: &[i64], inside: &mut Vec<u32>) {
+    inside.clear();
+    inside.resize(times.len(), 0);
+    let mut many = 0;
+    for (place, at) in (0..).zip(times) {
+        inside[many] = place;
+        many += usize::from((from..until).contains(at));
+    }
+    inside.truncate(many);
 }
 
 /// Leaves what stands at these places, which are in order, if anything does.
