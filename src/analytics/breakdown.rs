@@ -4,11 +4,15 @@ use std::cmp::Reverse;
 
 use serde_json::json;
 
+use super::parallel::{Watch, in_order_of};
 use super::read::{Members, Result, number, path, text, valid_path};
 use super::timeline::{Mask, Part, Timeline, people};
 use super::wanted::Place;
-use crate::error::DefinitionError;
+use crate::error::{DefinitionError, Result as Outcome};
 use crate::value::{DottedPath, Object, Value};
+
+/// After how many values whoever asks is heard.
+const TOGETHER: usize = 1 << 10;
 
 /// What an answer is broken down by: a trait of people, or a property of events.
 ///
@@ -128,27 +132,32 @@ impl Groups {
 
     /// The largest groups, by the number of people (of a trait) or of events that meet one of the conditions of
     /// `counted` (of a property), ties by value, and one for the rest.
-    pub(super) fn of(timeline: &Timeline, by: &By, counted: Mask) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn of(timeline: &Timeline, by: &By, counted: Mask, watch: &Watch<'_>) -> Outcome<Self> {
         let labels = timeline.legend.by.values();
         let mut sizes = vec![0_u64; labels.len()];
         if let Some(tally) = timeline.tally() {
             sizes.iter_mut().zip(tally.sizes()).for_each(|(size, counted)| *size = counted);
         }
-        for (part, person) in people(timeline.parts()) {
-            let events = part.events(person);
-            if part.is_by_people() {
-                if !events.is_empty() {
-                    sizes[part.label(person, 0) as usize] += 1;
+        for some in timeline.parts().chunks(1) {
+            watch.tell(timeline.len() as u64)?;
+            for (part, person) in people(some) {
+                let events = part.events(person);
+                if part.is_by_people() {
+                    if !events.is_empty() {
+                        sizes[part.label(person, 0) as usize] += 1;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            for event in events.filter(|event| part.rows[*event].mask & counted != 0) {
-                sizes[part.label(person, event) as usize] += 1;
+                for event in events.filter(|event| part.rows[*event].mask & counted != 0) {
+                    sizes[part.label(person, event) as usize] += 1;
+                }
             }
         }
-        let mut order: Vec<usize> = (0..labels.len()).filter(|label| sizes[*label] > 0).collect();
-        order.sort_by_cached_key(|label| (Reverse(sizes[*label]), labels[*label].to_string()));
-        let top = order.len().min(by.top as usize);
+        let (order, top) = largest(&sizes, by.top as usize, labels, watch)?;
         let mut of_label = vec![None; labels.len()];
         for (group, label) in order.iter().enumerate() {
             of_label[*label] = Some(group.min(top));
@@ -158,7 +167,7 @@ impl Groups {
         if order.len() > top {
             values.push((Value::from("other"), true));
         }
-        Self { of_label, values }
+        Ok(Self { of_label, values })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -181,9 +190,59 @@ impl Groups {
     }
 }
 
+/// The labels that are not empty, the largest `top` of them first and in order, ties by text; and how many those are. Of others
+/// no text is looked at.
+fn largest(sizes: &[u64], top: usize, labels: &[Value], watch: &Watch<'_>) -> Outcome<(Vec<usize>, usize)> {
+    let mut order: Vec<usize> = (0..sizes.len()).filter(|label| sizes[*label] > 0).collect();
+    order.sort_unstable_by_key(|label| Reverse(sizes[*label]));
+    let top = top.min(order.len());
+    let Some(last) = top.checked_sub(1) else { return Ok((order, top)) };
+    // As large as the last one that is shown may be so many that they cannot all be put in order unheard.
+    let smallest = sizes[order[last]];
+    let larger = order.partition_point(|label| sizes[*label] > smallest);
+    order[..larger].sort_by_cached_key(|label| (Reverse(sizes[*label]), labels[*label].to_string()));
+    let as_large = larger..order.partition_point(|label| sizes[*label] >= smallest);
+    let mut texts = Vec::with_capacity(as_large.len());
+    for label in &order[as_large.clone()] {
+        if texts.len() % TOGETHER == 0 {
+            watch.tell(0)?;
+        }
+        texts.push(labels[*label].to_string());
+    }
+    let sorted = in_order_of(texts.len(), |place| texts[place].as_str(), watch)?;
+    let sorted: Vec<usize> = sorted.into_iter().map(|place| order[larger + place]).collect();
+    order[as_large].copy_from_slice(&sorted);
+    Ok((order, top))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn the_largest_come_first_and_ties_by_text(
+            sizes in prop::collection::vec(0..4_u64, 0..40),
+            top in 1..50_usize,
+        ) {
+            let labels: Vec<Value> = (0..sizes.len()).map(|label| json!(label * 7 % 41)).collect();
+            let mut go_on = |_| ControlFlow::Continue(());
+            let (order, shown) = largest(&sizes, top, &labels, &Watch::new(&mut go_on)).unwrap();
+            let mut expected: Vec<usize> = (0..sizes.len()).filter(|label| sizes[*label] > 0).collect();
+            expected.sort_by_key(|label| (Reverse(sizes[*label]), labels[*label].to_string()));
+            prop_assert_eq!(shown, top.min(expected.len()));
+            prop_assert_eq!(&order[..shown], &expected[..shown]);
+            let sorted = |mut order: Vec<usize>| {
+                order.sort_unstable();
+                order
+            };
+            prop_assert_eq!(sorted(order), sorted(expected));
+        }
+    }
 
     #[test]
     fn a_breakdown_reads_back_what_it_writes_and_says_what_is_wrong() {

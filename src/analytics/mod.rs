@@ -104,8 +104,8 @@ pub(crate) use self::parallel::{Watch, in_parallel};
 
 impl Ground<'_> {
     /// The groups of the breakdown, if one is asked for; `counted` are the conditions whose events have a group.
-    fn groups(&self, scope: &Scope, counted: Mask) -> Option<Groups> {
-        scope.by.as_ref().map(|by| Groups::of(self.timeline, by, counted))
+    fn groups(&self, scope: &Scope, counted: Mask) -> Result<Option<Groups>> {
+        scope.by.as_ref().map(|by| Groups::of(self.timeline, by, counted, self.watch)).transpose()
     }
 
     /// What `count` finds for all together, and for each group of the breakdown, if one is asked for, what `tell` makes
@@ -118,7 +118,7 @@ impl Ground<'_> {
         tell: impl Fn((Value, bool), T) -> G,
     ) -> Result<(T, Option<Vec<G>>)> {
         let all = count(&Groups::one())?.pop().unwrap_or_default();
-        let Some(groups) = self.groups(scope, counted) else { return Ok((all, None)) };
+        let Some(groups) = self.groups(scope, counted)? else { return Ok((all, None)) };
         let found = groups.values().zip(count(&groups)?);
         Ok((all, Some(found.map(|(of, found)| tell(of, found)).collect())))
     }

@@ -408,14 +408,14 @@ impl Question for Rfm {
             }
             buyers
         })?;
-        let buyers: Vec<Buyer> = parts.into_iter().flatten().collect();
+        let buyers = together(parts, ground.watch)?;
         let looked_at = timeline.len();
         let all: [fn(&[Buyer]) -> _; 3] = [scores_of_sums, scores_of_recencies, scores_of_frequencies];
         let scored = in_parallel(all.into(), ground.watch, looked_at, |scores| scores(&buyers))?;
         let [m, r, f] = &scored[..] else { return Err(Error::Cancelled) };
         let scored = |place: usize| [r[place], f[place], m[place]];
         if !self.profiles {
-            let groups = ground.groups(&self.scope, 1);
+            let groups = ground.groups(&self.scope, 1)?;
             let blank = || (Cells::default(), vec![Cells::default(); groups.as_ref().map_or(0, Groups::len)]);
             // Of many groups not every piece can have cells of its own.
             let together = if groups.is_some() { buyers.len().max(1) } else { TOGETHER };
@@ -466,12 +466,22 @@ impl Question for Rfm {
         let told = in_parallel(pieces, ground.watch, looked_at, |places: &[usize]| {
             places.iter().map(profile).collect::<Vec<_>>()
         })?;
-        let profiles: Vec<RfmProfile> = told.into_iter().flatten().collect();
+        let profiles = together(told, ground.watch)?;
         let labels = order.iter().map(|place| buyers[*place].label);
-        let groups = ground.groups(&self.scope, 1);
+        let groups = ground.groups(&self.scope, 1)?;
         let groups = groups.map(|groups| grouped(&groups, labels, &profiles, ground.watch)).transpose()?;
         Ok(RfmReport { profiles, cells: None, groups })
     }
+}
+
+/// All pieces in one.
+fn together<T>(pieces: Vec<Vec<T>>, watch: &Watch<'_>) -> Result<Vec<T>> {
+    let mut whole = Vec::with_capacity(pieces.iter().map(Vec::len).sum());
+    for piece in pieces {
+        whole.extend(piece);
+        watch.tell(0)?;
+    }
+    Ok(whole)
 }
 
 /// The profiles of each group, in the order of all.

@@ -50,9 +50,9 @@ pub(crate) fn timeline(
     let members = members(wanted, scope, &all);
     let scan = Scan::new(state, audience, (wanted, members), scope, names, now, watch)?;
     // To read what is not sealed takes a while the first time.
-    watch.tell(0)?;
-    let times = db.span(range)?;
-    watch.tell(0)?;
+    let mut stopped = Ok(());
+    let times = db.span(range, || go_on(watch.tell(0), &mut stopped))?;
+    stopped?;
     let texts = scan.members.texts();
     let wants: Vec<bool> = scan.names.known.iter().map(|name| name.wanted).collect();
     // Whatever turn it is, all that any needs is read at once.

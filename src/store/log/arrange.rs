@@ -75,7 +75,13 @@ impl Db {
 
     /// The order of that number, as the file has it.
     pub(super) fn order(&self, number: i64) -> Result<Arc<Order>> {
-        let shared = Arc::clone(&self.log.borrow().shared);
+        let shared = {
+            let log = self.log.borrow();
+            if log.arranged == Some(number) {
+                return Ok(Arc::clone(&log.order));
+            }
+            Arc::clone(&log.shared)
+        };
         if let Some(order) = shared.order(number) {
             return Ok(order);
         }

@@ -61,6 +61,9 @@ use crate::identity::{Node, Order};
 const LAYOUT: &str = "layout";
 const MOVES: &str = "moves";
 
+/// After how many rows of the log whoever waits is heard.
+const OFTEN: usize = if cfg!(debug_assertions) { 1 } else { 1 << 8 };
+
 /// How many events wait before they are sealed, unless the application says otherwise.
 pub(crate) const SEAL_EVERY: usize = 1 << 16;
 
@@ -274,20 +277,26 @@ fn node(number: u32) -> Option<Node> {
 impl Db {
     /// Learns what the log is by now, once in a transaction.
     fn catch_up(&self) -> Result<()> {
+        self.catch_up_while(&mut || ControlFlow::Continue(())).map(drop)
+    }
+
+    /// The same, as long as `pause` does not say otherwise, which is called now and then: whether all is known.
+    fn catch_up_while(&self, pause: &mut dyn FnMut() -> ControlFlow<()>) -> Result<bool> {
         let mut log = self.log.borrow_mut();
         if log.current {
-            return Ok(());
+            return Ok(true);
         }
         let (layout, moved) = (self.counter(LAYOUT)?, self.counter(MOVES)?);
         if log.layout != Some(layout) {
             let arranged = self.counter(RANKS)?;
-            if log.arranged != Some(arranged) {
-                drop(log);
-                let order = self.order(arranged)?;
-                log = self.log.borrow_mut();
-                (log.order, log.arranged) = (order, Some(arranged));
+            drop(log);
+            let order = self.order(arranged)?;
+            if pause().is_break() {
+                return Ok(false);
             }
-            log.seals = self.seals()?;
+            let seals = self.seals()?;
+            log = self.log.borrow_mut();
+            (log.order, log.arranged, log.seals) = (order, Some(arranged), seals);
             let sealed = log.seals.last().map_or(0, |seal| seal.until);
             log.tail = Tail::new(sealed);
             log.groups.clear();
@@ -305,15 +314,21 @@ impl Db {
             .conn
             .prepare_cached("SELECT first, span, crc, bytes FROM log WHERE first >= ?1 ORDER BY first")?;
         let mut rows = select.query([log.tail.until()])?;
+        let mut read = 0_usize;
         while let Some(row) = rows.next()? {
             let (first, span, group) = read::group(row, &mut log.press)?;
             for text in group.iter() {
                 log.tail.push(text.entry, ids::hash(text.id));
             }
             log.tail.cover(first.saturating_add(span));
+            read += 1;
+            if read.is_multiple_of(OFTEN) && pause().is_break() {
+                // What is not read yet is next time.
+                return Ok(false);
+            }
         }
         log.current = self.is_writing();
-        Ok(())
+        Ok(true)
     }
 
     /// Appends an event to the log, and gives its number.
@@ -484,7 +499,7 @@ impl Db {
     fn seals(&self) -> Result<Vec<Seal>> {
         let mut select = self.conn.prepare_cached(
             "SELECT block, first_rank, last_rank, first_at, last_at, count FROM blocks WHERE seal = ?1
-             ORDER BY first_rank, last_rank, block",
+             ORDER BY first_rank, last_rank, first_at, last_at, count, block",
         )?;
         let mut seals = self
             .conn

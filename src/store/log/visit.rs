@@ -144,7 +144,9 @@ impl Db {
         make: impl Fn() -> W,
         work: impl Fn(&mut W, &Chunk<'_>) -> ControlFlow<()> + Sync,
     ) -> Result<Vec<W>> {
-        self.catch_up()?;
+        if !self.catch_up_while(&mut || pause(0))? {
+            return Ok(Vec::new());
+        }
         let (from, until) = visit.range();
         let places: Vec<Place> = self
             .log
@@ -242,12 +244,16 @@ impl Db {
         Ok(workers.into_iter().map(|worker| worker.own).collect())
     }
 
-    /// The first and the last instant that an event in a range can have.
+    /// The first and the last instant that an event in a range can have. `pause` is called now and then, and may end it: then
+    /// there is none.
     pub(crate) fn span(
         &self,
         (from, until): (Option<Timestamp>, Option<Timestamp>),
+        mut pause: impl FnMut() -> ControlFlow<()>,
     ) -> Result<Option<(i64, i64)>> {
-        self.catch_up()?;
+        if !self.catch_up_while(&mut pause)? {
+            return Ok(None);
+        }
         let log = self.log.borrow();
         let sealed = log.places().map(|place| place.times);
         let times = sealed.chain(log.tail.entries().iter().map(|entry| (entry.at, entry.at)));

@@ -178,7 +178,8 @@ CREATE TABLE blocks (
     crc        INTEGER NOT NULL,
     bytes      BLOB NOT NULL
 ) STRICT;
-CREATE INDEX blocks_by_seal ON blocks (seal);
+-- What is known of blocks without reading them lies together here.
+CREATE INDEX blocks_by_seal ON blocks (seal, first_rank, last_rank, first_at, last_at, count);
 
 -- `bucket` is the number of the seal times 2^20, plus that of the bucket.
 CREATE TABLE message_ids (
