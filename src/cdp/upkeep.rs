@@ -47,9 +47,8 @@ impl Cdp {
     }
 
     /// Does what is to be done now and then, once a day say: moves those out of segments whose time is up, drops events that
-    /// were kept as long as they may be, seals into columns what waits for it, puts the columns in the order of people where too many joins
-    /// have happened since that was last done, brings evidence to its place, completes
-    /// erasures, writes the file anew if a quarter of it is free, and empties the write-ahead log.
+    /// were kept as long as they may be, seals into columns what waits for it, puts the columns in the order of people where
+    /// many have joined since that was last done, brings evidence to its place, completes erasures, writes the file anew if a quarter of it is free, and empties the write-ahead log.
     ///
     /// What a retention rule drops leaves everything as if it had never come: identifiers that no other event bears, traits,
     /// joins and memberships go with it. Only its message id stays known, as a keyed hash: an import that is done again
@@ -93,22 +92,22 @@ impl Cdp {
     fn arrange(&self, done: &mut Maintenance) -> Result<()> {
         let turn = self.turn()?;
         let numbers = self.state().identities.partition.numbers(&mut || Ok::<_, Error>(()))?;
-        match turn.db().arrange(&numbers).map_err(Error::from) {
-            Ok(0) | Err(Error::Full) => Ok(()),
-            arranged => {
-                done.arranged = arranged? as u64;
-                turn.publish(|_| {})
+        let arrange = || -> Result<u64> {
+            let arranged = turn.db().arrange(&numbers)?;
+            if arranged > 0 {
+                turn.publish(|_| {})?;
             }
-        }
+            Ok(arranged as u64)
+        };
+        done.arranged = unless_full(arrange())?.unwrap_or(0);
+        Ok(())
     }
 
     /// Brings evidence to its place, unless there is no room to do it in: it can wait.
     fn bring_links_home(&self) -> Result<()> {
         let turn = self.turn()?;
-        match turn.db().bring_links_home().map_err(Error::from) {
-            Ok(false) | Err(Error::Full) => Ok(()),
-            brought => brought.and_then(|_| turn.publish(|_| {})),
-        }
+        let bring = || if turn.db().bring_links_home()? { turn.publish(|_| {}) } else { Ok(()) };
+        unless_full(bring()).map(drop)
     }
 
     /// Puts the files in order.
@@ -133,5 +132,13 @@ impl Cdp {
         done.wal_bytes -= done.wal_bytes.min(self.wal_bytes());
         done.pages_freed = before.saturating_sub(db.bytes_and_free()?.0) / db.page_size()?;
         Ok(())
+    }
+}
+
+/// Nothing, where there was no room to do what can wait.
+fn unless_full<T>(done: Result<T>) -> Result<Option<T>> {
+    match done {
+        Err(Error::Full) => Ok(None),
+        done => done.map(Some),
     }
 }

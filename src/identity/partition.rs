@@ -64,7 +64,7 @@ pub(crate) struct Partition {
 }
 
 /// After how many nodes whoever waits for numbers is asked whether to go on.
-const OFTEN: usize = 1 << 16;
+pub(super) const AT_ONCE: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 16 };
 
 /// Everybody, numbered from 0 without gaps, in the order of the first node of each: for columns of what is known of people.
 #[derive(Debug)]
@@ -107,19 +107,20 @@ impl Numbers {
         order: &Arc<Order>,
         pause: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Option<Arc<[u32]>> {
-        if order.nodes().is_empty() {
+        if order.len() == 0 {
             return Some(Arc::clone(&self.of_nodes));
         }
         let made = || self.by_rank.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = made().as_ref().filter(|known| Arc::ptr_eq(order, &known.order)) {
             return Some(Arc::clone(&known.people));
         }
-        let mut people = Vec::with_capacity(order.nodes().len().max(self.of_nodes.len()));
-        for some in order.nodes().chunks(OFTEN) {
+        let mut people = Vec::with_capacity(order.len().max(self.of_nodes.len()));
+        for start in (0..order.len()).step_by(AT_ONCE) {
             if pause().is_break() {
                 return None;
             }
-            people.extend(some.iter().map(|node| self.person(*node)));
+            let some = order.nodes(start..order.len().min(start + AT_ONCE));
+            people.extend(some.map(|node| node.map_or(Self::NOBODY, |node| self.person(node))));
         }
         people.extend(self.of_nodes.iter().skip(people.len()));
         let people: Arc<[u32]> = people.into();
@@ -204,7 +205,7 @@ impl Partition {
         let mut of_nodes = Vec::with_capacity(self.slots.len());
         while of_nodes.len() < self.slots.len() {
             pause()?;
-            for index in of_nodes.len()..self.slots.len().min(of_nodes.len() + OFTEN) {
+            for index in of_nodes.len()..self.slots.len().min(of_nodes.len() + AT_ONCE) {
                 let Some(root) = self.root(Node::at(index)) else {
                     of_nodes.push(Numbers::NOBODY);
                     continue;

@@ -125,6 +125,7 @@ impl Db {
         self.note(Touched::Trait);
         self.log.borrow().shared.forget_values();
         self.forget_fresh_links_of(nodes)?;
+        self.forget_ranks(nodes)?;
         for About { table, column, .. } in &ABOUT {
             let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
             let mut delete = self.conn.prepare_cached(&sql)?;

@@ -7,6 +7,7 @@ use customerdb::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::hostile::sqlite;
 use crate::support::{NOW, builder, cases, everybody, place, sound};
 
 /// What everybody is asked: numbers that do not depend on the ids of profiles.
@@ -140,10 +141,47 @@ fn columns_are_put_in_the_order_of_people_where_many_have_joined() {
     let done = cdp.maintain().unwrap();
     assert_eq!(done.arranged, 80, "{done:?}");
     assert_eq!(cdp.maintain().unwrap().arranged, 0);
-    // Of twenty people two more stand apart: it is not worth writing all anew.
-    cdp.ingest((0..2).map(|n| visit(100 + n, 3).user_id(format!("u{n}")))).unwrap();
+    // Of twenty people two more have events elsewhere: it is not worth writing all anew.
+    let joined = |n: u32| [visit(100 + n, 3), visit(100 + n, 4).user_id(format!("u{n}"))];
+    cdp.ingest((0..2).flat_map(joined)).unwrap();
     assert_eq!(cdp.maintain().unwrap().arranged, 0);
-    cdp.ingest((2..4).map(|n| visit(100 + n, 3).user_id(format!("u{n}")))).unwrap();
-    assert_eq!(cdp.maintain().unwrap().arranged, 84);
+    // Devices that bear no event alone do not count, however many they are.
+    cdp.ingest((0..20).map(|n| visit(200 + n, 5).user_id(format!("u{n}")))).unwrap();
+    assert_eq!(cdp.maintain().unwrap().arranged, 0);
+    cdp.ingest((2..4).flat_map(joined)).unwrap();
+    assert_eq!(cdp.maintain().unwrap().arranged, 108);
     sound(&cdp);
+}
+
+/// However much room there is: it is done or waits, and nothing is lost.
+#[test]
+fn where_there_is_no_room_the_order_can_wait() {
+    let (_folder, path) = place();
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).seal_every(400).open(&path).unwrap();
+    let visit = |n: u32| {
+        let event = Event::page().anonymous_id(format!("a{}", n % 3_000)).at(NOW.before(hours(n % 900)));
+        let event = if n < 3_000 { event } else { event.user_id(format!("u{}", n % 300)) };
+        event.message_id(format!("m{n}"))
+    };
+    cdp.ingest((0..4_000).map(visit)).unwrap();
+    let before = everybody(&cdp);
+    drop(cdp);
+    let conn = sqlite(&path);
+    conn.execute_batch("PRAGMA journal_mode = delete; VACUUM;").unwrap();
+    drop(conn);
+    let whole = std::fs::read(&path).unwrap();
+    let (mut waited, mut arranged) = (0, 0);
+    for pages in [0, 1, 2, 3, 4, 6, 20, 60] {
+        std::fs::write(&path, &whole).unwrap();
+        let most = whole.len() as u64 + pages * 4_096;
+        let cdp = builder(&clock).seal_every(400).max_file_bytes(most).open(&path).unwrap();
+        if let Ok(done) = cdp.maintain() {
+            waited += u64::from(done.arranged == 0);
+            arranged += done.arranged;
+        }
+        assert_eq!(everybody(&cdp), before, "{pages}");
+        sound(&cdp);
+    }
+    assert!(waited > 0 && arranged > 0, "{waited}, {arranged}");
 }

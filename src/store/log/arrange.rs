@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::Log;
-use super::block::Entry;
+use super::block::{Entry, NOBODY, Places};
 use super::pack::{self, Column};
 use super::read::checksum;
-use crate::identity::{Numbers, Order};
+use super::{Log, Place};
+use crate::identity::{Node, Numbers, Order};
 use crate::store::packed::damaged;
 use crate::store::{Db, Result};
 
@@ -20,22 +20,29 @@ pub(super) const RANKS: &str = "ranks";
 /// So many ranks are a row.
 const CHUNK: usize = if cfg!(test) { 4 } else { 1 << 16 };
 
-/// People are put in order anew when they stand in so many places too many, as a share of them all.
+/// People are put in order anew when what they did lies in so many places too many, as a share of them all.
 const SCATTERED: usize = 8;
 
 impl Db {
     /// Puts the columns of all sealed events in the order of people, if too many stand apart. Gives how many events it moved.
     pub(crate) fn arrange(&self, numbers: &Numbers) -> Result<usize> {
         self.catch_up()?;
-        let former = {
-            let log = self.log.borrow();
-            if log.seals.is_empty() || log.order.scattered(numbers) * SCATTERED <= numbers.roots().len() {
-                return Ok(0);
-            }
-            Arc::clone(&log.order)
-        };
-        let order = Arc::new(Order::by_person(numbers));
-        self.put_order(&order)?;
+        let former = Arc::clone(&self.log.borrow().order);
+        let is_worth_it = |scattered: usize| scattered * SCATTERED > numbers.roots().len();
+        if !is_worth_it(former.scattered(numbers, |_| true)) {
+            return Ok(0);
+        }
+        // Most nodes may have no event.
+        let held = self.held_ranks()?;
+        if !is_worth_it(former.scattered(numbers, |rank| held.get(rank as usize) == Some(&true))) {
+            return Ok(0);
+        }
+        let order = Order::by_person(numbers);
+        self.conn.prepare_cached("DELETE FROM ranks")?.execute([])?;
+        for chunk in 0..order.len().div_ceil(CHUNK) {
+            self.put_ranks(&order, chunk)?;
+        }
+        self.note_order(Arc::new(order))?;
         let mut seals = std::mem::take(&mut self.log.borrow_mut().seals);
         let mut moved = 0;
         for seal in &mut seals {
@@ -54,20 +61,64 @@ impl Db {
         Ok(moved)
     }
 
-    /// Writes an order in the place of the one there is.
-    fn put_order(&self, order: &Arc<Order>) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM ranks")?.execute([])?;
-        let mut insert = self.conn.prepare_cached("INSERT INTO ranks VALUES (?1, ?2, ?3, ?4)")?;
-        for (chunk, nodes) in (0_u32..).zip(order.nodes().chunks(CHUNK)) {
-            let mut bytes = Vec::new();
-            pack::write(nodes.iter().map(|node| u64::from(*node)), &mut bytes);
-            let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-            insert.execute((chunk, count, order_checksum(chunk, count, &bytes), bytes))?;
+    /// Of each rank, whether its node has a sealed event; of those behind the last none has.
+    fn held_ranks(&self) -> Result<Vec<bool>> {
+        let (mut held, mut ranks) = (Vec::new(), Vec::new());
+        let places: Vec<Place> = self.log.borrow().places().collect();
+        for place in places {
+            let block = self.block(&place)?;
+            self.looked_at(block.len())?;
+            for part in block.parts() {
+                ranks.clear();
+                part.ranks(&Places::All(0..part.len()), &mut ranks, |rank| rank);
+                ranks.dedup();
+                for rank in ranks.iter().map(|rank| *rank as usize).filter(|rank| *rank != NOBODY as usize) {
+                    if held.len() <= rank {
+                        held.resize(rank + 1, false);
+                    }
+                    held[rank] = true;
+                }
+            }
         }
+        Ok(held)
+    }
+
+    /// Takes nodes out of the order that were let go of: who stood together there was one person.
+    pub(in crate::store) fn forget_ranks(&self, nodes: &[Node]) -> Result<()> {
+        self.catch_up()?;
+        let mut order = Arc::clone(&self.log.borrow().order);
+        let ranks = Arc::make_mut(&mut order).forget(nodes.iter().map(|node| node.0));
+        if ranks.is_empty() {
+            return Ok(());
+        }
+        let mut chunks: Vec<usize> = ranks.into_iter().map(|rank| rank as usize / CHUNK).collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        for chunk in chunks {
+            self.put_ranks(&order, chunk)?;
+        }
+        self.note_order(order)?;
+        self.note_layout()
+    }
+
+    /// Writes a chunk of an order in the place of the one there is.
+    fn put_ranks(&self, order: &Order, chunk: usize) -> Result<()> {
+        let ranks = chunk * CHUNK..order.len().min((chunk + 1) * CHUNK);
+        let mut bytes = Vec::new();
+        pack::write(order.nodes(ranks).map(|node| node.map_or(0, |node| u64::from(node) + 1)), &mut bytes);
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (chunk, count) = (number(chunk), number(order.len()));
+        let mut insert = self.conn.prepare_cached("INSERT OR REPLACE INTO ranks VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute((chunk, count, order_checksum(chunk, count, &bytes), bytes))?;
+        Ok(())
+    }
+
+    /// From now on this is the order.
+    fn note_order(&self, order: Arc<Order>) -> Result<()> {
         let mut log = self.log.borrow_mut();
         let number = log.arranged.unwrap_or(0) + 1;
         log.arranged = Some(number);
-        log.order = Arc::clone(order);
+        log.order = order;
         log.changed = true;
         drop(log);
         self.set(RANKS, number)
@@ -88,32 +139,40 @@ impl Db {
         let mut select =
             self.conn.prepare_cached("SELECT chunk, count, crc, bytes FROM ranks ORDER BY chunk")?;
         let mut rows = select.query([])?;
-        let mut nodes: Vec<u32> = Vec::new();
+        let mut by_rank: Vec<u32> = Vec::new();
+        let mut all = None;
         for place in 0_u32.. {
             let Some(row) = rows.next()? else { break };
             let (chunk, count, crc): (u32, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-            let column = Column::read(bytes, &mut 0, count as usize);
-            let column = column.filter(|_| chunk == place && crc == order_checksum(chunk, count, bytes));
-            let column = column.ok_or_else(|| {
+            let own = (count as usize).saturating_sub(by_rank.len()).min(CHUNK);
+            let column = Column::read(bytes, &mut 0, own);
+            let is_whole = chunk == place && crc == order_checksum(chunk, count, bytes);
+            let fits = is_whole && own > 0 && *all.get_or_insert(count) == count;
+            let column = column.filter(|_| fits).ok_or_else(|| {
                 damaged(format!("the chunk {place} of the ranks of nodes contradicts its checksum"))
             })?;
-            let node = |node: u64| u32::try_from(node).unwrap_or(u32::MAX);
-            column.of(bytes).read(0..count as usize, &mut nodes, node);
+            column.of(bytes).read(0..own, &mut by_rank, |node| u32::try_from(node).unwrap_or(u32::MAX));
         }
-        let order = Order::new(nodes).ok_or_else(|| damaged("the ranks of nodes are no order of them"))?;
-        let order = Arc::new(order);
+        // Whoever was in an order once has made another since, and never none.
+        if all.map_or(number > 0, |all| by_rank.len() != all as usize) {
+            return Err(damaged("a part of the ranks of nodes is missing"));
+        }
+        let order = Order::new(by_rank.into_iter().map(|node| node.checked_sub(1)));
+        let order = Arc::new(order.ok_or_else(|| damaged("the ranks of nodes are no order of them"))?);
         shared.keep_order(number, &order);
         Ok(order)
     }
 }
 
 impl Log {
-    /// An event as a block holds it, and of a block as it is.
+    /// An event as a block holds it. If it was written as one of a node that was let go of since, it has moved to another, and
+    /// is nobody's there.
     pub(super) fn ranked(&self, entry: Entry) -> Entry {
-        Entry { node: self.order.rank(entry.node), ..entry }
+        Entry { node: self.order.rank(entry.node).unwrap_or(NOBODY), ..entry }
     }
 
+    /// An event of a block as it is.
     pub(super) fn unranked(&self, entry: Entry) -> Entry {
         of_node(&self.order, entry)
     }

@@ -3,7 +3,7 @@
 use rusqlite::params;
 use rustc_hash::FxHashMap;
 
-use super::block::Entry;
+use super::block::{Entry, NOBODY};
 use super::find::bucket_key;
 use super::{Seal, ids, node, read};
 use crate::store::{Db, Result};
@@ -78,7 +78,14 @@ impl Db {
                 }
                 Ok(block) => {
                     let log = self.log.borrow();
-                    let same = |entry: &Entry| events.get(&entry.event) == Some(&log.unranked(*entry));
+                    let same = |entry: &Entry| {
+                        let told = events.get(&entry.event);
+                        let is_without_rank = |told: &Entry| {
+                            log.order.rank(told.node).is_none()
+                                && log.unranked(*entry) == Entry { node: NOBODY, ..*told }
+                        };
+                        told == Some(&log.unranked(*entry)) || told.is_some_and(is_without_rank)
+                    };
                     let ranks = || block.entries().map(|entry| entry.node);
                     let within = ranks().min().zip(ranks().max()) == Some(place.ranks);
                     if !within || !block.entries().all(|entry| same(&entry)) {

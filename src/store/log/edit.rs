@@ -87,11 +87,12 @@ impl Db {
     /// Writes the blocks of a seal anew that have events of some nodes, without some events.
     fn remove_columns(&self, seal: &mut Seal, nodes: FxHashSet<u32>, gone: &FxHashSet<u32>) -> Result<()> {
         let order = Arc::clone(&self.log.borrow().order);
-        let ranks: FxHashSet<u32> = nodes.into_iter().map(|node| order.rank(node)).collect();
+        let ranks: FxHashSet<Option<u32>> = nodes.into_iter().map(|node| order.rank(node)).collect();
         let mut places = Vec::with_capacity(seal.blocks.len());
         for place in &seal.blocks {
-            let within = |rank: &u32| (place.ranks.0..=place.ranks.1).contains(rank);
-            if !ranks.iter().any(within) {
+            // Of a node that has none any more, events may lie anywhere.
+            let within = |rank: u32| (place.ranks.0..=place.ranks.1).contains(&rank);
+            if !ranks.iter().any(|rank| rank.is_none_or(within)) {
                 places.push(*place);
                 continue;
             }

@@ -150,8 +150,9 @@ impl Db {
         let mut found = Vec::new();
         for place in places {
             let block = self.block(&place)?;
-            let log = self.log.borrow();
-            found.extend(block.entries_of(log.order.rank(node)).map(|entry| Entry { node, ..entry }));
+            let rank = self.log.borrow().order.rank(node);
+            let own = rank.into_iter().flat_map(|rank| block.entries_of(rank));
+            found.extend(own.map(|entry| Entry { node, ..entry }));
         }
         let log = self.log.borrow();
         found.extend(log.tail.of(node));
@@ -321,7 +322,7 @@ impl Log {
 
     /// The blocks that may have events of a node.
     fn places_of(&self, node: u32) -> Vec<Place> {
-        let (rank, mut found) = (self.order.rank(node), Vec::new());
+        let (Some(rank), mut found) = (self.order.rank(node), Vec::new()) else { return Vec::new() };
         for seal in &self.seals {
             let start = seal.blocks.partition_point(|place| place.ranks.1 < rank);
             found.extend(seal.blocks[start..].iter().take_while(|place| place.ranks.0 <= rank));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use rustc_hash::FxHashMap;
@@ -14,7 +14,7 @@ use super::{Asked, Chunk, NewEvent, ReadMembers, Shared, Visit};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::{Node, Numbers, Partition, ProfileNo};
-use crate::store::{Access, Cipher, Db, Place};
+use crate::store::{Access, Cipher, Db, Place, Watcher};
 
 /// What may happen to the log.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ enum Step {
     Seal,
     /// Puts columns in the order of these people, to whom the nodes belong.
     Arrange(Vec<Option<u32>>),
+    /// Lets go of a node, if nothing belongs to it.
+    Forget(u32),
     Settle,
     Commit,
     TakeBack,
@@ -43,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<prop::sample::Index>().prop_map(Step::Rewrite),
         1 => Just(Step::Seal),
         2 => prop::collection::vec(prop::option::weighted(0.8, 0..4_u32), 0..7).prop_map(Step::Arrange),
+        1 => (0..6_u32).prop_map(Step::Forget),
         1 => Just(Step::Settle),
         3 => Just(Step::Commit),
         1 => Just(Step::TakeBack),
@@ -64,6 +67,8 @@ struct Known {
 struct Model {
     events: Vec<Known>,
     added: usize,
+    /// Nodes that were let go of; they are never used again.
+    forgotten: Vec<u32>,
 }
 
 impl Model {
@@ -175,6 +180,16 @@ fn compare(db: &Db, model: &Model) {
     sorted.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
     let order: Vec<i64> = db.log().unwrap().into_iter().map(|(_, event)| event).collect();
     assert_eq!(order, sorted.iter().map(|event| event.number).collect::<Vec<_>>());
+    let mut owners = Vec::new();
+    db.visit_old(Timestamp::from_micros(6), |event, at, node, _, _| {
+        owners.push((event, at.as_micros(), node.map(|node| node.0)));
+    })
+    .unwrap();
+    owners.sort_unstable();
+    let old = model.events.iter().filter(|event| event.at <= 6);
+    let mut expected: Vec<_> = old.map(|event| (event.number, event.at, event.node)).collect();
+    expected.sort_unstable();
+    assert_eq!(owners, expected);
     let orphans = model.of(None).len() as u64;
     assert_eq!(db.count_events().unwrap(), (model.events.len() as u64, orphans));
     compare_visits(db, model);
@@ -345,6 +360,7 @@ fn play(steps: Vec<Step>, seal_every: usize) {
     let (mut model, mut committed) = (Model::default(), Model::default());
     for step in steps {
         match step {
+            Step::Add(node, ..) | Step::Give(_, Some(node)) if model.forgotten.contains(&node) => {}
             Step::Add(node, at, name, len) => {
                 let (id, json) =
                     (format!("id {}", model.added * 7 % 100_003), format!("{{\"{}\":1}}", "x".repeat(len)));
@@ -393,7 +409,11 @@ fn play(steps: Vec<Step>, seal_every: usize) {
                 let known = model.events.iter_mut().find(|known| known.number == event).unwrap();
                 known.json = json;
             }
-            Step::Give(..) | Step::Remove(_) | Step::Rewrite(_) => {}
+            Step::Forget(node) if model.of(Some(node)).is_empty() => {
+                db.forget_ranks(&[Node(node)]).unwrap();
+                model.forgotten.push(node);
+            }
+            Step::Give(..) | Step::Remove(_) | Step::Rewrite(_) | Step::Forget(_) => {}
             Step::Seal => drop(db.seal().unwrap()),
             Step::Arrange(people) => drop(db.arrange(&numbers(&people)).unwrap()),
             Step::Settle => drop(db.settle_moves().unwrap()),
@@ -432,6 +452,119 @@ proptest! {
         seal_every in prop::sample::select(vec![1_usize, 5, 20, 1_000]),
     ) {
         play(steps, seal_every);
+    }
+}
+
+/// A writer whose sealed events are in the order of their arrival, though two nodes each are one person.
+fn scattered(files: &Files, events: u32) -> (Db, Arc<Numbers>) {
+    let db = files.writer();
+    let source = db.source(&Source::default()).unwrap();
+    let name = db.event_name("A").unwrap();
+    for number in 0..events {
+        let id = format!("id {number}");
+        let at = Timestamp::from_micros(number.into());
+        let new = NewEvent { node: Node(number % 40), at, name, source, message_id: &id, json: "{}" };
+        db.add_event(new).unwrap();
+    }
+    db.seal().unwrap();
+    db.commit().unwrap();
+    db.begin_write().unwrap();
+    let people: Vec<Option<u32>> = (0..40).map(|node| Some(node % 20)).collect();
+    (db, numbers(&people))
+}
+
+/// The events of each node, by their numbers.
+fn by_node(db: &Db) -> Vec<Vec<u32>> {
+    let own = |node| {
+        let mut own: Vec<u32> = db.entries_of(node).unwrap().iter().map(|entry| entry.event).collect();
+        own.sort_unstable();
+        own
+    };
+    (0..40).map(own).collect()
+}
+
+#[test]
+fn an_arranging_that_is_ended_leaves_what_was_there() {
+    let files = Files::new(3_000);
+    let (db, people) = scattered(&files, 1_500);
+    let before = by_node(&db);
+    // First it is looked whose events there are, and then all blocks are written anew.
+    for most in [1_000, 2_000] {
+        let watcher: Watcher = Arc::new(Mutex::new(move |seen| {
+            if seen > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }));
+        db.watch(Some(&watcher));
+        assert!(db.arrange(&people).is_err());
+        db.watch(None);
+        db.rollback();
+        db.begin_write().unwrap();
+        assert_eq!(by_node(&db), before);
+        assert_eq!(db.faults_of_log().unwrap(), []);
+    }
+    assert_eq!(db.arrange(&people).unwrap(), 1_500);
+    db.commit().unwrap();
+    db.begin_write().unwrap();
+    assert_eq!(by_node(&db), before);
+    assert_eq!(db.arrange(&people).unwrap(), 0, "once is enough");
+}
+
+/// Of somebody who was erased it is not even told which numbers were theirs.
+#[test]
+fn whoever_was_let_go_of_has_no_place_among_others() {
+    let files = Files::new(3_000);
+    let (db, people) = scattered(&files, 200);
+    assert_eq!(db.arrange(&people).unwrap(), 200);
+    let gone: FxHashMap<i64, Option<&str>> =
+        [3, 23].into_iter().flat_map(|node| (node..200).step_by(40)).map(|event| (event, None)).collect();
+    db.edit_events(&gone).unwrap();
+    db.forget_ranks(&[Node(3), Node(23), Node(77)]).unwrap();
+    db.commit().unwrap();
+    drop(db);
+    let db = files.writer();
+    let own = by_node(&db);
+    assert!(own.iter().enumerate().all(|(node, own)| own.is_empty() == [3, 23].contains(&node)));
+    let order = Arc::clone(&db.log.borrow().order);
+    let left: Vec<u32> = order.nodes(0..order.len()).flatten().collect();
+    assert_eq!((order.len(), left.len()), (40, 38));
+    assert!(!left.contains(&3) && !left.contains(&23));
+    assert_eq!(db.faults_of_log().unwrap(), []);
+}
+
+/// What is missing, doubled, or says too much of itself is told, and costs no memory.
+#[test]
+fn ranks_that_are_damaged_are_told() {
+    let files = Files::new(3_000);
+    let (db, people) = scattered(&files, 200);
+    assert_eq!(db.arrange(&people).unwrap(), 200);
+    db.commit().unwrap();
+    drop(db);
+    let crc = |chunk: u32, count: u32, bytes: &[u8]| {
+        super::read::checksum(&[&chunk.to_le_bytes(), &count.to_le_bytes(), bytes])
+    };
+    let mut zeros = Vec::new();
+    super::pack::write([0_u64].into_iter(), &mut zeros);
+    let row = |chunk: u32, count: u32| {
+        let crc = crc(chunk, count, &zeros);
+        format!("INSERT OR REPLACE INTO ranks VALUES ({chunk}, {count}, {crc}, zeroblob({}))", zeros.len())
+    };
+    for damage in [
+        "DELETE FROM ranks".to_owned(),
+        "DELETE FROM ranks WHERE chunk = 0".to_owned(),
+        "DELETE FROM ranks WHERE chunk = 9".to_owned(),
+        "UPDATE ranks SET count = count + 1".to_owned(),
+        "UPDATE ranks SET bytes = substr(bytes, 2)".to_owned(),
+        "UPDATE ranks SET chunk = chunk + 1 WHERE chunk = 9".to_owned(),
+        // With sound checksums: more than there are, another number of them, and the same node in all places.
+        row(10, 40),
+        row(3, u32::MAX),
+        format!("DELETE FROM ranks; {}", row(0, u32::MAX)),
+        "UPDATE ranks SET bytes = (SELECT bytes FROM ranks WHERE chunk = 1)".to_owned(),
+    ] {
+        let db = files.writer();
+        db.conn.execute_batch(&damage).unwrap();
+        assert!(db.entries_of(0).is_err(), "{damage}");
+        assert!(db.faults_of_log().is_err(), "{damage}");
+        db.rollback();
     }
 }
 
