@@ -150,9 +150,10 @@ impl Db {
         profiles: &FxHashSet<ProfileNo>,
         message_ids: &FxHashSet<String>,
     ) -> Result<()> {
-        let mut delete = self
-            .conn
-            .prepare_cached("DELETE FROM segment_changes WHERE profile = ?1 AND cause <> 'erasure'")?;
+        // By an earlier erasure of somebody else they may have entered as well.
+        let mut delete = self.conn.prepare_cached(
+            "DELETE FROM segment_changes WHERE profile = ?1 AND (cause <> 'erasure' OR entered = 1)",
+        )?;
         for profile in profiles {
             delete.execute([profile.0])?;
         }
@@ -192,5 +193,41 @@ impl Db {
                    UNION ALL SELECT value FROM settings WHERE name = 'rules'";
         let mut select = self.conn.prepare(sql)?;
         Ok(select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::store::{Access, ChangeCause, Place, Shared};
+
+    /// Whoever entered because somebody else was erased, and was gone by a join, is no member once they are erased themselves.
+    #[test]
+    fn of_whoever_is_erased_the_journal_keeps_that_they_left_alone() {
+        let shared = Arc::new(Shared::new(9, 0));
+        let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
+        db.begin_write().unwrap();
+        let (theirs, others) = (ProfileNo(7), ProfileNo(8));
+        for (at, profile, segment, member, cause) in [
+            (1, theirs, "lately", true, ChangeCause::Erasure),
+            (2, theirs, "lately", false, ChangeCause::Merge),
+            (3, theirs, "spenders", true, ChangeCause::Time),
+            (4, theirs, "spenders", false, ChangeCause::Erasure),
+            (5, others, "lately", true, ChangeCause::Erasure),
+        ] {
+            db.note_member((profile, segment), member, Timestamp::from_micros(at), || cause).unwrap();
+        }
+        assert_eq!(db.noted_members("lately").unwrap(), [others]);
+        db.scrub_journals(&FxHashSet::from_iter([theirs]), &FxHashSet::default()).unwrap();
+        assert_eq!(db.noted_segments(theirs).unwrap(), Vec::<String>::new());
+        assert_eq!(db.noted_members("lately").unwrap(), [others]);
+        let kept = db.segment_changes_of(theirs).unwrap();
+        assert_eq!(
+            kept.iter().map(|change| (change.at.as_micros(), change.entered)).collect::<Vec<_>>(),
+            [(4, false)]
+        );
     }
 }
