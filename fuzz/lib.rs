@@ -20,9 +20,13 @@ pub fn people() -> Cdp {
             2 => Event::group("g").with_trait("size", n),
             _ => Event::page().named("home"),
         };
-        event.user_id(format!("u{}", n % 3)).anonymous_id(format!("a{}", n % 5)).at(NOW.before(days(n)))
+        // Some have visited before it was known who they were.
+        let event = if n < 10 { event } else { event.user_id(format!("u{}", n % 3)) };
+        event.anonymous_id(format!("a{}", n % 5)).at(NOW.before(days(n)))
     };
-    cdp.ingest((0..20).map(event)).unwrap();
+    cdp.ingest((0..24).map(event)).unwrap();
+    assert!(cdp.maintain().unwrap().arranged > 0, "sealed events are in the order of people");
+    cdp.ingest((24..28).map(event)).unwrap();
     cdp
 }
 

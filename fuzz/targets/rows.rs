@@ -9,14 +9,14 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// The tables that have checksums of their own, each with what stands in it before the bytes (`docs/format.md`).
-const TABLES: [(&str, &str, &[(&str, bool)]); 4] = [
+const TABLES: [(&str, &str, &[(&str, bool)]); 5] = [
     ("log", "bytes", &[("first", false), ("span", false)]),
     (
         "blocks",
         "bytes",
         &[
-            ("first_node", false),
-            ("last_node", false),
+            ("first_rank", false),
+            ("last_rank", false),
             ("count", false),
             ("first_at", true),
             ("last_at", true),
@@ -24,6 +24,7 @@ const TABLES: [(&str, &str, &[(&str, bool)]); 4] = [
     ),
     ("message_ids", "bytes", &[("bucket", true)]),
     ("seals", "bloom", &[]),
+    ("ranks", "bytes", &[("chunk", false), ("count", false)]),
 ];
 
 /// A file with something in all of them, and a copy that is changed.
