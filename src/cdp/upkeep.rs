@@ -48,7 +48,8 @@ impl Cdp {
 
     /// Does what is to be done now and then, once a day say: moves those out of segments whose time is up, drops events that
     /// were kept as long as they may be, seals into columns what waits for it, puts the columns in the order of people where
-    /// many have joined since that was last done, brings evidence to its place, completes erasures, writes the file anew if a quarter of it is free, and empties the write-ahead log.
+    /// many have joined since that was last done, brings evidence to its place, completes erasures, writes the file anew if a
+    /// quarter of it is free, and empties the write-ahead log.
     ///
     /// What a retention rule drops leaves everything as if it had never come: identifiers that no other event bears, traits,
     /// joins and memberships go with it. Only its message id stays known, as a keyed hash: an import that is done again

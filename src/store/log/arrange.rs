@@ -37,7 +37,9 @@ impl Db {
         if !is_worth_it(former.scattered(numbers, |rank| held.get(rank as usize) == Some(&true))) {
             return Ok(0);
         }
-        let order = Order::by_person(numbers);
+        let mut order = Order::by_person(numbers);
+        // Whoever was let go of stays so.
+        order.forget((0..).take(former.len()).filter(|node| former.rank(*node).is_none()));
         self.conn.prepare_cached("DELETE FROM ranks")?.execute([])?;
         for chunk in 0..order.len().div_ceil(CHUNK) {
             self.put_ranks(&order, chunk)?;

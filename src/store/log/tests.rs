@@ -1,9 +1,12 @@
 //! The log beside a list of events that does everything by going through all of it.
 
+mod arranging;
+mod damage;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustc_hash::FxHashMap;
@@ -14,7 +17,7 @@ use super::{Asked, Chunk, NewEvent, ReadMembers, Shared, Visit};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::{Node, Numbers, Partition, ProfileNo};
-use crate::store::{Access, Cipher, Db, Place, Watcher};
+use crate::store::{Access, Cipher, Db, Place};
 
 /// What may happen to the log.
 #[derive(Debug, Clone)]
@@ -455,119 +458,6 @@ proptest! {
     }
 }
 
-/// A writer whose sealed events are in the order of their arrival, though two nodes each are one person.
-fn scattered(files: &Files, events: u32) -> (Db, Arc<Numbers>) {
-    let db = files.writer();
-    let source = db.source(&Source::default()).unwrap();
-    let name = db.event_name("A").unwrap();
-    for number in 0..events {
-        let id = format!("id {number}");
-        let at = Timestamp::from_micros(number.into());
-        let new = NewEvent { node: Node(number % 40), at, name, source, message_id: &id, json: "{}" };
-        db.add_event(new).unwrap();
-    }
-    db.seal().unwrap();
-    db.commit().unwrap();
-    db.begin_write().unwrap();
-    let people: Vec<Option<u32>> = (0..40).map(|node| Some(node % 20)).collect();
-    (db, numbers(&people))
-}
-
-/// The events of each node, by their numbers.
-fn by_node(db: &Db) -> Vec<Vec<u32>> {
-    let own = |node| {
-        let mut own: Vec<u32> = db.entries_of(node).unwrap().iter().map(|entry| entry.event).collect();
-        own.sort_unstable();
-        own
-    };
-    (0..40).map(own).collect()
-}
-
-#[test]
-fn an_arranging_that_is_ended_leaves_what_was_there() {
-    let files = Files::new(3_000);
-    let (db, people) = scattered(&files, 1_500);
-    let before = by_node(&db);
-    // First it is looked whose events there are, and then all blocks are written anew.
-    for most in [1_000, 2_000] {
-        let watcher: Watcher = Arc::new(Mutex::new(move |seen| {
-            if seen > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        }));
-        db.watch(Some(&watcher));
-        assert!(db.arrange(&people).is_err());
-        db.watch(None);
-        db.rollback();
-        db.begin_write().unwrap();
-        assert_eq!(by_node(&db), before);
-        assert_eq!(db.faults_of_log().unwrap(), []);
-    }
-    assert_eq!(db.arrange(&people).unwrap(), 1_500);
-    db.commit().unwrap();
-    db.begin_write().unwrap();
-    assert_eq!(by_node(&db), before);
-    assert_eq!(db.arrange(&people).unwrap(), 0, "once is enough");
-}
-
-/// Of somebody who was erased it is not even told which numbers were theirs.
-#[test]
-fn whoever_was_let_go_of_has_no_place_among_others() {
-    let files = Files::new(3_000);
-    let (db, people) = scattered(&files, 200);
-    assert_eq!(db.arrange(&people).unwrap(), 200);
-    let gone: FxHashMap<i64, Option<&str>> =
-        [3, 23].into_iter().flat_map(|node| (node..200).step_by(40)).map(|event| (event, None)).collect();
-    db.edit_events(&gone).unwrap();
-    db.forget_ranks(&[Node(3), Node(23), Node(77)]).unwrap();
-    db.commit().unwrap();
-    drop(db);
-    let db = files.writer();
-    let own = by_node(&db);
-    assert!(own.iter().enumerate().all(|(node, own)| own.is_empty() == [3, 23].contains(&node)));
-    let order = Arc::clone(&db.log.borrow().order);
-    let left: Vec<u32> = order.nodes(0..order.len()).flatten().collect();
-    assert_eq!((order.len(), left.len()), (40, 38));
-    assert!(!left.contains(&3) && !left.contains(&23));
-    assert_eq!(db.faults_of_log().unwrap(), []);
-}
-
-/// What is missing, doubled, or says too much of itself is told, and costs no memory.
-#[test]
-fn ranks_that_are_damaged_are_told() {
-    let files = Files::new(3_000);
-    let (db, people) = scattered(&files, 200);
-    assert_eq!(db.arrange(&people).unwrap(), 200);
-    db.commit().unwrap();
-    drop(db);
-    let crc = |chunk: u32, count: u32, bytes: &[u8]| {
-        super::read::checksum(&[&chunk.to_le_bytes(), &count.to_le_bytes(), bytes])
-    };
-    let mut zeros = Vec::new();
-    super::pack::write([0_u64].into_iter(), &mut zeros);
-    let row = |chunk: u32, count: u32| {
-        let crc = crc(chunk, count, &zeros);
-        format!("INSERT OR REPLACE INTO ranks VALUES ({chunk}, {count}, {crc}, zeroblob({}))", zeros.len())
-    };
-    for damage in [
-        "DELETE FROM ranks".to_owned(),
-        "DELETE FROM ranks WHERE chunk = 0".to_owned(),
-        "DELETE FROM ranks WHERE chunk = 9".to_owned(),
-        "UPDATE ranks SET count = count + 1".to_owned(),
-        "UPDATE ranks SET bytes = substr(bytes, 2)".to_owned(),
-        "UPDATE ranks SET chunk = chunk + 1 WHERE chunk = 9".to_owned(),
-        // With sound checksums: more than there are, another number of them, and the same node in all places.
-        row(10, 40),
-        row(3, u32::MAX),
-        format!("DELETE FROM ranks; {}", row(0, u32::MAX)),
-        "UPDATE ranks SET bytes = (SELECT bytes FROM ranks WHERE chunk = 1)".to_owned(),
-    ] {
-        let db = files.writer();
-        db.conn.execute_batch(&damage).unwrap();
-        assert!(db.entries_of(0).is_err(), "{damage}");
-        assert!(db.faults_of_log().is_err(), "{damage}");
-        db.rollback();
-    }
-}
-
 /// Once there are events to learn from, single ones are small; whoever reads them has the dictionary, too.
 #[test]
 fn a_log_that_has_learned_is_read_by_everyone() {
@@ -670,45 +560,4 @@ fn an_id_whose_hash_another_has_is_another() {
     db.log.borrow_mut().seals[0].bloom = Some(bloom);
     assert_eq!(db.event_with_id("two").unwrap(), None);
     assert_ne!(db.faults_of_log().unwrap(), []);
-}
-
-/// A byte that flips in any piece is found, and told with where it is.
-#[test]
-fn damage_is_told_with_its_place() {
-    let files = Files::new(10);
-    let db = files.writer();
-    let source = db.source(&Source::default()).unwrap();
-    let name = db.event_name("A").unwrap();
-    for number in 0..25 {
-        let (id, json) = (format!("id {number}"), format!("{{\"n\":{number}}}"));
-        let (node, at) = (Node(number % 3), Timestamp::EARLIEST);
-        db.add_event(NewEvent { node, at, name, source, message_id: &id, json: &json }).unwrap();
-    }
-    db.commit().unwrap();
-    drop(db);
-    let damages = [("log", "bytes"), ("blocks", "bytes"), ("message_ids", "bytes"), ("log", "span")];
-    for (table, column) in damages {
-        let db = files.writer();
-        let change = match column {
-            "span" => {
-                format!("UPDATE {table} SET span = span + 1 WHERE rowid = (SELECT min(rowid) FROM {table})")
-            }
-            _ => format!(
-                "UPDATE {table} SET {column} = CAST(substr({column}, 1, length({column}) - 1)
-                 || CASE substr({column}, -1) WHEN x'00' THEN x'01' ELSE x'00' END AS BLOB)
-                 WHERE rowid = (SELECT min(rowid) FROM {table})"
-            ),
-        };
-        assert_eq!(db.conn.execute(&change, []).unwrap(), 1);
-        let faults = db.faults_of_log().unwrap();
-        assert!(faults.iter().any(|(where_, _)| *where_ == table), "{table}.{column}: {faults:?}");
-        let asked = [
-            db.event(0).map(|_| ()),
-            db.events_of(Node(0), |_| true, |_| true, |_| {}),
-            db.event_with_id("id 0").map(|_| ()),
-            db.event_with_id("id 1").map(|_| ()),
-        ];
-        assert!(asked.iter().any(Result::is_err) || table == "message_ids", "{table}.{column}");
-        db.rollback();
-    }
 }
