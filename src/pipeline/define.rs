@@ -7,7 +7,7 @@ use crate::error::{DefinitionError, Error, Result};
 use crate::identity::{Draft, Node};
 use crate::profile::Policy;
 use crate::segment::{Catalog, ComputedTrait, Segment, TagRule};
-use crate::store::{ChangeCause, Db};
+use crate::store::{ChangeCause, Db, NewChange};
 use crate::value::Object;
 
 /// A definition on its way: the file, the state before it, and when it is made.
@@ -85,10 +85,15 @@ impl<'d> Definer<'d> {
 
     /// Notes that nobody is a member of a segment any more.
     fn empty(&self, name: &str) -> Result<()> {
-        for profile in self.db.noted_members(name)? {
-            self.db.note_member((profile, name), false, self.now, || ChangeCause::Definition)?;
-        }
-        Ok(())
+        let exit = |profile| NewChange {
+            profile,
+            segment: name,
+            entered: false,
+            at: self.now,
+            cause: ChangeCause::Definition,
+        };
+        let changes: Vec<NewChange<'_>> = self.db.noted_members(name)?.into_iter().map(exit).collect();
+        Ok(self.db.add_changes(&changes)?)
     }
 
     /// Puts identifiers on a list, or takes them off it: whoever holds one of `off` is on it by none any more. Gives the

@@ -16,11 +16,14 @@ use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
 use crate::profile::{History, Policy, Purpose, Tag, Verdict};
 use crate::segment::{Catalog, ComputedTrait, Condition, Needs, Segment, TagRule, evaluate};
-use crate::store::{ChangeCause, Db, KeptSegment, Standing};
+use crate::store::{ChangeCause, Db, KeptSegment, NewChange, Restanding, Standing};
 use crate::value::Value;
 
 /// How often time may change one answer between two looks for each change to be noted at its own instant.
 const MOST_STEPS: usize = 1_000;
+
+/// As many rows wait to be written at most; in debug builds so few that tests have more.
+pub(super) const MOST_ROWS: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 12 };
 
 /// A segment, and what it takes to say who is a member.
 #[derive(Debug, Clone)]
@@ -125,6 +128,11 @@ impl Definitions {
         self.kept().any(|live| live.needs.accounts())
     }
 
+    /// The segments whose members are kept, by their numbers in the file.
+    fn by_number(&self) -> FxHashMap<i64, &Live> {
+        self.kept().map(|live| (live.number, live)).collect()
+    }
+
     /// The number of a segment in the file, 0 if it has none yet.
     pub(crate) fn number(&self, name: &str) -> i64 {
         self.all.iter().find(|live| live.segment.name() == name).map_or(0, |live| live.number)
@@ -148,16 +156,14 @@ fn stand<'s>(
     segments: &[&'s Live],
     now: Timestamp,
 ) -> Result<Vec<(&'s Live, Verdict)>> {
-    let needs = needs_of(segments);
+    let needs = needs_of(segments.iter().copied());
     Ok(judge(history(db, person, &needs, catalog, None)?, &needs, catalog, segments, now))
 }
 
 /// What all of some segments need.
-fn needs_of(segments: &[&Live]) -> Needs {
+fn needs_of<'s>(segments: impl IntoIterator<Item = &'s Live>) -> Needs {
     let mut needs = Needs::default();
-    for live in segments {
-        needs.merge(&live.needs);
-    }
+    segments.into_iter().for_each(|live| needs.merge(&live.needs));
     needs
 }
 
@@ -175,10 +181,6 @@ fn judge<'s>(
         (*live, verdict.unwrap_or(Verdict::always(false)))
     };
     segments.iter().map(verdict).collect()
-}
-
-pub(super) fn put(db: &Db, profile: ProfileNo, live: &Live, verdict: Verdict) -> Result<()> {
-    Ok(db.put_standing(profile, live.number, standing(verdict))?)
 }
 
 pub(super) fn standing(verdict: Verdict) -> Standing {
@@ -208,12 +210,20 @@ fn record(
     now: Timestamp,
     cause: &dyn Fn(&Live) -> ChangeCause,
 ) -> Result<()> {
+    let profile = person.profile;
+    let (before, noted) = (db.standings_of(profile)?, db.noted_segments(profile)?);
+    let (mut after, mut changes) = (before.clone(), Vec::new());
     for (live, verdict) in stands {
-        put(db, person.profile, live, verdict)?;
-        let member = (person.profile, live.segment.name());
-        db.note_member(member, verdict.holds, now, || cause(live))?;
+        after.put(live.number, standing(verdict));
+        let (segment, entered) = (live.segment.name(), verdict.holds);
+        if noted.contains(segment) != entered {
+            changes.push(NewChange { profile, segment, entered, at: now, cause: cause(live) });
+        }
     }
-    Ok(())
+    if after != before {
+        db.write_standings(vec![Restanding { profile, before, after }])?;
+    }
+    Ok(db.add_changes(&changes)?)
 }
 
 /// Brings the standings of one person up to date.
@@ -239,7 +249,7 @@ pub(crate) fn settle_everyone(
 ) -> Result<()> {
     let segments: Vec<&Live> = definitions.kept().filter(|live| concerned(live)).collect();
     if !segments.is_empty() {
-        let (needs, catalog) = (needs_of(&segments), &definitions.catalog);
+        let (needs, catalog) = (needs_of(segments.iter().copied()), &definitions.catalog);
         everybody(db, identities, (&needs, &[]), catalog, None, &mut || Ok(()), |person, history| {
             let stands = judge(history, &needs, catalog, &segments, now);
             record(db, person, stands, now, &|_| cause.clone())
@@ -250,10 +260,9 @@ pub(crate) fn settle_everyone(
 
 /// Notes that a profile is there no more, and thus no member of anything.
 pub(crate) fn leave(db: &Db, profile: ProfileNo, now: Timestamp, cause: &ChangeCause) -> Result<()> {
-    for name in db.noted_segments(profile)? {
-        db.note_member((profile, &name), false, now, || cause.clone())?;
-    }
-    Ok(())
+    let noted = db.noted_segments(profile)?;
+    let exit = |segment| NewChange { profile, segment, entered: false, at: now, cause: cause.clone() };
+    Ok(db.add_changes(&noted.iter().map(|name| exit(name)).collect::<Vec<_>>())?)
 }
 
 /// Records that the standings of the file hold for `now`, if it matters.
@@ -301,55 +310,54 @@ pub(crate) fn settle_time(
         let of_calendar = |live: &Live| live.needs.calendar();
         settle_everyone(db, identities, definitions, of_calendar, now, &ChangeCause::Definition)?;
     }
-    let mut changes = Vec::new();
-    for (profile, woken) in woken(db, definitions, now)? {
+    let (mut changes, mut restandings) = (Vec::new(), Vec::new());
+    let by_number = definitions.by_number();
+    for (profile, before) in db.woken(now)? {
         let Some(person) = identities.person(Node(db.founder_of(profile)?)) else { continue };
-        let mut needs = Needs::default();
-        for (live, _) in &woken {
-            needs.merge(&live.needs);
-        }
+        let due = before.due(now).filter_map(|(number, wake)| Some((*by_number.get(&number)?, wake)));
+        let due: Vec<(&Live, Timestamp)> = due.collect();
+        let needs = needs_of(due.iter().map(|(live, _)| *live));
         let mut history = history(db, &person, &needs, &definitions.catalog, None)?;
-        for (live, wake) in woken {
-            let mut at = wake;
+        let mut after = before.clone();
+        for (live, wake) in due {
+            let (mut at, mut member) = (wake, before.to(live.number).member);
             for step in 0.. {
                 let verdict = verdict(&definitions.catalog, live, &mut history, at);
-                changes.push((at, profile, live, verdict.holds));
+                if verdict.holds != member {
+                    member = verdict.holds;
+                    let segment = live.segment.name();
+                    changes.push(NewChange {
+                        profile,
+                        segment,
+                        entered: member,
+                        at,
+                        cause: ChangeCause::Time,
+                    });
+                }
                 match verdict.until.filter(|next| *next <= now && *next > at) {
                     Some(_) if step == MOST_STEPS => at = now,
                     Some(next) => at = next,
                     None => {
-                        put(db, profile, live, verdict)?;
+                        after.put(live.number, standing(verdict));
                         break;
                     }
                 }
             }
         }
+        restandings.push(Restanding { profile, before, after });
+        if restandings.len() >= MOST_ROWS {
+            db.write_standings(std::mem::take(&mut restandings))?;
+        }
     }
-    changes.sort_by(|a, b| (a.0, a.1.0, a.2.segment.name()).cmp(&(b.0, b.1.0, b.2.segment.name())));
-    for (at, profile, live, holds) in changes {
-        db.note_member((profile, live.segment.name()), holds, at, || ChangeCause::Time)?;
-    }
+    db.write_standings(restandings)?;
+    changes.sort_by(|a, b| (a.at, a.profile, a.segment).cmp(&(b.at, b.profile, b.segment)));
+    db.add_changes(&changes)?;
     stamp(db, definitions, now)
 }
 
 fn verdict(catalog: &Catalog, live: &Live, history: &mut History, now: Timestamp) -> Verdict {
     catalog.complete(&live.needs, history, now);
     history.segments.get(live.segment.name()).copied().unwrap_or(Verdict::always(false))
-}
-
-/// Whose standing to which segments is due, and since when.
-fn woken<'d>(
-    db: &Db,
-    definitions: &'d Definitions,
-    now: Timestamp,
-) -> Result<FxHashMap<ProfileNo, Vec<(&'d Live, Timestamp)>>> {
-    let mut due: FxHashMap<ProfileNo, Vec<_>> = FxHashMap::default();
-    for (profile, number, wake) in db.woken(now)? {
-        if let Some(live) = definitions.kept().find(|live| live.number == number) {
-            due.entry(profile).or_default().push((live, wake));
-        }
-    }
-    Ok(due)
 }
 
 /// The members of a segment at `now`, each as an identifier of theirs. Reads only: those whose answer was due to
@@ -374,8 +382,8 @@ pub(crate) fn members(
     if is_foreign || now < Timestamp::from_micros(db.counter(SETTLED_AT)?) {
         return matching(db, identities, catalog, live.segment.condition(), now, None, pause);
     }
-    for (profile, woken) in woken(db, definitions, now)? {
-        if woken.iter().all(|(other, _)| other.number != live.number) {
+    for (profile, standings) in db.woken(now)? {
+        if standings.due(now).all(|(number, _)| number != live.number) {
             continue;
         }
         let founder = Node(db.founder_of(profile)?);

@@ -30,6 +30,7 @@ pub(crate) mod restore;
 pub(crate) mod retain;
 pub(crate) mod scan;
 pub(crate) mod scope;
+mod settling;
 mod suppress;
 
 use std::mem;
@@ -37,7 +38,6 @@ use std::mem;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
-use self::affected::Settling;
 use self::devices::attribute;
 use self::input::Reading;
 use self::membership::Definitions;
@@ -46,6 +46,7 @@ use self::record::Record;
 use self::replay::Replay;
 use self::report::{IngestReport, Rejected, Tally};
 use self::scope::Scope;
+use self::settling::Settling;
 use self::suppress::Met;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -437,18 +438,18 @@ impl Intake {
             let mut roots: Vec<Node> = touched.chain(moved.iter().copied()).collect();
             roots.sort_unstable();
             roots.dedup();
-            let mut settling = Settling::new(db, state, now);
-            for root in roots {
-                if let Some(person) = draft.person(base, root) {
-                    let cause = |live: &membership::Live| news.cause(root, person.profile, live);
-                    if is_retold {
+            let people =
+                roots.into_iter().map(|root| (root, draft.person(base, root), moved.contains(&root)));
+            if is_retold {
+                for (root, person, _) in people {
+                    if let Some(person) = person {
+                        let cause = |live: &membership::Live| news.cause(root, person.profile, live);
                         membership::settle(db, &person, &state.segments, now, &cause)?;
-                    } else {
-                        settling.person(&person, &news.facts(root), moved.contains(&root), &cause)?;
                     }
                 }
+            } else {
+                Settling::new(db, state, &news, now).people(people)?;
             }
-            settling.finish()?;
         }
         tally.report(&mut report);
         Ok((Change { refusing, ..draft.into() }, report))

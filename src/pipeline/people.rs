@@ -23,6 +23,18 @@ pub(crate) fn history(
     catalog: &Catalog,
     until: Option<Timestamp>,
 ) -> Result<History> {
+    let events = events_of(db, person, needs, until)?;
+    let asserted = said_of(db, person, needs, catalog, until)?;
+    assembled(db, person, needs, catalog, until, (events, asserted))
+}
+
+/// The events of a person that are wanted, in no order.
+pub(super) fn events_of(
+    db: &Db,
+    person: &Person,
+    needs: &Needs,
+    until: Option<Timestamp>,
+) -> Result<Vec<Loose>> {
     let mut events = Vec::new();
     if needs.events() {
         for &node in &person.nodes {
@@ -35,8 +47,7 @@ pub(crate) fn history(
             })?;
         }
     }
-    let asserted = said_of(db, person, needs, catalog, until)?;
-    assembled(db, person, needs, catalog, until, (events, asserted))
+    Ok(events)
 }
 
 /// What was asserted of a person's traits that are wanted.

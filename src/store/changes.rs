@@ -1,13 +1,17 @@
 //! Who entered and left segments, as it was committed.
 
+use std::collections::BTreeSet;
+
+use rusqlite::Row;
 use rusqlite::types::ValueRef;
-use rusqlite::{Row, params};
 use serde::Serialize;
 
+use super::packed::damaged;
 use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::ProfileNo;
+use crate::value::Value;
 
 /// Why somebody entered or left a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -65,11 +69,11 @@ impl ChangeCause {
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let message_id = || Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(6)?.unwrap_or_default());
-        Ok(match row.get_ref(5)?.as_str()? {
+        let message_id = || Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(5)?.unwrap_or_default());
+        Ok(match row.get_ref(4)?.as_str()? {
             "event" => Self::Event { message_id: message_id()? },
             "trait" => Self::Trait {
-                name: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+                name: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
                 message_id: message_id()?,
             },
             "time" => Self::Time,
@@ -78,13 +82,13 @@ impl ChangeCause {
             "erasure" => Self::Erasure,
             "retention" => Self::Retention,
             "hand" => Self::Hand,
-            "consent" => Self::Consent { purpose: row.get::<_, Option<String>>(7)?.unwrap_or_default() },
+            "consent" => Self::Consent { purpose: row.get::<_, Option<String>>(6)?.unwrap_or_default() },
             _ => Self::Definition,
         })
     }
 }
 
-/// A row of the journal of segments.
+/// An entry or an exit, of the journal of segments.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptChange {
     pub(crate) cursor: i64,
@@ -101,108 +105,239 @@ pub(crate) struct NewChange<'s> {
     pub(crate) profile: ProfileNo,
     pub(crate) segment: &'s str,
     pub(crate) entered: bool,
+    pub(crate) at: Timestamp,
     pub(crate) cause: ChangeCause,
 }
 
-/// The table with the columns of a change.
-const CHANGES: &str = "segment_changes (segment, profile, entered, at, cause, message_id, trait)";
+impl NewChange<'_> {
+    /// Whether it differs in the segment alone.
+    fn is_of_row(&self, other: &Self) -> bool {
+        let (a, b) = (self, other);
+        a.profile == b.profile && a.entered == b.entered && a.at == b.at && a.cause == b.cause
+    }
+}
+
+/// The columns of a row, whose number is the cursor of its last entry.
+const COLUMNS: &str = "change, profile, entered, at, cause, message_id, trait, segments";
 
 fn text(text: Option<&str>) -> ValueRef<'_> {
     text.map_or(ValueRef::Null, ValueRef::from)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<KeptChange> {
-    Ok(KeptChange {
-        cursor: row.get(0)?,
-        segment: row.get(1)?,
-        profile: ProfileNo(row.get(2)?),
-        entered: row.get(3)?,
-        at: Timestamp::from_micros(row.get(4)?),
-        cause: ChangeCause::read(row)?,
-    })
+/// The segments that a row names.
+fn names(row: &Row<'_>, column: usize) -> Result<Vec<String>> {
+    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    serde_json::from_str(text)
+        .map_err(|_| damaged("the journal of segments has a row whose segments are no list of names"))
+}
+
+/// The entries of a row.
+fn read(row: &Row<'_>) -> Result<impl Iterator<Item = KeptChange> + use<>> {
+    let (last, profile, entered, at): (i64, u32, bool, i64) =
+        (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    let (cause, names) = (ChangeCause::read(row)?, names(row, 7)?);
+    let first = last - i64::try_from(names.len()).unwrap_or(0) + 1;
+    Ok((first..).zip(names).map(move |(cursor, segment)| KeptChange {
+        cursor,
+        segment,
+        profile: ProfileNo(profile),
+        entered,
+        at: Timestamp::from_micros(at),
+        cause: cause.clone(),
+    }))
 }
 
 impl Db {
-    /// Notes whether a profile is a member of a segment, if that is news.
-    pub(crate) fn note_member(
-        &self,
-        (profile, segment): (ProfileNo, &str),
-        member: bool,
-        at: Timestamp,
-        cause: impl FnOnce() -> ChangeCause,
-    ) -> Result<()> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT entered FROM segment_changes WHERE profile = ?1 AND segment = ?2 ORDER BY change DESC LIMIT 1",
-        )?;
-        let mut rows = select.query((profile.0, segment))?;
-        let was = rows.next()?.map_or(Ok(false), |row| row.get(0))?;
-        if was != member {
-            let cause = cause();
-            let (word, message_id, name) = cause.columns();
-            let values = params![segment, profile.0, member, at.as_micros(), word, message_id, name];
-            let sql = format!("INSERT INTO {CHANGES} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-            self.conn.prepare_cached(&sql)?.execute(values)?;
+    /// Adds entries and exits to the journal of segments.
+    pub(crate) fn add_changes(&self, changes: &[NewChange<'_>]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Notes entries and exits that are news.
-    pub(crate) fn add_changes(&self, changes: &[NewChange<'_>], at: Timestamp) -> Result<()> {
-        let rows = changes.iter().map(|change| {
+        let mut cursor = self.last_cursor()?;
+        let rows = changes.chunk_by(NewChange::is_of_row).map(|row| {
+            cursor += i64::try_from(row.len()).unwrap_or(0);
+            let names: Vec<Value> = row.iter().map(|change| change.segment.into()).collect();
+            (cursor, &row[0], Value::from(names).to_string())
+        });
+        let rows: Vec<_> = rows.collect();
+        let rows = rows.iter().map(|(cursor, change, names)| {
             let (word, message_id, name) = change.cause.columns();
             [
-                change.segment.into(),
+                ValueRef::Integer(*cursor),
                 ValueRef::Integer(change.profile.0.into()),
                 ValueRef::Integer(change.entered.into()),
-                ValueRef::Integer(at.as_micros()),
+                ValueRef::Integer(change.at.as_micros()),
                 word.into(),
                 text(message_id),
                 text(name),
+                names.as_str().into(),
             ]
         });
-        insert_rows(&self.conn, CHANGES, rows)
+        insert_rows(&self.conn, &format!("segment_changes ({COLUMNS})"), rows)
+    }
+
+    /// The cursor of the latest entry that there ever was.
+    fn last_cursor(&self) -> Result<i64> {
+        let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segment_changes'";
+        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// The segments of which a profile is a member by the journal.
-    pub(crate) fn noted_segments(&self, profile: ProfileNo) -> Result<Vec<String>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT segment FROM (SELECT segment, entered, max(change) FROM segment_changes WHERE profile = ?1
-             GROUP BY segment) WHERE entered = 1 ORDER BY segment",
-        )?;
-        Ok(select.query_map([profile.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    pub(crate) fn noted_segments(&self, profile: ProfileNo) -> Result<BTreeSet<String>> {
+        let sql = "SELECT entered, segments FROM segment_changes WHERE profile = ?1 ORDER BY change";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let mut rows = select.query([profile.0])?;
+        let mut noted = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let entered: bool = row.get(0)?;
+            for name in names(row, 1)? {
+                if entered {
+                    noted.insert(name)
+                } else {
+                    noted.remove(&name)
+                };
+            }
+        }
+        Ok(noted)
     }
 
     /// The members of a segment by the journal.
-    pub(crate) fn noted_members(&self, segment: &str) -> Result<Vec<ProfileNo>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT profile FROM (SELECT profile, entered, max(change) FROM segment_changes WHERE segment = ?1
-             GROUP BY profile) WHERE entered = 1 ORDER BY profile",
-        )?;
-        Ok(select.query_map([segment], |row| row.get(0).map(ProfileNo))?.collect::<rusqlite::Result<_>>()?)
+    pub(crate) fn noted_members(&self, segment: &str) -> Result<BTreeSet<ProfileNo>> {
+        let sql = "SELECT profile, entered, segments FROM segment_changes ORDER BY change";
+        let mut select = self.conn.prepare(sql)?;
+        let mut rows = select.query([])?;
+        let mut noted = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let (profile, entered): (u32, bool) = (row.get(0)?, row.get(1)?);
+            if names(row, 2)?.iter().any(|name| name == segment) {
+                let profile = ProfileNo(profile);
+                if entered {
+                    noted.insert(profile)
+                } else {
+                    noted.remove(&profile)
+                };
+            }
+        }
+        Ok(noted)
     }
 
-    /// Up to `limit` rows of the journal of segments after a cursor, the earliest first.
+    /// Up to `limit` entries of the journal of segments after a cursor, the earliest first.
     pub(crate) fn segment_changes(&self, after: i64, limit: usize) -> Result<Vec<KeptChange>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT change, segment, profile, entered, at, cause, message_id, trait FROM segment_changes
-             WHERE change > ?1 ORDER BY change LIMIT ?2",
-        )?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(select.query_map((after, limit), read)?.collect::<rusqlite::Result<_>>()?)
+        let sql = format!("SELECT {COLUMNS} FROM segment_changes WHERE change > ?1 ORDER BY change");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        let mut rows = select.query([after])?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            found.extend(read(row)?.filter(|change| change.cursor > after));
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
-    /// All rows of the journal of segments about a profile, the earliest first.
+    /// All entries of the journal of segments about a profile, the earliest first.
     pub(crate) fn segment_changes_of(&self, profile: ProfileNo) -> Result<Vec<KeptChange>> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT change, segment, profile, entered, at, cause, message_id, trait FROM segment_changes
-             WHERE profile = ?1 ORDER BY change",
-        )?;
-        Ok(select.query_map([profile.0], read)?.collect::<rusqlite::Result<_>>()?)
+        let sql = format!("SELECT {COLUMNS} FROM segment_changes WHERE profile = ?1 ORDER BY change");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        let mut rows = select.query([profile.0])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.extend(read(row)?);
+        }
+        Ok(found)
     }
 
-    /// The cursor of the latest row of the journal of segments.
+    /// The cursor of the latest entry that the journal of segments has.
     pub(crate) fn last_segment_change(&self) -> Result<i64> {
         let sql = "SELECT coalesce(max(change), 0) FROM segment_changes";
         Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rustc_hash::FxHashSet;
+
+    use super::*;
+    use crate::store::{Access, Place, Shared};
+
+    proptest! {
+        #[test]
+        fn entries_are_read_one_by_one_however_they_came(
+            calls in prop::collection::vec(
+                prop::collection::vec((0..3_u32, 0..3_usize, any::<bool>(), 0..2_i64, 0..2_usize), 0..8),
+                0..4,
+            ),
+            erased in prop::option::of(0..3_u32),
+            after in 0..12_i64,
+            limit in 0..9_usize,
+        ) {
+            let shared = Arc::new(Shared::new(9, 0));
+            let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
+            db.begin_write().unwrap();
+            let causes = [ChangeCause::Time, ChangeCause::Event { message_id: "m1".into() }];
+            let mut model: Vec<(i64, u32, &str, bool)> = Vec::new();
+            let mut last = 0;
+            for (turn, call) in calls.iter().enumerate() {
+                let changes = call.iter().map(|(profile, segment, entered, at, cause)| NewChange {
+                    profile: ProfileNo(*profile),
+                    segment: ["lately", "\"quoted\"", "买家"][*segment],
+                    entered: *entered,
+                    at: Timestamp::from_micros(*at),
+                    cause: causes[*cause].clone(),
+                });
+                let changes: Vec<NewChange<'_>> = changes.collect();
+                db.add_changes(&changes).unwrap();
+                for change in &changes {
+                    last += 1;
+                    model.push((last, change.profile.0, change.segment, change.entered));
+                }
+                // No cursor is given twice, though the last entries are gone.
+                if let Some(erased) = erased.filter(|_| turn == 0) {
+                    db.scrub_journals(&[ProfileNo(erased)].into_iter().collect(), &FxHashSet::default()).unwrap();
+                    model.retain(|(_, profile, ..)| *profile != erased);
+                }
+            }
+            let told = |kept: &KeptChange| (kept.cursor, kept.profile.0, kept.segment.clone(), kept.entered);
+            let page: Vec<_> = db.segment_changes(after, limit).unwrap().iter().map(told).collect();
+            let expected = model.iter().filter(|(cursor, ..)| *cursor > after).take(limit);
+            let expected: Vec<_> =
+                expected.map(|(cursor, profile, name, entered)| (*cursor, *profile, (*name).to_owned(), *entered)).collect();
+            prop_assert_eq!(page, expected);
+            prop_assert_eq!(db.last_segment_change().unwrap(), model.last().map_or(0, |(cursor, ..)| *cursor));
+            for profile in 0..3 {
+                let own = |name: &str| model.iter().rfind(|(_, of, segment, _)| *of == profile && *segment == name);
+                let names = model.iter().filter(|(.., segment, _)| own(segment).is_some_and(|(.., entered)| *entered));
+                let noted: BTreeSet<String> = names.map(|(_, _, segment, _)| (*segment).to_owned()).collect();
+                let count = model.iter().filter(|(_, of, ..)| *of == profile).count();
+                prop_assert_eq!(db.segment_changes_of(ProfileNo(profile)).unwrap().len(), count);
+                for name in &noted {
+                    prop_assert!(db.noted_members(name).unwrap().contains(&ProfileNo(profile)));
+                }
+                prop_assert_eq!(db.noted_segments(ProfileNo(profile)).unwrap(), noted);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_profile_enters_at_once_is_one_row() {
+        let shared = Arc::new(Shared::new(9, 0));
+        let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
+        db.begin_write().unwrap();
+        let change = |segment| NewChange {
+            profile: ProfileNo(3),
+            segment,
+            entered: true,
+            at: Timestamp::EARLIEST,
+            cause: ChangeCause::Merge,
+        };
+        db.add_changes(&["a", "b", "c"].map(change)).unwrap();
+        let sql = "SELECT change || ' ' || segments FROM segment_changes";
+        let rows: String = db.conn.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, r#"3 ["a","b","c"]"#);
     }
 }

@@ -60,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 26] = [
+const INVARIANTS: [Invariant; 25] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -199,20 +199,13 @@ const INVARIANTS: [Invariant; 26] = [
         count: "SELECT count(*) FROM pins WHERE node >= (SELECT count(*) FROM identifiers)",
     },
     Invariant {
-        table: "standings",
-        broken: "people who stand to segments that are not there",
-        count: "SELECT count(*) FROM standings WHERE segment NOT IN (SELECT segment FROM segments)",
-    },
-    Invariant {
         table: "segment_changes",
         broken: "members of live segments of whom the journal says otherwise",
-        count: "SELECT (SELECT count(*) FROM (SELECT g.name, s.profile FROM standings s JOIN segments g USING (segment) WHERE s.member = 1
-                    EXCEPT SELECT segment, profile FROM (SELECT segment, profile, entered, max(change)
-                    FROM segment_changes GROUP BY profile, segment) WHERE entered = 1))
-                + (SELECT count(*) FROM (SELECT segment, profile FROM (SELECT segment, profile, entered, max(change)
-                    FROM segment_changes GROUP BY profile, segment) WHERE entered = 1
-                    EXCEPT SELECT g.name, s.profile FROM standings s JOIN segments g USING (segment)
-                    WHERE s.member = 1))",
+        count: "WITH noted AS (SELECT segment, profile FROM (SELECT j.value AS segment, profile, entered, max(change)
+                    FROM segment_changes, json_each(segments) j GROUP BY profile, j.value) WHERE entered = 1),
+                held AS (SELECT g.name, m.profile FROM members m JOIN segments g USING (segment))
+                SELECT (SELECT count(*) FROM (SELECT * FROM held EXCEPT SELECT * FROM noted))
+                + (SELECT count(*) FROM (SELECT * FROM noted EXCEPT SELECT * FROM held))",
     },
     Invariant {
         table: "assumed_user_ids",
@@ -238,7 +231,7 @@ impl Db {
             let (table, parent) = row?;
             add(&table, format!("a row that refers to a missing row of {parent}"));
         }
-        for (table, what) in self.faults_of_log()? {
+        for (table, what) in self.faults_of_log()?.into_iter().chain(self.faults_of_standings()?) {
             add(table, what);
         }
         self.lay_out_log()?;
@@ -334,7 +327,7 @@ fn same(a: &Identities, b: &Identities) -> bool {
 mod tests {
     use rusqlite::Connection;
 
-    use crate::{Cdp, Event, Source};
+    use crate::{Cdp, Event, Segment, Source, has_trait};
 
     #[test]
     fn damage_to_what_is_made_from_the_log_is_found() {
@@ -345,7 +338,13 @@ mod tests {
             ("UPDATE traits SET said = '{}'", "traits"),
             ("UPDATE account_traits SET event = event + 100", "account_traits"),
             ("UPDATE account_traits SET said = '7'", "account_traits"),
-            ("INSERT INTO standings VALUES (0, 99, 0, 7)", "standings"),
+            ("UPDATE standings SET stands = x'8e030e', wake = 7", "standings"),
+            ("UPDATE standings SET stands = x'80'", "standings"),
+            ("INSERT INTO members VALUES (1, 1)", "members"),
+            ("DELETE FROM members", "members"),
+            ("UPDATE standings SET wake = 7", "standings"),
+            ("UPDATE segment_changes SET entered = 0", "segment_changes"),
+            ("UPDATE segment_changes SET segments = '[\"others\"]'", "segment_changes"),
             ("UPDATE fresh_links SET source = 99", "links"),
             ("UPDATE fresh_links SET b = 99", "links"),
             ("UPDATE fresh_links SET last_seen = first_seen - 1", "links"),
@@ -360,6 +359,7 @@ mod tests {
             let cdp = Cdp::open(&path).unwrap();
             let known = Event::identify().user_id("u1").anonymous_id("a1").with_trait("city", "Lima");
             let events = [known, Event::group("acme").user_id("u2").with_trait("size", 7)];
+            cdp.define(Segment::new("known", has_trait("city"))).unwrap();
             cdp.ingest_from(&Source::new("web"), events).unwrap();
             assert_eq!(cdp.check().unwrap(), []);
             drop(cdp);

@@ -198,11 +198,12 @@ impl Db {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::store::{Access, ChangeCause, Place, Shared};
+    use crate::store::{Access, ChangeCause, NewChange, Place, Shared};
 
     /// Whoever entered because somebody else was erased, and was gone by a join, is no member once they are erased themselves.
     #[test]
@@ -211,19 +212,22 @@ mod tests {
         let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
         db.begin_write().unwrap();
         let (theirs, others) = (ProfileNo(7), ProfileNo(8));
-        for (at, profile, segment, member, cause) in [
+        let change = |(at, profile, segment, entered, cause)| {
+            let at = Timestamp::from_micros(at);
+            NewChange { profile, segment, entered, at, cause }
+        };
+        let changes = [
             (1, theirs, "lately", true, ChangeCause::Erasure),
             (2, theirs, "lately", false, ChangeCause::Merge),
             (3, theirs, "spenders", true, ChangeCause::Time),
             (4, theirs, "spenders", false, ChangeCause::Erasure),
             (5, others, "lately", true, ChangeCause::Erasure),
-        ] {
-            db.note_member((profile, segment), member, Timestamp::from_micros(at), || cause).unwrap();
-        }
-        assert_eq!(db.noted_members("lately").unwrap(), [others]);
+        ];
+        db.add_changes(&changes.map(change)).unwrap();
+        assert_eq!(db.noted_members("lately").unwrap(), BTreeSet::from([others]));
         db.scrub_journals(&FxHashSet::from_iter([theirs]), &FxHashSet::default()).unwrap();
-        assert_eq!(db.noted_segments(theirs).unwrap(), Vec::<String>::new());
-        assert_eq!(db.noted_members("lately").unwrap(), [others]);
+        assert_eq!(db.noted_segments(theirs).unwrap(), BTreeSet::new());
+        assert_eq!(db.noted_members("lately").unwrap(), BTreeSet::from([others]));
         let kept = db.segment_changes_of(theirs).unwrap();
         assert_eq!(
             kept.iter().map(|change| (change.at.as_micros(), change.entered)).collect::<Vec<_>>(),

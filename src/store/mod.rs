@@ -25,10 +25,12 @@ mod refusals;
 mod replay;
 mod rows;
 mod segments;
+mod standings;
 mod suppression;
 mod trait_columns;
 mod traits;
 mod upkeep;
+mod varint;
 mod watch;
 
 pub use audit::AuditEntry;
@@ -47,7 +49,8 @@ pub(crate) use log::{
 };
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
-pub(crate) use segments::{KeptSegment, Standing};
+pub(crate) use segments::KeptSegment;
+pub(crate) use standings::{Restanding, Standing, Standings};
 pub(crate) use trait_columns::TraitColumn;
 pub(crate) use traits::Assertion;
 pub(crate) use watch::Watcher;

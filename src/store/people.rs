@@ -114,9 +114,7 @@ impl Db {
             self.conn.prepare_cached("UPDATE profiles SET merged_into = ?2 WHERE profile = ?1")?;
         update.execute((profile.0, by.0))?;
         self.note(Touched::Redirect(profile.0));
-        let mut delete = self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?;
-        delete.execute([profile.0])?;
-        Ok(())
+        self.clear_standings_of(profile)
     }
 
     /// Gives an identifier to a profile, or to none.

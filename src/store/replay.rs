@@ -1,7 +1,5 @@
 //! The log, to be resolved again in whole or in part, and what is made from it, to be made anew.
 
-use rusqlite::params;
-
 use super::packed::Touched;
 use super::{Db, Result};
 use crate::identity::{Node, ProfileNo};
@@ -51,12 +49,6 @@ impl Db {
             self.conn.prepare("SELECT profile, founder FROM profiles WHERE merged_into IS NULL")?;
         let rows = select.query_map([], |row| Ok((ProfileNo(row.get(0)?), Node(row.get(1)?))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Forgets how a profile stood to segments.
-    pub(crate) fn clear_standings_of(&self, profile: ProfileNo) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?.execute(params![profile.0])?;
-        Ok(())
     }
 
     /// The owners of the events of a source of which an identifier was left out.

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use super::block::{Entry, NOBODY};
 use super::press::Press;
+use crate::store::varint::{take, unzigzag, varint, zigzag};
 
 /// As many events are a group, if they come together: with a dictionary, and without.
 const EVENTS: [u32; 2] = [4, 32];
@@ -221,40 +222,6 @@ impl Group {
     fn text(&self, (entry, id, json): &(Entry, Range<usize>, Range<usize>)) -> Text<'_> {
         Text { entry: *entry, id: &self.text[id.clone()], json: &self.text[json.clone()] }
     }
-}
-
-fn varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push((number & 0x7F) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// Takes a varint from the beginning of some bytes.
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let part = u64::from(byte & 0x7F);
-        if part << shift >> shift != part {
-            return None;
-        }
-        number |= part << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63).cast_unsigned()
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 #[cfg(test)]

@@ -324,31 +324,37 @@ CREATE TABLE given_tags (
     PRIMARY KEY (node, tag)
 ) STRICT, WITHOUT ROWID;
 
--- Who entered and left which live segment, when, and why (of consent, "trait" names the purpose). The latest row of a
--- profile and a segment says whether it is a member; rows outlive the segment, which they therefore name.
+-- Who entered and left which live segments, when, and why (of consent, "trait" names the purpose). A row is all segments that a
+-- profile entered, or left, at once and for one reason: a JSON array of names, each an entry of the journal. The number of the row is
+-- the cursor of the last of them, and those before it count down. The latest entry of a profile and a segment says whether it is a
+-- member; entries outlive the segment, which they therefore name.
 CREATE TABLE segment_changes (
     change     INTEGER PRIMARY KEY AUTOINCREMENT,
-    segment    TEXT NOT NULL,
     profile    INTEGER NOT NULL,
     entered    INTEGER NOT NULL CHECK (entered IN (0, 1)),
     at         INTEGER NOT NULL,
     cause      TEXT NOT NULL,
     message_id TEXT,
-    trait      TEXT
+    trait      TEXT,
+    segments   TEXT NOT NULL
 ) STRICT;
-CREATE INDEX segment_changes_by_member ON segment_changes (profile, segment, change);
+CREATE INDEX segment_changes_by_profile ON segment_changes (profile);
 
--- How profiles stand to segments: one row where somebody is a member, or where time alone may change it. Whoever removes a
--- segment removes its rows: with a reference, SQLite would look it up for each row, and for each segment look through all.
-CREATE TABLE standings (
-    profile INTEGER NOT NULL,
+-- Who is a member of which segment. Whoever removes a segment removes its rows: with a reference, SQLite would look it up for each
+-- row, and for each segment look through all.
+CREATE TABLE members (
     segment INTEGER NOT NULL,
-    member  INTEGER NOT NULL CHECK (member IN (0, 1)),
-    wake    INTEGER,
-    PRIMARY KEY (profile, segment),
-    CHECK (member = 1 OR wake IS NOT NULL)
+    profile INTEGER NOT NULL,
+    PRIMARY KEY (segment, profile)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX standings_members ON standings (segment, profile) WHERE member = 1;
+
+-- How a profile stands to all segments of which it is a member, or may become one by time alone, packed; and an instant before which
+-- time alone changes none of that, if there is one.
+CREATE TABLE standings (
+    profile INTEGER PRIMARY KEY,
+    wake    INTEGER,
+    stands  BLOB NOT NULL
+) STRICT;
 CREATE INDEX standings_wakes ON standings (wake) WHERE wake IS NOT NULL;
 
 -- What was decided about purposes. Rows are added and never changed, and go only with an erasure; each is of one identifier,
