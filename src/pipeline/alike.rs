@@ -79,6 +79,35 @@ fn those_one_by_one<E: From<Failure>>(
     Ok(those)
 }
 
+/// That a group has no number yet.
+const NEW: u32 = u32::MAX;
+
+/// The numbers of groups, by the number of the group before and the value that its people have: looked up in a table where
+/// that is small.
+enum Groups {
+    Table { values: usize, numbers: Vec<u32> },
+    Map(FxHashMap<(u32, u32), u32>),
+}
+
+impl Groups {
+    /// A table has at most as many numbers as there are people, or so few.
+    const SMALL: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 12 };
+
+    fn new(groups: usize, values: usize, people: usize) -> Self {
+        match groups.checked_mul(values).filter(|size| *size <= people.max(Self::SMALL)) {
+            Some(size) => Self::Table { values, numbers: vec![NEW; size] },
+            None => Self::Map(FxHashMap::default()),
+        }
+    }
+
+    fn of(&mut self, group: u32, value: u32) -> &mut u32 {
+        match self {
+            Self::Table { values, numbers } => &mut numbers[group as usize * *values + value as usize],
+            Self::Map(numbers) => numbers.entry((group, value)).or_insert(NEW),
+        }
+    }
+}
+
 /// People in groups that have the same traits.
 pub(super) struct Alike<'n> {
     names: &'n [&'n str],
@@ -104,17 +133,19 @@ impl<'n> Alike<'n> {
             let found = db.trait_of_everybody(name, numbers, || go_on(pause(), &mut stopped))?;
             stopped?;
             let Some((column, standing)) = found else { break };
-            let mut groups: FxHashMap<(u32, u32), u32> = FxHashMap::default();
+            let mut groups = Groups::new(values.len(), column.values.len() + 1, people.len());
             let mut next: Vec<Vec<u32>> = Vec::new();
             for (place, (person, group)) in people.iter().zip(&mut of_people).enumerate() {
                 let value = standing[*person as usize];
                 if place % OFTEN == 0 {
                     pause()?;
                 }
-                *group = *groups.entry((*group, value)).or_insert_with(|| {
+                let found = groups.of(*group, value);
+                if *found == NEW {
+                    *found = u32::try_from(next.len()).unwrap_or(u32::MAX);
                     next.push(values[*group as usize].iter().copied().chain([value]).collect());
-                    u32::try_from(next.len() - 1).unwrap_or(u32::MAX)
-                });
+                }
+                *group = *found;
             }
             values = next;
             columns.push(column);

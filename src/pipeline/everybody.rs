@@ -196,21 +196,29 @@ impl Done {
     }
 }
 
-/// The places of the bytes that are so high or higher. Most are not, as a rule: eight are compared at once.
+/// The places of the bytes that are so high or higher. Most are not, as a rule: eight are compared at once, and 32 passed over.
 fn at_least(bytes: &[u8], least: u8) -> Vec<u32> {
     const ONES: u64 = u64::MAX / 0xFF;
     const HIGHEST: u64 = ONES << 7;
     // What is added to the lower seven bits of a byte sets the highest one if they are as high as those of `least`.
     let add = ONES * u64::from(0x80 - (least & 0x7F));
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut places = Vec::new();
-    for (first, word) in (0..).step_by(8).zip(words) {
+    let enough = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
         let lower = (word & !HIGHEST) + add;
-        let mut enough = HIGHEST & if least < 0x80 { word | lower } else { word & lower };
-        while enough != 0 {
-            places.push(first + enough.trailing_zeros() / 8);
-            enough &= enough - 1;
+        HIGHEST & if least < 0x80 { word | lower } else { word & lower }
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut places = Vec::new();
+    for (first, four) in (0..).step_by(32).zip(words.chunks(4)) {
+        if four.iter().fold(0, |any, word| any | enough(word)) == 0 {
+            continue;
+        }
+        for (first, word) in (first..).step_by(8).zip(four) {
+            let mut enough = enough(word);
+            while enough != 0 {
+                places.push(first + enough.trailing_zeros() / 8);
+                enough &= enough - 1;
+            }
         }
     }
     let first = u32::try_from(bytes.len() - rest.len()).unwrap_or(u32::MAX);

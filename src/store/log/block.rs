@@ -232,6 +232,15 @@ impl Part<'_> {
         places.read(&self.times, out, |time| self.instant(time));
     }
 
+    /// The places of the events among some that lie in a range, instead of what `out` held.
+    pub(super) fn inside(&self, places: Range<usize>, (from, until): (i64, i64), out: &mut Vec<u32>) {
+        // Up to the first number that means the instant, or a later one.
+        let ceil = |at: i64| at.div_euclid(self.unit) + i64::from(at.rem_euclid(self.unit) > 0);
+        let Some(last) = ceil(until).checked_sub(1) else { return out.clear() };
+        let number = |time: i64| time.cast_unsigned() ^ SIGN;
+        self.times.inside(places, number(ceil(from))..=number(last), out);
+    }
+
     pub(super) fn events(&self, places: &Places<'_>, out: &mut Vec<u32>) {
         places.read(&self.events, out, |event| event as u32);
     }
@@ -341,6 +350,15 @@ mod tests {
                 prop_assert_eq!(part.is_any_nobodys(), nobodys > 0);
                 let (mut nodes, mut times, mut events) = (Vec::new(), Vec::new(), Vec::new());
                 let all = Places::All(0..part.len());
+                for from in [i64::MIN, -1, 0, 999, 1_000, 1_999_999_999, i64::MAX] {
+                    for until in [i64::MIN, -1, 0, 1, 1_000, 2_000_000_001, i64::MAX] {
+                        let mut inside = vec![7];
+                        part.inside(0..part.len(), (from, until), &mut inside);
+                        let fits = |place: &u32| (from..until).contains(&part.entry(*place as usize).at);
+                        let expected: Vec<u32> = (0..part.len() as u32).filter(fits).collect();
+                        prop_assert_eq!(inside, expected);
+                    }
+                }
                 part.ranks(&all, &mut nodes, |rank| rank);
                 part.times(&all, &mut times);
                 part.events(&all, &mut events);

@@ -5,7 +5,7 @@
 //! least, from the lowest bit on, filled up to whole bytes, and eight bytes of zeros, so that each can be read as one
 //! word.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// What a column begins with.
 const HEAD: usize = 9;
@@ -15,6 +15,26 @@ const PAD: usize = 8;
 
 /// Where so many times as many lie between, numbers are read one by one.
 const SPARSE: usize = 2;
+
+/// Calls a function of the width of a column that the compiler knows, if it is a common one: reading takes half the time so.
+macro_rules! by_width {
+    ($width:expr, $of:ident => $known:expr, $else:expr) => {
+        by_width!(
+            $width, $of, $known, $else,
+            1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37
+            38 39 40 41 42 43 44 45 46 47 48
+        )
+    };
+    ($width:expr, $of:ident, $known:expr, $else:expr, $($literal:literal)*) => {
+        match $width {
+            $($literal => {
+                const $of: usize = $literal;
+                $known
+            })*
+            _ => $else,
+        }
+    };
+}
 
 /// The widest number that one word holds wherever in a byte it begins. What is wider takes whole words.
 const WIDEST: u32 = u64::BITS - 7;
@@ -102,19 +122,9 @@ impl Numbers<'_> {
 
     /// What `map` makes of some of them, behind what `out` holds already.
     pub(super) fn read<T>(&self, places: Range<usize>, out: &mut Vec<T>, map: impl Fn(u64) -> T) {
-        macro_rules! by_width {
-            ($($width:literal)*) => {
-                match self.width {
-                    $($width => self.read_groups::<$width, T>(places, out, map),)*
-                    _ => out.extend(places.map(|place| map(self.get(place)))),
-                }
-            };
-        }
-        // Those that are common: with a width that the compiler knows, reading takes half the time.
-        by_width! {
-            1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37
-            38 39 40 41 42 43 44 45 46 47 48
-        }
+        by_width!(self.width, WIDTH => self.read_groups::<WIDTH, T>(places, out, map), {
+            out.extend(places.map(|place| map(self.get(place))));
+        });
     }
 
     /// The same of numbers of `WIDTH` bits: eight of them begin and end with a byte.
@@ -130,19 +140,58 @@ impl Numbers<'_> {
         }
         out.extend((places.start..groups.start * 8).map(|place| map(self.get(place))));
         for group in groups.clone() {
-            let from = group * WIDTH;
-            let Some(bytes) = self.bits.get(from..from + WIDTH + PAD) else {
-                out.extend((group * 8..group * 8 + 8).map(|place| map(self.get(place))));
-                continue;
-            };
-            let number = |place: usize| {
-                let bit = place * WIDTH;
-                let word: [u8; 8] = bytes[bit / 8..bit / 8 + 8].try_into().unwrap_or_default();
-                self.least.wrapping_add(u64::from_le_bytes(word) >> (bit % 8) & (u64::MAX >> (64 - WIDTH)))
-            };
-            out.extend(std::array::from_fn::<T, 8, _>(|place| map(number(place))));
+            match self.group::<WIDTH, T>(group, |number| map(self.least.wrapping_add(number))) {
+                Some(made) => out.extend(made),
+                None => out.extend((group * 8..group * 8 + 8).map(|place| map(self.get(place)))),
+            }
         }
         out.extend((groups.end * 8..places.end).map(|place| map(self.get(place))));
+    }
+
+    /// What `map` makes of how far eight numbers of `WIDTH` bits, which begin with a byte, are above the least. `None` at the
+    /// end of the bytes.
+    #[inline]
+    fn group<const WIDTH: usize, T>(&self, group: usize, map: impl Fn(u64) -> T) -> Option<[T; 8]> {
+        let from = group * WIDTH;
+        let bytes = self.bits.get(from..from + WIDTH + PAD)?;
+        Some(std::array::from_fn(|place| {
+            let bit = place * WIDTH;
+            let word: [u8; 8] = bytes[bit / 8..bit / 8 + 8].try_into().unwrap_or_default();
+            map(u64::from_le_bytes(word) >> (bit % 8) & (u64::MAX >> (64 - WIDTH)))
+        }))
+    }
+
+    /// The places of those that are neither below nor above these bounds, instead of what `out` held.
+    pub(super) fn inside(&self, places: Range<usize>, bounds: RangeInclusive<u64>, out: &mut Vec<u32>) {
+        out.clear();
+        let (least, most) = (self.least.max(*bounds.start()), *bounds.end());
+        if least > most {
+            return;
+        }
+        // How far above the least of the column.
+        let (from, span) = (least - self.least, most - least);
+        let fits = |number: u64| number.wrapping_sub(from) <= span;
+        out.resize(places.len(), 0);
+        let mut many = 0;
+        // All places are written, and those that fit stay: so a core need not guess.
+        let mut note = |place: usize, number: u64| {
+            out[many] = u32::try_from(place).unwrap_or(u32::MAX);
+            many += usize::from(fits(number));
+        };
+        let above = |place: usize| self.get(place).wrapping_sub(self.least);
+        by_width!(self.width, WIDTH => {
+            let groups = places.start.div_ceil(8)..(places.end / 8).max(places.start.div_ceil(8));
+            let end = places.end.min(groups.start * 8);
+            (places.start..end).for_each(|place| note(place, above(place)));
+            for group in groups.clone() {
+                match self.group::<WIDTH, u64>(group, |number| number) {
+                    Some(numbers) => (group * 8..).zip(numbers).for_each(|(place, number)| note(place, number)),
+                    None => (group * 8..group * 8 + 8).for_each(|place| note(place, above(place))),
+                }
+            }
+            (end.max(groups.end * 8)..places.end).for_each(|place| note(place, above(place)));
+        }, places.for_each(|place| note(place, above(place))));
+        out.truncate(many);
     }
 
     /// What `map` makes of those at some places, which are in order, behind what `out` holds already.
@@ -150,7 +199,10 @@ impl Numbers<'_> {
         let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
         let all = *first as usize..*last as usize + 1;
         if places.len() * SPARSE < all.len() {
-            return out.extend(places.iter().map(|place| map(self.get(*place as usize))));
+            let places = places.iter().map(|place| *place as usize);
+            return by_width!(self.width, WIDTH => {
+                out.extend(places.map(|place| map(Self { width: WIDTH, ..*self }.get(place))));
+            }, out.extend(places.map(|place| map(self.get(place)))));
         }
         let before = out.len();
         self.read(all, out, map);
@@ -179,6 +231,7 @@ mod tests {
             numbers in prop::collection::vec(any::<u64>(), 0..200),
             before in 0..5_usize,
             some in any::<(prop::sample::Index, prop::sample::Index)>(),
+            bounds in any::<(u64, u64)>(),
         ) {
             let numbers: Vec<u64> = numbers.into_iter().map(|number| number >> shift).collect();
             let mut bytes = vec![7; before];
@@ -200,6 +253,11 @@ mod tests {
             let mut together = vec![7];
             column.of(&bytes).read(start..end.max(start), &mut together, |number| number);
             prop_assert_eq!(&together[1..], &numbers[start..end.max(start)]);
+            let bounds = bounds.0 >> shift..=bounds.1 >> shift;
+            let mut inside = vec![7];
+            column.of(&bytes).inside(start..end.max(start), bounds.clone(), &mut inside);
+            let expected = (start..end).filter(|place| bounds.contains(&numbers[*place]));
+            prop_assert_eq!(inside, expected.map(|place| u32::try_from(place).unwrap()).collect::<Vec<_>>());
         }
 
         #[test]

@@ -407,21 +407,15 @@ impl Visiting<'_> {
         for start in (0..part.len()).step_by(CHUNK) {
             columns.clear();
             let Buffers { people, times, events, keys, left } = &mut *columns;
-            let mut places = Places::All(start..part.len().min(start + CHUNK));
-            if self.cut || self.visit.times {
+            let all = start..part.len().min(start + CHUNK);
+            let places = if self.cut {
+                part.inside(all, self.visit.range(), left);
+                Places::Some(left)
+            } else {
+                Places::All(all)
+            };
+            if self.visit.times {
                 part.times(&places, times);
-            }
-            if self.cut {
-                places_inside(self.visit.range(), times, left);
-                if self.visit.times {
-                    leave(times, left);
-                } else {
-                    times.clear();
-                }
-                for place in &mut *left {
-                    *place += u32::try_from(start).unwrap_or(u32::MAX);
-                }
-                places = Places::Some(left);
             }
             if are_numbers_needed {
                 part.events(&places, events);
@@ -501,18 +495,6 @@ impl Buffers {
             leave(column, left);
         }
     }
-}
-
-/// The places of the instants that lie in a range. All places are written, and those that fit stay: so a core need not guess.
-fn places_inside((from, until): (i64, i64), times: &[i64], inside: &mut Vec<u32>) {
-    inside.clear();
-    inside.resize(times.len(), 0);
-    let mut many = 0;
-    for (place, at) in (0..).zip(times) {
-        inside[many] = place;
-        many += usize::from((from..until).contains(at));
-    }
-    inside.truncate(many);
 }
 
 /// Leaves what stands at these places, which are in order, if anything does.
