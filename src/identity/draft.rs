@@ -186,13 +186,14 @@ impl Draft {
         self.find(base, &Namespace::ANONYMOUS_ID, value).is_some_and(|node| !unborne(node))
     }
 
-    /// Notes that an event bears a value as `anonymousId`.
-    pub(super) fn bear_anonymous_id(&mut self, base: &Identities, value: &str) {
-        let Some(node) = self.intern(base, &Namespace::ANONYMOUS_ID, value) else { return };
+    /// Notes that an event bears a value as `anonymousId`. Gives its node, if there is room for the namespace.
+    pub(super) fn bear_anonymous_id(&mut self, base: &Identities, value: &str) -> Option<Node> {
+        let node = self.intern(base, &Namespace::ANONYMOUS_ID, value)?;
         self.unborne.remove(&node);
         if base.unborne.contains(&node) {
             self.unborne.insert(node, false);
         }
+        Some(node)
     }
 
     /// Takes it that no event bears an `anonymous_id` as `anonymousId` any more, until one does.

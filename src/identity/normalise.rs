@@ -37,17 +37,19 @@ const BLOCKED: [&str; 21] = [
 
 /// The form in which values are compared with blocked ones: without surrounding white space and quotes, in
 /// lower case.
-pub(crate) fn folded(value: &str) -> String {
+pub(crate) fn folded(value: &str) -> Cow<'_, str> {
     let quotes = ['"', '\'', '`', '\\', '´', '“', '”', '‘', '’', '«', '»'];
     // Marks that nobody sees: zero-width spaces and joiners, and the byte order mark.
     let unseen = |c: char| matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}');
     let dressed = |c: char| c.is_whitespace() || unseen(c) || quotes.contains(&c);
     if value.is_ascii() {
-        value.trim_matches(dressed).to_ascii_lowercase()
+        let bare = value.trim_matches(dressed);
+        let is_lower = !bare.bytes().any(|byte| byte.is_ascii_uppercase());
+        if is_lower { Cow::Borrowed(bare) } else { Cow::Owned(bare.to_ascii_lowercase()) }
     } else {
         // Before the form is made, which takes some quotes apart.
         let bare: String = value.trim_matches(dressed).nfkc().collect();
-        bare.trim_matches(dressed).to_lowercase()
+        Cow::Owned(bare.trim_matches(dressed).to_lowercase())
     }
 }
 

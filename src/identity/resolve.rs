@@ -1,5 +1,7 @@
 //! Resolution: whose an event is, and which identifiers it makes one person.
 
+use std::borrow::Cow;
+
 use super::counts::{Broken, Counts, Limits, Rule};
 use super::draft::{Basis, Draft, NAMESPACES, Step};
 use super::extract::Borne;
@@ -79,13 +81,14 @@ impl Draft {
         });
         let mut refused: Vec<Refused> = malformed.collect();
         // That it was borne as `anonymousId` decides what an alias means by it, blocked or not.
-        if let Some(id) = &borne.anonymous_id {
-            self.bear_anonymous_id(base, id);
-        }
+        let own = borne.anonymous_id.as_ref();
+        let own = own.and_then(|id| self.bear_anonymous_id(base, id).map(|node| (id, node)));
         // Every identifier gets its node, a refused one too.
         let mut nodes = Vec::with_capacity(borne.identifiers.len());
         for found in &borne.identifiers {
-            if let Some(node) = self.intern(base, &found.namespace, &found.value) {
+            let is_own = |id: &Cow<'_, str>| found.value == *id && found.namespace == Namespace::ANONYMOUS_ID;
+            let known = own.filter(|(id, _)| is_own(id)).map(|(_, node)| node);
+            if let Some(node) = known.or_else(|| self.intern(base, &found.namespace, &found.value)) {
                 self.see(basis, node, Day::of(occasion.at));
                 nodes.push((node, found.namespace.is_anonymous()));
             } else {

@@ -11,7 +11,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::event::{Event, Refusal};
-use crate::value::Value;
+use crate::store::MessageId;
+use crate::value::{Value, nfc};
 
 /// Something to be ingested: an [`Event`], or the JSON text of one.
 ///
@@ -82,8 +83,15 @@ impl From<Vec<u8>> for Input {
     }
 }
 
-/// An input once it is read: an event with its JSON text, or a refusal with what was refused.
-pub(crate) type Reading = Result<(Event, String), (Refusal, Vec<u8>)>;
+/// An event that could be read, with its JSON text, and its message id in normal form, if it bears one.
+pub(crate) struct Parsed {
+    pub(crate) event: Event,
+    pub(crate) json: String,
+    pub(crate) id: Option<MessageId>,
+}
+
+/// An input once it is read: an event, or a refusal with what was refused.
+pub(crate) type Reading = Result<Parsed, (Refusal, Vec<u8>)>;
 
 impl Input {
     /// Reads the event.
@@ -101,7 +109,10 @@ impl Input {
             }
         };
         match Event::from_json_within(&text, max_bytes) {
-            Ok(event) => Ok((event, text)),
+            Ok(event) => {
+                let id = event.ids().message_id.map(|id| MessageId::new(nfc(id).into_owned()));
+                Ok(Parsed { event, json: text, id })
+            }
             Err(refusal) => Err((refusal, text.into_bytes())),
         }
     }
@@ -320,7 +331,7 @@ mod tests {
         let mut items = Vec::new();
         read_events(bytes, lines, 1 << 20, |handful| {
             items.extend(handful.into_iter().map(|item| match item.reading {
-                Ok((_, json)) => (item.line, json),
+                Ok(parsed) => (item.line, parsed.json),
                 Err((refusal, _)) => (item.line, refusal.to_string()),
             }));
             true

@@ -33,13 +33,14 @@ pub(crate) mod scope;
 mod settling;
 mod suppress;
 
+use std::borrow::Cow;
 use std::mem;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
 use self::devices::attribute;
-use self::input::Reading;
+use self::input::{Parsed, Reading};
 use self::membership::Definitions;
 use self::news::News;
 use self::record::Record;
@@ -57,8 +58,7 @@ use crate::identity::{
     identifiers,
 };
 use crate::privacy::Key;
-use crate::store::{Cause, ChangeCause, Db, NewEvent};
-use crate::value::nfc;
+use crate::store::{Cause, ChangeCause, Db, MessageId, NewEvent};
 
 /// What is kept in memory of the last commit, beside the file.
 #[derive(Default)]
@@ -244,9 +244,9 @@ impl Intake {
     ) -> Result<()> {
         let number = counter.desk.source(counter.db, source)?;
         let (turned, raw) = match reading {
-            Ok((event, json)) => match self.keep(counter, (source, number), event, json)? {
+            Ok(parsed) => match self.keep(counter, (source, number), parsed)? {
                 Ok(()) => return Ok(()),
-                Err(turned) => (turned, json.as_bytes()),
+                Err(turned) => (turned, parsed.json.as_bytes()),
             },
             Err((_, raw)) if self.is_withheld_unread(counter, (source, number), raw)? => {
                 self.withhold();
@@ -281,28 +281,30 @@ impl Intake {
         &mut self,
         counter: &mut Counter<'_>,
         (source, source_number): (&Source, u32),
-        event: &Event,
-        json: &str,
+        Parsed { event, json, id }: &Parsed,
     ) -> Result<Result<(), Turned>> {
         let (db, basis) = (counter.db, counter.state.basis());
         let (base, rules) = (basis.identities, basis.rules);
         // As it came: the same event is the same, whatever is taken out of it.
-        let message_id =
-            event.ids().message_id.map_or_else(|| event.content_id(&source.name), |id| nfc(id).into_owned());
+        let id = match id {
+            Some(id) => Cow::Borrowed(id),
+            None => Cow::Owned(MessageId::new(event.content_id(&source.name))),
+        };
+        let message_id = id.as_str();
         // First of all, so that nothing else gets to see whom the suppression list keeps out: what the event says of them, of
         // consent too, is not heard.
         let met = counter.meets(&self.draft, event, json)?;
         let (event, json) = match &met {
-            Met::Nothing => (event, json),
+            Met::Nothing => (event, json.as_str()),
             Met::Part(event, json) => (&**event, json.as_str()),
             Met::Whole(refusal) => return Ok(Err(Turned::Away(refusal.clone()))),
         };
-        if let Some(kept) = db.json_of(&message_id)? {
+        if let Some(kept) = db.json_of(&id)? {
             self.report.duplicates += 1;
             self.report.conflicts += u64::from(differs(event, json, &kept));
             return Ok(Ok(()));
         }
-        if counter.was_dropped(&message_id)? {
+        if counter.was_dropped(message_id)? {
             self.report.duplicates += 1;
             return Ok(Ok(()));
         }
@@ -310,7 +312,7 @@ impl Intake {
         let borne = identifiers(event, rules, |id| draft.is_anonymous_id(base, id));
         let at = event.time(self.now);
         let source_cut = basis.hand.source_cut(&source.name);
-        let occasion = Occasion { at, message_id: &message_id, source: source_number, source_cut };
+        let occasion = Occasion { at, message_id, source: source_number, source_cut };
         // After the question for duplicates: what is kept stays known, wherever the clock is set.
         let refusal = event.check_time(self.now, &counter.limits).err();
         let refusal = refusal.or_else(|| borne.identifiers.is_empty().then(|| borne.refusal()));
@@ -336,15 +338,15 @@ impl Intake {
             at,
             name: counter.desk.name(db, event.name())?,
             source: source_number,
-            message_id: &message_id,
+            message_id: &id,
             json,
         })?;
         let mut touched = Vec::new();
-        let owner = attribute(db, rules, &resolution, (number, at, &message_id), &mut touched)?;
+        let owner = attribute(db, rules, &resolution, (number, at, message_id), &mut touched)?;
         if owner != resolution.owner {
             db.give_event(number, Some(owner))?;
         }
-        let record = Record { number, event, owner, at, message_id: &message_id, source: source_number };
+        let record = Record { number, event, owner, at, message_id, source: source_number };
         record.write(db, &borne, &resolution)?;
         if let Some(value) = &borne.assumed_user_id {
             db.assume_user_id(value, number)?;
@@ -353,13 +355,13 @@ impl Intake {
         self.report.refusals += resolution.refused.len() as u64;
         self.report.accepted += 1;
         if !counter.state.segments.is_empty() {
-            self.news.note(owner, event, &message_id);
+            self.news.note(owner, event, message_id);
             if let Some(account) =
                 borne.account.as_deref().filter(|_| counter.state.segments.wants_accounts())
             {
                 // What is known of an account is known of all its members.
                 for member in db.members_of_account(account)? {
-                    self.news.note(member, event, &message_id);
+                    self.news.note(member, event, message_id);
                     self.touched.insert(member);
                 }
             }

@@ -1,7 +1,7 @@
 //! The log, to be resolved again in whole or in part, and what is made from it, to be made anew.
 
 use super::packed::Touched;
-use super::{Db, Result};
+use super::{Db, MessageId, Result};
 use crate::identity::{Node, ProfileNo};
 
 impl Db {
@@ -61,8 +61,7 @@ impl Db {
         let mut rows = select.query([])?;
         let mut owners = Vec::new();
         while let Some(row) = rows.next()? {
-            let Some(event) = self.event_with_id(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?
-            else {
+            let Some(event) = self.event_with_id(&MessageId::new(row.get(1)?))? else {
                 continue;
             };
             if sources.contains(&self.event(event.into())?.source) {

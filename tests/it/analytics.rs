@@ -350,8 +350,9 @@ fn whoever_is_asked_about_is_found_within_hearing_of_who_asks() {
         let question = Trend::of(did("Order")).of_those(condition);
         let (mut heard, mut until) = (0, 0);
         ends(&question, u32::MAX, &mut heard).unwrap();
+        // Once for each job at least, whoever does it.
         assert!(
-            heard > alone + 5,
+            heard > alone + 3,
             "told {heard} times while 400 events were looked at, {alone} without them"
         );
         let error = ends(&question, 3, &mut until).unwrap_err();

@@ -77,7 +77,7 @@ impl Rules {
             for (index, value) in array(&path, values)?.iter().enumerate() {
                 let path = format!("{path}[{index}]");
                 list.push(match value {
-                    Value::String(value) => Blocked::Value(folded(value)),
+                    Value::String(value) => Blocked::Value(folded(value).into_owned()),
                     Value::Object(pattern) if pattern.len() == 1 && pattern.contains_key("regex") => {
                         let path = format!("{path}.regex");
                         let text = string(&path, &pattern["regex"])?;

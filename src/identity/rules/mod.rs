@@ -184,7 +184,7 @@ impl Rules {
 
     /// Blocks one value of `namespace` (`"*"` for every namespace), whatever its case.
     pub fn block(mut self, namespace: impl Into<Namespace>, value: impl AsRef<str>) -> Self {
-        let value = Blocked::Value(folded(value.as_ref()));
+        let value = Blocked::Value(folded(value.as_ref()).into_owned());
         self.blocked.entry(namespace.into()).or_default().push(value);
         self
     }
@@ -310,7 +310,7 @@ impl Rules {
         }
         let listed = |namespace: &Namespace| {
             self.blocked.get(namespace).into_iter().flatten().any(|blocked| match blocked {
-                Blocked::Value(value) => *value == folded_raw || folded_normal.as_ref() == Some(value),
+                Blocked::Value(value) => *value == folded_raw || folded_normal.as_deref() == Some(value),
                 Blocked::Pattern(pattern) => {
                     pattern.is_match(raw.trim()) || normalised.is_some_and(|value| pattern.is_match(value))
                 }

@@ -105,7 +105,7 @@ impl Column {
         if let Some(number) = self.spelled.get(&json) {
             return *number;
         }
-        let text = value.as_str().map_or_else(|| json.clone(), folded);
+        let text = value.as_str().map_or_else(|| json.clone(), |text| folded(text).into_owned());
         let next = next(self.equal.len());
         let equal = *self.equal.entry(text.clone()).or_insert(next);
         if equal == next {

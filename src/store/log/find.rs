@@ -1,16 +1,16 @@
 //! Which event bears a message id: exactly, whatever the hashes say.
 
-use super::ids::{self, Bloom};
+use super::ids::{self, Bloom, MessageId};
 use super::read::checksum;
 use crate::store::packed::damaged;
 use crate::store::{Db, Result};
 
 impl Db {
     /// The number of the event that bears a message id.
-    pub(crate) fn event_with_id(&self, message_id: &str) -> Result<Option<u32>> {
+    pub(crate) fn event_with_id(&self, message_id: &MessageId) -> Result<Option<u32>> {
         self.catch_up()?;
         self.load_blooms()?;
-        let hash = ids::hash(message_id);
+        let hash = message_id.hash();
         let kept = ids::kept(hash);
         let log = self.log.borrow();
         let mut candidates: Vec<u32> = log.tail.with_hash(hash).collect();
@@ -24,7 +24,7 @@ impl Db {
         }
         drop(log);
         for event in candidates {
-            if self.with_text(event, |text| text.id == message_id)? {
+            if self.with_text(event, |text| text.id == message_id.as_str())? {
                 return Ok(Some(event));
             }
         }
@@ -32,7 +32,7 @@ impl Db {
     }
 
     /// The JSON of the event that bears a message id.
-    pub(crate) fn json_of(&self, message_id: &str) -> Result<Option<String>> {
+    pub(crate) fn json_of(&self, message_id: &MessageId) -> Result<Option<String>> {
         let event = self.event_with_id(message_id)?;
         event.map(|event| self.with_text(event, |text| text.json.to_owned())).transpose()
     }

@@ -6,6 +6,27 @@
 
 use sha2::{Digest, Sha256};
 
+/// A message id with its hash, which is made where there is time for it.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageId {
+    text: String,
+    hash: u64,
+}
+
+impl MessageId {
+    pub(crate) fn new(text: String) -> Self {
+        Self { hash: hash(&text), text }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// The hash of a message id.
 pub(super) fn hash(id: &str) -> u64 {
     let digest = Sha256::digest(id.as_bytes());

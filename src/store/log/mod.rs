@@ -46,6 +46,7 @@ use self::block::{Entry, NOBODY};
 use self::dictionary::Training;
 use self::group::{Draft, Group};
 use self::ids::Bloom;
+pub(crate) use self::ids::MessageId;
 use self::press::{Press, Presses};
 pub(crate) use self::read::Seen;
 pub(crate) use self::room::Shared;
@@ -261,7 +262,7 @@ pub(crate) struct NewEvent<'e> {
     pub(crate) at: Timestamp,
     pub(crate) name: u32,
     pub(crate) source: u32,
-    pub(crate) message_id: &'e str,
+    pub(crate) message_id: &'e MessageId,
     pub(crate) json: &'e str,
 }
 
@@ -342,8 +343,8 @@ impl Db {
         let NewEvent { node, at, name, source, message_id, json } = event;
         let entry = Entry { node: node.0, at: at.as_micros(), event: number, name, source };
         log.changed = true;
-        log.tail.push(entry, ids::hash(message_id));
-        log.draft.push(entry, message_id, json);
+        log.tail.push(entry, message_id.hash());
+        log.draft.push(entry, message_id.as_str(), json);
         let (full, seal) = (log.draft.is_full(&log.press), log.tail.len() >= log.shared.seal_every);
         let train = log.press.dictionary().is_none() && log.tail.len() >= log.learn_at;
         let training = log.training.is_some();

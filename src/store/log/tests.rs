@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Asked, Chunk, NewEvent, ReadMembers, Shared, Visit};
+use super::{Asked, Chunk, MessageId, NewEvent, ReadMembers, Shared, Visit};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::{Node, Numbers, Partition, ProfileNo};
@@ -132,10 +132,11 @@ fn compare(db: &Db, model: &Model) {
     };
     for event in &model.events {
         assert_eq!(&plain(db.event(event.number).unwrap(), event.number), event);
-        assert_eq!(db.event_with_id(&event.id).unwrap().map(i64::from), Some(event.number));
-        assert_eq!(db.json_of(&event.id).unwrap().as_ref(), Some(&event.json));
+        let id = MessageId::new(event.id.clone());
+        assert_eq!(db.event_with_id(&id).unwrap().map(i64::from), Some(event.number));
+        assert_eq!(db.json_of(&id).unwrap().as_ref(), Some(&event.json));
     }
-    assert_eq!(db.event_with_id("nobody's").unwrap(), None);
+    assert_eq!(db.event_with_id(&MessageId::new("nobody's".into())).unwrap(), None);
     for node in 0..6 {
         let own = model.of(Some(node));
         let mut found = Vec::new();
@@ -368,7 +369,8 @@ fn play(steps: Vec<Step>, seal_every: usize) {
                 let (id, json) =
                     (format!("id {}", model.added * 7 % 100_003), format!("{{\"{}\":1}}", "x".repeat(len)));
                 let at_time = Timestamp::from_micros(at);
-                let (node_number, message_id, text) = (Node(node), id.as_str(), json.as_str());
+                let message_id = &MessageId::new(id.clone());
+                let (node_number, text) = (Node(node), json.as_str());
                 let new = NewEvent {
                     node: node_number,
                     at: at_time,
@@ -403,7 +405,7 @@ fn play(steps: Vec<Step>, seal_every: usize) {
                 db.edit_events(&FxHashMap::from_iter([(event, None)])).unwrap();
                 let gone = model.events.iter().find(|known| known.number == event).cloned().unwrap();
                 model.events.retain(|known| known.number != event);
-                assert_eq!(db.event_with_id(&gone.id).unwrap(), None);
+                assert_eq!(db.event_with_id(&MessageId::new(gone.id.clone())).unwrap(), None);
             }
             Step::Rewrite(which) if !model.events.is_empty() => {
                 let event = which.get(&model.events).number;
@@ -474,7 +476,14 @@ fn a_log_that_has_learned_is_read_by_everyone() {
     let add = |db: &Db, number: u32| {
         let (id, json) = (format!("id {number}"), json(number));
         let at = Timestamp::from_micros(number.into());
-        let new = NewEvent { node: Node(number % 700), at, name, source, message_id: &id, json: &json };
+        let new = NewEvent {
+            node: Node(number % 700),
+            at,
+            name,
+            source,
+            message_id: &MessageId::new(id),
+            json: &json,
+        };
         db.add_event(new).unwrap();
     };
     let ways = |db: &Db| -> Vec<(u8, u32)> {
@@ -532,7 +541,14 @@ fn short_lived_writers_learn_too() {
             let (id, json) =
                 (format!("id {number}"), format!(r#"{{"event":"Product Viewed","n":{number}}}"#));
             let at = Timestamp::from_micros(number.into());
-            let new = NewEvent { node: Node(number % 700), at, name, source, message_id: &id, json: &json };
+            let new = NewEvent {
+                node: Node(number % 700),
+                at,
+                name,
+                source,
+                message_id: &MessageId::new(id),
+                json: &json,
+            };
             db.add_event(new).unwrap();
         }
         db.commit().unwrap();
@@ -549,8 +565,16 @@ fn an_id_whose_hash_another_has_is_another() {
     let source = db.source(&Source::default()).unwrap();
     let name = db.event_name("A").unwrap();
     let at = Timestamp::EARLIEST;
-    let event =
-        db.add_event(NewEvent { node: Node(0), at, name, source, message_id: "one", json: "{}" }).unwrap();
+    let event = db
+        .add_event(NewEvent {
+            node: Node(0),
+            at,
+            name,
+            source,
+            message_id: &MessageId::new("one".into()),
+            json: "{}",
+        })
+        .unwrap();
     let seal = db.log.borrow().seals[0].number;
     // As if "two" had the hash of "one".
     let hash = super::ids::kept(super::ids::hash("two"));
@@ -558,6 +582,6 @@ fn an_id_whose_hash_another_has_is_another() {
     let mut bloom = super::ids::Bloom::new(1);
     bloom.add(hash);
     db.log.borrow_mut().seals[0].bloom = Some(bloom);
-    assert_eq!(db.event_with_id("two").unwrap(), None);
+    assert_eq!(db.event_with_id(&MessageId::new("two".into())).unwrap(), None);
     assert_ne!(db.faults_of_log().unwrap(), []);
 }

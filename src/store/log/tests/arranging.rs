@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rustc_hash::FxHashMap;
 
+use super::super::MessageId;
 use super::{Files, NewEvent, numbers};
 use crate::clock::Timestamp;
 use crate::event::Source;
@@ -19,7 +20,14 @@ fn scattered(files: &Files, events: u32) -> (Db, Arc<Numbers>) {
     for number in 0..events {
         let id = format!("id {number}");
         let at = Timestamp::from_micros(number.into());
-        let new = NewEvent { node: Node(number % 40), at, name, source, message_id: &id, json: "{}" };
+        let new = NewEvent {
+            node: Node(number % 40),
+            at,
+            name,
+            source,
+            message_id: &MessageId::new(id),
+            json: "{}",
+        };
         db.add_event(new).unwrap();
     }
     db.seal().unwrap();

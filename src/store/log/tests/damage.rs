@@ -1,5 +1,6 @@
 //! Pieces of the log whose bytes are others than those that were written.
 
+use super::super::MessageId;
 use super::{Files, NewEvent};
 use crate::clock::Timestamp;
 use crate::event::Source;
@@ -15,7 +16,8 @@ fn damage_is_told_with_its_place() {
     for number in 0..25 {
         let (id, json) = (format!("id {number}"), format!("{{\"n\":{number}}}"));
         let (node, at) = (Node(number % 3), Timestamp::EARLIEST);
-        db.add_event(NewEvent { node, at, name, source, message_id: &id, json: &json }).unwrap();
+        db.add_event(NewEvent { node, at, name, source, message_id: &MessageId::new(id), json: &json })
+            .unwrap();
     }
     db.commit().unwrap();
     drop(db);
@@ -38,8 +40,8 @@ fn damage_is_told_with_its_place() {
         let asked = [
             db.event(0).map(|_| ()),
             db.events_of(Node(0), |_| true, |_| true, |_| {}),
-            db.event_with_id("id 0").map(|_| ()),
-            db.event_with_id("id 1").map(|_| ()),
+            db.event_with_id(&MessageId::new("id 0".into())).map(|_| ()),
+            db.event_with_id(&MessageId::new("id 1".into())).map(|_| ()),
         ];
         assert!(asked.iter().any(Result::is_err) || table == "message_ids", "{table}.{column}");
         db.rollback();
