@@ -49,6 +49,7 @@ impl<'d> Definer<'d> {
         if !segment.is_live() {
             self.empty(&name)?;
         }
+        // To a live segment everybody stands anew, whatever they stood to before under its name.
         self.settle(&definitions, |live| live.needs.segments().any(|other| other == name))?;
         let found = definitions.all.iter().find(|live| live.segment.name() == name);
         let members = match found {
@@ -83,17 +84,17 @@ impl<'d> Definer<'d> {
         self.state.audit(self.db, self.now, action, &[], details)
     }
 
-    /// Notes that nobody is a member of a segment any more.
-    fn empty(&self, name: &str) -> Result<()> {
-        let exit = |profile| NewChange {
-            profile,
-            segment: name,
-            entered: false,
-            at: self.now,
-            cause: ChangeCause::Definition,
+    /// Notes that nobody is a member of a segment any more, if anybody may have been.
+    fn empty(&self, segment: &str) -> Result<()> {
+        let Self { db, state, now: at } = *self;
+        let Some(live) = state.segments.kept().find(|live| live.segment.name() == segment) else {
+            return Ok(());
         };
-        let changes: Vec<NewChange<'_>> = self.db.noted_members(name)?.into_iter().map(exit).collect();
-        Ok(self.db.add_changes(&changes)?)
+        let (entered, cause) = (false, ChangeCause::Definition);
+        let exit = |profile| NewChange { profile, segment, entered, at, cause: cause.clone() };
+        let exits: Vec<NewChange<'_>> = db.members_of(live.number)?.into_iter().map(exit).collect();
+        db.add_changes(&exits)?;
+        Ok(db.clear_standings_to(live.number)?)
     }
 
     /// Puts identifiers on a list, or takes them off it: whoever holds one of `off` is on it by none any more. Gives the
@@ -165,7 +166,7 @@ impl<'d> Definer<'d> {
         roots.sort_unstable();
         roots.dedup();
         for person in roots.into_iter().filter_map(|root| state.identities.person(root)) {
-            membership::settle(db, &person, &state.segments, now, &|_| cause.clone())?;
+            membership::settle(db, &person, &state.segments, now, false, &|_| cause.clone())?;
         }
         Ok(())
     }

@@ -274,7 +274,9 @@ impl<'d> Deed<'d> {
             let roots: FxHashSet<Node> =
                 held.into_iter().chain(joined).map(|node| draft.root(base, node)).collect();
             for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {
-                super::membership::settle(db, &person, &state.segments, *now, &|_| ChangeCause::Merge)?;
+                super::membership::settle(db, &person, &state.segments, *now, false, &|_| {
+                    ChangeCause::Merge
+                })?;
             }
         }
         Ok(())

@@ -16,14 +16,14 @@ use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
 use crate::profile::{History, Policy, Purpose, Tag, Verdict};
 use crate::segment::{Catalog, ComputedTrait, Condition, Needs, Segment, TagRule, evaluate};
-use crate::store::{ChangeCause, Db, KeptSegment, NewChange, Restanding, Standing};
+use crate::store::{ChangeCause, Db, KeptSegment, NewChange, Restanding, Standing, Standings};
 use crate::value::Value;
 
 /// How often time may change one answer between two looks for each change to be noted at its own instant.
 const MOST_STEPS: usize = 1_000;
 
 /// As many rows wait to be written at most; in debug builds so few that tests have more.
-pub(super) const MOST_ROWS: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 12 };
+const MOST_ROWS: usize = if cfg!(debug_assertions) { 1 << 2 } else { 1 << 12 };
 
 /// A segment, and what it takes to say who is a member.
 #[derive(Debug, Clone)]
@@ -187,55 +187,85 @@ pub(super) fn standing(verdict: Verdict) -> Standing {
     Standing { member: verdict.holds, wake: verdict.until }
 }
 
-/// Brings the standings of one person to some segments up to date.
-fn settle_some(
-    db: &Db,
-    person: &Person,
-    catalog: &Catalog,
-    segments: &[&Live],
-    now: Timestamp,
-    cause: &dyn Fn(&Live) -> ChangeCause,
-) -> Result<()> {
-    if segments.is_empty() {
-        return Ok(());
-    }
-    record(db, person, stand(db, person, catalog, segments, now)?, now, cause)
+/// What has changed and is not written yet: how people stand, and the journal.
+#[derive(Default)]
+pub(super) struct Changed<'s> {
+    standings: Vec<Restanding>,
+    changes: Vec<NewChange<'s>>,
 }
 
-/// Writes down how one person stands, and what has changed.
-fn record(
-    db: &Db,
-    person: &Person,
-    stands: Vec<(&Live, Verdict)>,
-    now: Timestamp,
-    cause: &dyn Fn(&Live) -> ChangeCause,
-) -> Result<()> {
-    let profile = person.profile;
-    let (before, noted) = (db.standings_of(profile)?, db.noted_segments(profile)?);
-    let (mut after, mut changes) = (before.clone(), Vec::new());
-    for (live, verdict) in stands {
-        after.put(live.number, standing(verdict));
-        let (segment, entered) = (live.segment.name(), verdict.holds);
-        if noted.contains(segment) != entered {
-            changes.push(NewChange { profile, segment, entered, at: now, cause: cause(live) });
+impl<'s> Changed<'s> {
+    /// Notes how a profile stood and stands. Of each there is one at a time.
+    pub(super) fn stands(&mut self, profile: ProfileNo, before: Standings, after: Standings) {
+        if after != before {
+            self.standings.push(Restanding { profile, before, after });
         }
     }
-    if after != before {
-        db.write_standings(vec![Restanding { profile, before, after }])?;
+
+    /// Notes an entry or an exit.
+    pub(super) fn moves(&mut self, change: NewChange<'s>) {
+        self.changes.push(change);
     }
-    Ok(db.add_changes(&changes)?)
+
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.standings.append(&mut other.standings);
+        self.changes.append(&mut other.changes);
+    }
+
+    /// Writes everything if there are so many rows that it is worth it.
+    pub(super) fn write_if_many(&mut self, db: &Db) -> Result<()> {
+        if self.standings.len() + self.changes.len() > MOST_ROWS { self.write(db) } else { Ok(()) }
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&mut self, db: &Db) -> Result<()> {
+        db.write_standings(std::mem::take(&mut self.standings))?;
+        db.add_changes(&self.changes)?;
+        self.changes.clear();
+        Ok(())
+    }
+
+    /// Notes how one person stands. Where the log was told anew, what their standings say is not to go by: the journal is.
+    fn record(
+        &mut self,
+        db: &Db,
+        profile: ProfileNo,
+        (stands, are_anew): (Vec<(&'s Live, Verdict)>, bool),
+        now: Timestamp,
+        cause: &dyn Fn(&Live) -> ChangeCause,
+    ) -> Result<()> {
+        let before = db.standings_of(profile)?;
+        let noted = if are_anew { Some(db.noted_segments(profile)?) } else { None };
+        let mut after = before.clone();
+        for (live, verdict) in stands {
+            after.put(live.number, standing(verdict));
+            let (segment, entered) = (live.segment.name(), verdict.holds);
+            let was = before.to(live.number).member;
+            if noted.as_ref().map_or(was, |noted| noted.contains(segment)) != entered {
+                self.moves(NewChange { profile, segment, entered, at: now, cause: cause(live) });
+            }
+        }
+        self.stands(profile, before, after);
+        Ok(())
+    }
 }
 
-/// Brings the standings of one person up to date.
+/// Brings the standings of one person up to date; `are_anew` says that their part of the log was told anew.
 pub(crate) fn settle(
     db: &Db,
     person: &Person,
     definitions: &Definitions,
     now: Timestamp,
+    are_anew: bool,
     cause: &dyn Fn(&Live) -> ChangeCause,
 ) -> Result<()> {
     let kept: Vec<&Live> = definitions.kept().collect();
-    settle_some(db, person, &definitions.catalog, &kept, now, cause)
+    let mut changed = Changed::default();
+    if !kept.is_empty() {
+        let stands = stand(db, person, &definitions.catalog, &kept, now)?;
+        changed.record(db, person.profile, (stands, are_anew), now, cause)?;
+    }
+    changed.write(db)
 }
 
 /// Brings the standings of everyone to those segments up to date that are concerned.
@@ -250,10 +280,13 @@ pub(crate) fn settle_everyone(
     let segments: Vec<&Live> = definitions.kept().filter(|live| concerned(live)).collect();
     if !segments.is_empty() {
         let (needs, catalog) = (needs_of(segments.iter().copied()), &definitions.catalog);
+        let mut changed = Changed::default();
         everybody(db, identities, (&needs, &[]), catalog, None, &mut || Ok(()), |person, history| {
             let stands = judge(history, &needs, catalog, &segments, now);
-            record(db, person, stands, now, &|_| cause.clone())
+            changed.record(db, person.profile, (stands, false), now, &|_| cause.clone())?;
+            changed.write_if_many(db)
         })?;
+        changed.write(db)?;
     }
     stamp(db, definitions, now)
 }

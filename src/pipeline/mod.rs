@@ -446,7 +446,7 @@ impl Intake {
                 for (root, person, _) in people {
                     if let Some(person) = person {
                         let cause = |live: &membership::Live| news.cause(root, person.profile, live);
-                        membership::settle(db, &person, &state.segments, now, &cause)?;
+                        membership::settle(db, &person, &state.segments, now, true, &cause)?;
                     }
                 }
             } else {

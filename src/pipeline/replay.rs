@@ -228,7 +228,7 @@ impl Replay<'_> {
         for (root, ..) in &succession.sets {
             if let Some(person) = draft.person(self.basis.identities, *root) {
                 let cause = cause_of(person.profile);
-                membership::settle(db, &person, segments, now, &|_| cause.clone())?;
+                membership::settle(db, &person, segments, now, true, &|_| cause.clone())?;
             }
         }
         Ok(())

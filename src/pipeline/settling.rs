@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::State;
 use super::affected::Extent;
-use super::membership::{Definitions, Live, MOST_ROWS, standing};
+use super::membership::{Changed, Definitions, Live, standing};
 use super::news::Sorted;
 use super::people::{assembled, events_of, said_of};
 use crate::clock::Timestamp;
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::identity::{Identities, Node, Person, ProfileNo};
 use crate::profile::{History, Verdict};
 use crate::segment::{Catalog, Needs, evaluate};
-use crate::store::{Db, NewChange, Restanding, Standings};
+use crate::store::{Db, NewChange, Standings};
 
 /// Which segments to ask, and what for.
 struct Plan<'s> {
@@ -73,20 +73,6 @@ struct Case<'s> {
     before: Standings,
 }
 
-/// What has changed and is not written yet: how people stand, and the journal.
-#[derive(Default)]
-struct Changed<'s> {
-    standings: Vec<Restanding>,
-    changes: Vec<NewChange<'s>>,
-}
-
-impl Changed<'_> {
-    fn add(&mut self, mut other: Self) {
-        self.standings.append(&mut other.standings);
-        self.changes.append(&mut other.changes);
-    }
-}
-
 /// What people are judged by.
 #[derive(Clone, Copy)]
 struct Bench<'s> {
@@ -109,12 +95,10 @@ impl<'s> Bench<'s> {
                 if was.member != is.member {
                     let (segment, entered) = (live.segment.name(), is.member);
                     let cause = self.news.cause(root, profile, live);
-                    changed.changes.push(NewChange { profile, segment, entered, at: self.now, cause });
+                    changed.moves(NewChange { profile, segment, entered, at: self.now, cause });
                 }
             }
-            if after != before {
-                changed.standings.push(Restanding { profile, before, after });
-            }
+            changed.stands(profile, before, after);
         }
         changed
     }
@@ -181,7 +165,7 @@ impl<'s> Settling<'s> {
                 self.cases.push(case);
                 if self.cases.len() >= HANDFUL {
                     self.hand_over(judge.as_ref());
-                    self.write_if(|waiting| waiting > MOST_ROWS)?;
+                    self.changed.write_if_many(self.db)?;
                 }
             }
             self.hand_over(judge.as_ref());
@@ -191,7 +175,7 @@ impl<'s> Settling<'s> {
                     self.changed.add(changed);
                 }
             }
-            self.write_if(|_| true)
+            self.changed.write(self.db)
         })
     }
 
@@ -232,16 +216,5 @@ impl<'s> Settling<'s> {
             }
             None => self.changed.add(self.bench.judge(cases)),
         }
-    }
-
-    /// Writes down what has changed, if so many rows are enough.
-    fn write_if(&mut self, is_enough: impl Fn(usize) -> bool) -> Result<()> {
-        let Changed { standings, changes } = &mut self.changed;
-        if is_enough(standings.len() + changes.len()) {
-            self.db.write_standings(mem::take(standings))?;
-            self.db.add_changes(changes)?;
-            changes.clear();
-        }
-        Ok(())
     }
 }

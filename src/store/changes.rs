@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use super::packed::damaged;
@@ -53,6 +54,10 @@ pub enum ChangeCause {
 }
 
 impl ChangeCause {
+    /// What may stand as a cause.
+    const WORDS: [&str; 10] =
+        ["event", "trait", "time", "merge", "split", "erasure", "retention", "definition", "hand", "consent"];
+
     fn columns(&self) -> (&'static str, Option<&str>, Option<&str>) {
         match self {
             Self::Event { message_id } => ("event", Some(message_id), None),
@@ -179,7 +184,8 @@ impl Db {
     /// The cursor of the latest entry that there ever was.
     fn last_cursor(&self) -> Result<i64> {
         let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segment_changes'";
-        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        let ever: i64 = self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(ever.max(self.last_segment_change()?))
     }
 
     /// The segments of which a profile is a member by the journal.
@@ -195,26 +201,6 @@ impl Db {
                     noted.insert(name)
                 } else {
                     noted.remove(&name)
-                };
-            }
-        }
-        Ok(noted)
-    }
-
-    /// The members of a segment by the journal.
-    pub(crate) fn noted_members(&self, segment: &str) -> Result<BTreeSet<ProfileNo>> {
-        let sql = "SELECT profile, entered, segments FROM segment_changes ORDER BY change";
-        let mut select = self.conn.prepare(sql)?;
-        let mut rows = select.query([])?;
-        let mut noted = BTreeSet::new();
-        while let Some(row) = rows.next()? {
-            let (profile, entered): (u32, bool) = (row.get(0)?, row.get(1)?);
-            if names(row, 2)?.iter().any(|name| name == segment) {
-                let profile = ProfileNo(profile);
-                if entered {
-                    noted.insert(profile)
-                } else {
-                    noted.remove(&profile)
                 };
             }
         }
@@ -253,6 +239,63 @@ impl Db {
         let sql = "SELECT coalesce(max(change), 0) FROM segment_changes";
         Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
+
+    /// What is wrong with the journal of segments: how many rows there are of each kind.
+    pub(super) fn faults_of_changes(&self) -> Result<Vec<(&'static str, String)>> {
+        let [mut unread, mut astray, mut nobody, mut untrue] = [0_u64; 4];
+        let mut numbers: FxHashMap<String, u32> = FxHashMap::default();
+        let mut noted: FxHashSet<(i64, u32)> = FxHashSet::default();
+        let mut is_profile = self.conn.prepare("SELECT 1 FROM profiles WHERE profile = ?1")?;
+        let sql = "SELECT change, profile, entered, segments, cause FROM segment_changes ORDER BY change";
+        let (mut select, mut last) = (self.conn.prepare(sql)?, 0);
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let (change, profile, entered): (i64, i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            nobody += u64::from(!is_profile.exists([profile])?);
+            let known =
+                ChangeCause::WORDS.contains(&row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?);
+            let names = names(row, 3).ok().filter(|names| known && !names.is_empty());
+            let Some(names) = names else {
+                unread += 1;
+                continue;
+            };
+            let first = i64::try_from(names.len()).map_or(i64::MIN, |count| change.saturating_sub(count));
+            astray += u64::from(first < last);
+            last = change;
+            for name in names {
+                let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                let entry = (profile, *numbers.entry(name).or_insert(next));
+                if entered {
+                    untrue += u64::from(!noted.insert(entry));
+                } else {
+                    // Of whoever was erased, it may be all that is left.
+                    noted.remove(&entry);
+                }
+            }
+        }
+        let ever: i64 = self.conn.query_row(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segment_changes'",
+            [],
+            |row| row.get(0),
+        )?;
+        astray += u64::from(ever < last);
+        let sql = "SELECT g.name, m.profile FROM members m JOIN segments g USING (segment)";
+        let mut select = self.conn.prepare(sql)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            let number = numbers.get(name).copied().unwrap_or(u32::MAX);
+            untrue += u64::from(!noted.remove(&(row.get(1)?, number)));
+        }
+        let faults = [
+            ("rows that cannot be read", unread),
+            ("rows of profiles that are not there", nobody),
+            ("rows whose cursors others have, or may get", astray),
+            ("members of live segments of whom the journal says otherwise", untrue + noted.len() as u64),
+        ];
+        let told = faults.into_iter().filter(|(_, count)| *count > 0);
+        Ok(told.map(|(what, count)| ("segment_changes", format!("{what}: {count}"))).collect())
+    }
 }
 
 #[cfg(test)]
@@ -260,7 +303,6 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use rustc_hash::FxHashSet;
 
     use super::*;
     use crate::store::{Access, Place, Shared};
@@ -315,9 +357,6 @@ mod tests {
                 let noted: BTreeSet<String> = names.map(|(_, _, segment, _)| (*segment).to_owned()).collect();
                 let count = model.iter().filter(|(_, of, ..)| *of == profile).count();
                 prop_assert_eq!(db.segment_changes_of(ProfileNo(profile)).unwrap().len(), count);
-                for name in &noted {
-                    prop_assert!(db.noted_members(name).unwrap().contains(&ProfileNo(profile)));
-                }
                 prop_assert_eq!(db.noted_segments(ProfileNo(profile)).unwrap(), noted);
             }
         }
@@ -339,5 +378,9 @@ mod tests {
         let sql = "SELECT change || ' ' || segments FROM segment_changes";
         let rows: String = db.conn.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(rows, r#"3 ["a","b","c"]"#);
+        // A counter that is lost stops nobody from writing, and no cursor is given twice.
+        db.conn.execute("DELETE FROM sqlite_sequence", []).unwrap();
+        db.add_changes(&[change("d")]).unwrap();
+        assert_eq!(db.segment_changes(3, 9).unwrap()[0].cursor, 4);
     }
 }

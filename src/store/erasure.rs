@@ -224,10 +224,10 @@ mod tests {
             (5, others, "lately", true, ChangeCause::Erasure),
         ];
         db.add_changes(&changes.map(change)).unwrap();
-        assert_eq!(db.noted_members("lately").unwrap(), BTreeSet::from([others]));
+        assert_eq!(db.noted_segments(others).unwrap(), BTreeSet::from(["lately".to_owned()]));
         db.scrub_journals(&FxHashSet::from_iter([theirs]), &FxHashSet::default()).unwrap();
         assert_eq!(db.noted_segments(theirs).unwrap(), BTreeSet::new());
-        assert_eq!(db.noted_members("lately").unwrap(), BTreeSet::from([others]));
+        assert_eq!(db.noted_segments(others).unwrap(), BTreeSet::from(["lately".to_owned()]));
         let kept = db.segment_changes_of(theirs).unwrap();
         assert_eq!(
             kept.iter().map(|change| (change.at.as_micros(), change.entered)).collect::<Vec<_>>(),

@@ -18,7 +18,7 @@ pub(crate) struct KeptSegment {
 
 impl Db {
     /// Stores a definition under its name, in place of one of that name, and gives its number. Of a list there is no
-    /// condition, and nobody is on it yet.
+    /// condition, and nobody is on it yet. How people stood to a former definition stays.
     pub(crate) fn put_segment(
         &self,
         name: &str,
@@ -34,7 +34,6 @@ impl Db {
         if let Some(number) = known {
             let sql = "DELETE FROM list_members WHERE segment = ?1";
             self.conn.prepare_cached(sql)?.execute([number])?;
-            self.clear_standings_to(number)?;
             return Ok(number);
         }
         Ok(self.conn.last_insert_rowid())
@@ -45,11 +44,10 @@ impl Db {
         Ok(select.query_row([name], |row| row.get(0)).optional()?)
     }
 
-    /// Removes a definition. False if there is none of that name.
-    pub(crate) fn remove_segment(&self, name: &str) -> Result<bool> {
-        let Some(number) = self.segment_number(name)? else { return Ok(false) };
-        self.clear_standings_to(number)?;
-        Ok(self.conn.execute("DELETE FROM segments WHERE segment = ?1", [number])? > 0)
+    /// Removes a definition, of which nobody is a member.
+    pub(crate) fn remove_segment(&self, name: &str) -> Result<()> {
+        self.conn.execute("DELETE FROM segments WHERE name = ?1", [name])?;
+        Ok(())
     }
 
     /// All definitions, by name.

@@ -198,7 +198,7 @@ impl Db {
     }
 
     /// Forgets how everyone stood to a segment.
-    pub(super) fn clear_standings_to(&self, segment: i64) -> Result<()> {
+    pub(crate) fn clear_standings_to(&self, segment: i64) -> Result<()> {
         let mut after = -1;
         loop {
             let page = self.standings_after(after)?;
@@ -259,6 +259,13 @@ impl Db {
         Ok(select.query_map([segment], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The members of a segment.
+    pub(crate) fn members_of(&self, segment: i64) -> Result<Vec<ProfileNo>> {
+        let sql = "SELECT profile FROM members WHERE segment = ?1 ORDER BY profile";
+        let mut select = self.conn.prepare_cached(sql)?;
+        Ok(select.query_map([segment], |row| row.get(0).map(ProfileNo))?.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// How many members a segment has.
     pub(crate) fn count_members(&self, segment: i64) -> Result<usize> {
         let sql = "SELECT count(*) FROM members WHERE segment = ?1";
@@ -280,18 +287,20 @@ impl Db {
 
     /// What is wrong with rows of standings and with members: how many there are of each kind.
     pub(super) fn faults_of_standings(&self) -> Result<Vec<(&'static str, String)>> {
-        let (mut unread, mut asleep, mut missing, mut nowhere, mut joined) = (0, 0, 0, 0, 0_u64);
+        let [mut unread, mut asleep, mut missing, mut nowhere, mut joined, mut nobody] = [0_u64; 6];
         let mut select = self.conn.prepare("SELECT wake, stands, profile FROM standings")?;
         let mut is_member = self.conn.prepare("SELECT 1 FROM members WHERE segment = ?1 AND profile = ?2")?;
         let mut is_there = self.conn.prepare("SELECT 1 FROM segments WHERE segment = ?1")?;
+        let mut is_profile = self.conn.prepare("SELECT 1 FROM profiles WHERE profile = ?1")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             let stands = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let (wake, profile): (Option<i64>, i64) = (row.get(0)?, row.get(2)?);
+            nobody += u64::from(!is_profile.exists([profile])?);
             let Some(standings) = Standings::read(stands) else {
                 unread += 1;
                 continue;
             };
-            let (wake, profile): (Option<i64>, u32) = (row.get(0)?, row.get(2)?);
             asleep += u64::from(wake != standings.wake().map(Timestamp::as_micros));
             for (segment, standing) in &standings.0 {
                 nowhere += u64::from(!is_there.exists([segment])?);
@@ -302,6 +311,7 @@ impl Db {
         let members: u64 = self.conn.query_row("SELECT count(*) FROM members", [], |row| row.get(0))?;
         let faults = [
             ("standings", "rows that cannot be read", unread),
+            ("standings", "rows of profiles that are not there", nobody),
             ("standings", "people who would be woken at another time than they have to be", asleep),
             ("standings", "people who stand to segments that are not there", nowhere),
             ("members", "members who are missing", missing),
@@ -392,7 +402,7 @@ mod tests {
             prop_assert_eq!(db.has_woken(now).unwrap(), !due.is_empty());
             prop_assert_eq!(woken, due);
             let faults = db.faults_of_standings().unwrap();
-            prop_assert!(faults.iter().all(|(_, what)| what.contains("segments that are not there")), "{:?}", faults);
+            prop_assert!(faults.iter().all(|(_, what)| what.contains("that are not there")), "{:?}", faults);
         }
     }
 }
