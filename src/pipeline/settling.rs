@@ -1,6 +1,7 @@
 //! Bringing the people of a batch up to date: what the file says of them is gathered, judged beside that, and written.
 
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope};
@@ -164,11 +165,13 @@ impl<'s> Settling<'s> {
                 let Some(case) = self.gather(root, &person, has_moved)? else { continue };
                 self.cases.push(case);
                 if self.cases.len() >= HANDFUL {
-                    self.hand_over(judge.as_ref());
+                    if self.hand_over(judge.as_ref()).is_break() {
+                        break;
+                    }
                     self.changed.write_if_many(self.db)?;
                 }
             }
-            self.hand_over(judge.as_ref());
+            _ = self.hand_over(judge.as_ref());
             if let Some(Judge { give, take }) = judge.take() {
                 drop(give);
                 for changed in take {
@@ -205,16 +208,16 @@ impl<'s> Settling<'s> {
         Ok(Some(Case { root, profile: person.profile, plan: Arc::clone(plan), history, before }))
     }
 
-    /// Has those judged who wait for it, by another thread if there is one, and takes what it has done.
-    fn hand_over(&mut self, judge: Option<&Judge<'s>>) {
+    /// Has those judged who wait for it, by another thread if there is one, and takes what it has done. If that thread is
+    /// gone it has panicked, and so does whoever waits for it: there is no use in going on.
+    fn hand_over(&mut self, judge: Option<&Judge<'s>>) -> ControlFlow<()> {
         let cases = mem::take(&mut self.cases);
-        match judge {
-            // If the thread is gone it has panicked, and so does whoever waits for it.
-            Some(judge) => {
-                let _ = judge.give.send(cases);
-                judge.take.try_iter().for_each(|changed| self.changed.add(changed));
-            }
-            None => self.changed.add(self.bench.judge(cases)),
-        }
+        let Some(judge) = judge else {
+            self.changed.add(self.bench.judge(cases));
+            return ControlFlow::Continue(());
+        };
+        let given = judge.give.send(cases);
+        judge.take.try_iter().for_each(|changed| self.changed.add(changed));
+        if given.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }

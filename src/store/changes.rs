@@ -183,9 +183,13 @@ impl Db {
 
     /// The cursor of the latest entry that there ever was.
     fn last_cursor(&self) -> Result<i64> {
+        Ok(self.counted_cursors()?.max(self.last_segment_change()?))
+    }
+
+    /// The same by SQLite's own count.
+    fn counted_cursors(&self) -> Result<i64> {
         let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segment_changes'";
-        let ever: i64 = self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        Ok(ever.max(self.last_segment_change()?))
+        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// The segments of which a profile is a member by the journal.
@@ -273,12 +277,7 @@ impl Db {
                 }
             }
         }
-        let ever: i64 = self.conn.query_row(
-            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segment_changes'",
-            [],
-            |row| row.get(0),
-        )?;
-        astray += u64::from(ever < last);
+        astray += u64::from(self.counted_cursors()? < last);
         let sql = "SELECT g.name, m.profile FROM members m JOIN segments g USING (segment)";
         let mut select = self.conn.prepare(sql)?;
         let mut rows = select.query([])?;

@@ -476,14 +476,8 @@ fn a_log_that_has_learned_is_read_by_everyone() {
     let add = |db: &Db, number: u32| {
         let (id, json) = (format!("id {number}"), json(number));
         let at = Timestamp::from_micros(number.into());
-        let new = NewEvent {
-            node: Node(number % 700),
-            at,
-            name,
-            source,
-            message_id: &MessageId::new(id),
-            json: &json,
-        };
+        let (node, message_id) = (Node(number % 700), &MessageId::new(id));
+        let new = NewEvent { node, at, name, source, message_id, json: &json };
         db.add_event(new).unwrap();
     };
     let ways = |db: &Db| -> Vec<(u8, u32)> {
@@ -541,14 +535,8 @@ fn short_lived_writers_learn_too() {
             let (id, json) =
                 (format!("id {number}"), format!(r#"{{"event":"Product Viewed","n":{number}}}"#));
             let at = Timestamp::from_micros(number.into());
-            let new = NewEvent {
-                node: Node(number % 700),
-                at,
-                name,
-                source,
-                message_id: &MessageId::new(id),
-                json: &json,
-            };
+            let (node, message_id) = (Node(number % 700), &MessageId::new(id));
+            let new = NewEvent { node, at, name, source, message_id, json: &json };
             db.add_event(new).unwrap();
         }
         db.commit().unwrap();

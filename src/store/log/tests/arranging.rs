@@ -20,14 +20,8 @@ fn scattered(files: &Files, events: u32) -> (Db, Arc<Numbers>) {
     for number in 0..events {
         let id = format!("id {number}");
         let at = Timestamp::from_micros(number.into());
-        let new = NewEvent {
-            node: Node(number % 40),
-            at,
-            name,
-            source,
-            message_id: &MessageId::new(id),
-            json: "{}",
-        };
+        let (node, message_id) = (Node(number % 40), &MessageId::new(id));
+        let new = NewEvent { node, at, name, source, message_id, json: "{}" };
         db.add_event(new).unwrap();
     }
     db.seal().unwrap();
