@@ -343,7 +343,7 @@ pub(crate) fn settle_time(
         let of_calendar = |live: &Live| live.needs.calendar();
         settle_everyone(db, identities, definitions, of_calendar, now, &ChangeCause::Definition)?;
     }
-    let (mut changes, mut restandings) = (Vec::new(), Vec::new());
+    let (mut moves, mut changed) = (Vec::new(), Changed::default());
     let by_number = definitions.by_number();
     for (profile, before) in db.woken(now)? {
         let Some(person) = identities.person(Node(db.founder_of(profile)?)) else { continue };
@@ -359,13 +359,7 @@ pub(crate) fn settle_time(
                 if verdict.holds != member {
                     member = verdict.holds;
                     let segment = live.segment.name();
-                    changes.push(NewChange {
-                        profile,
-                        segment,
-                        entered: member,
-                        at,
-                        cause: ChangeCause::Time,
-                    });
+                    moves.push(NewChange { profile, segment, entered: member, at, cause: ChangeCause::Time });
                 }
                 match verdict.until.filter(|next| *next <= now && *next > at) {
                     Some(_) if step == MOST_STEPS => at = now,
@@ -377,14 +371,13 @@ pub(crate) fn settle_time(
                 }
             }
         }
-        restandings.push(Restanding { profile, before, after });
-        if restandings.len() >= MOST_ROWS {
-            db.write_standings(std::mem::take(&mut restandings))?;
-        }
+        changed.stands(profile, before, after);
+        changed.write_if_many(db)?;
     }
-    db.write_standings(restandings)?;
-    changes.sort_by(|a, b| (a.at, a.profile, a.segment).cmp(&(b.at, b.profile, b.segment)));
-    db.add_changes(&changes)?;
+    // The journal has them in the order of time, whosever they are.
+    moves.sort_by(|a, b| (a.at, a.profile, a.segment).cmp(&(b.at, b.profile, b.segment)));
+    changed.changes = moves;
+    changed.write(db)?;
     stamp(db, definitions, now)
 }
 

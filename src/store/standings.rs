@@ -77,9 +77,9 @@ impl Standings {
         self.0.iter().filter_map(due)
     }
 
-    /// Before when time alone changes none of them.
-    fn wake(&self) -> Option<Timestamp> {
-        self.0.iter().filter_map(|(_, standing)| standing.wake).min()
+    /// The microsecond before which time alone changes none of them.
+    fn wake(&self) -> Option<i64> {
+        self.0.iter().filter_map(|(_, standing)| standing.wake).min().map(Timestamp::as_micros)
     }
 
     fn write(&self) -> Vec<u8> {
@@ -138,10 +138,6 @@ fn standings(row: &Row<'_>) -> Result<(ProfileNo, Standings)> {
     Ok((ProfileNo(profile), unpack(profile, stands)?))
 }
 
-fn wake(standings: &Standings) -> ValueRef<'static> {
-    standings.wake().map_or(ValueRef::Null, |wake| ValueRef::Integer(wake.as_micros()))
-}
-
 impl Db {
     /// How a profile stands to all segments.
     pub(crate) fn standings_of(&self, profile: ProfileNo) -> Result<Standings> {
@@ -159,17 +155,17 @@ impl Db {
         let all = || changed.iter().zip(&packed);
         let new = all().filter(|(change, _)| change.before.is_empty() && !change.after.is_empty());
         let rows = new.map(|(change, packed)| {
-            [ValueRef::Integer(change.profile.0.into()), wake(&change.after), ValueRef::Blob(packed)]
+            let wake = change.after.wake().map_or(ValueRef::Null, ValueRef::Integer);
+            [ValueRef::Integer(change.profile.0.into()), wake, ValueRef::Blob(packed)]
         });
         insert_rows(&self.conn, "standings (profile, wake, stands)", rows)?;
         for (change, packed) in all().filter(|(change, _)| !change.before.is_empty()) {
             let (profile, after) = (change.profile.0, &change.after);
             if after.is_empty() {
                 self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?.execute([profile])?;
-            } else if *after != change.before {
+            } else {
                 let sql = "UPDATE standings SET wake = ?2, stands = ?3 WHERE profile = ?1";
-                let wake = after.wake().map(Timestamp::as_micros);
-                self.conn.prepare_cached(sql)?.execute((profile, wake, packed))?;
+                self.conn.prepare_cached(sql)?.execute((profile, after.wake(), packed))?;
             }
         }
         let (mut entered, mut left) = (Vec::new(), Vec::new());
@@ -301,7 +297,7 @@ impl Db {
                 unread += 1;
                 continue;
             };
-            asleep += u64::from(wake != standings.wake().map(Timestamp::as_micros));
+            asleep += u64::from(wake != standings.wake());
             for (segment, standing) in &standings.0 {
                 nowhere += u64::from(!is_there.exists([segment])?);
                 joined += u64::from(standing.member);
