@@ -5,6 +5,8 @@
 
 #[path = "../../src/identity/interner.rs"]
 pub(crate) mod interner;
+#[path = "../../src/identity/numbers.rs"]
+pub(crate) mod numbers;
 #[path = "../../src/identity/order.rs"]
 pub(crate) mod order;
 #[path = "../../src/identity/partition.rs"]

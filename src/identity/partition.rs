@@ -1,9 +1,8 @@
 //! Who is whom: union-find over nodes, with the members of each set and the profile it belongs to.
 
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use super::order::Order;
+use super::numbers::{AT_ONCE, Numbers};
 
 /// An identifier's number: dense, given in order of arrival, and never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -61,87 +60,6 @@ pub(crate) struct Partition {
     held: usize,
     /// Made when a question about everybody is asked, and let go of at the next change.
     numbers: OnceLock<Arc<Numbers>>,
-}
-
-/// After how many nodes whoever waits for numbers is asked whether to go on.
-pub(super) const AT_ONCE: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 16 };
-
-/// Everybody, numbered from 0 without gaps, in the order of the first node of each: for columns of what is known of people.
-#[derive(Debug)]
-pub(crate) struct Numbers {
-    /// Of each node the number of its person, or [`NOBODY`](Self::NOBODY).
-    of_nodes: Arc<[u32]>,
-    /// Of each person the root.
-    roots: Vec<Node>,
-    /// Whether every node is somebody's.
-    are_all_held: bool,
-    /// In the order that was last asked for.
-    by_rank: Mutex<Option<Ranked>>,
-}
-
-/// The numbers of people by the ranks that nodes have in an order.
-#[derive(Debug)]
-struct Ranked {
-    order: Arc<Order>,
-    people: Arc<[u32]>,
-}
-
-impl Numbers {
-    /// The number of nodes that are nobody's.
-    pub(crate) const NOBODY: u32 = u32::MAX;
-
-    /// The number of the person who holds a node, or [`NOBODY`](Self::NOBODY).
-    #[inline]
-    pub(crate) fn person(&self, node: u32) -> u32 {
-        self.of_nodes.get(node as usize).copied().unwrap_or(Self::NOBODY)
-    }
-
-    /// By the numbers of nodes, those of people.
-    pub(crate) fn of_nodes(&self) -> &[u32] {
-        &self.of_nodes
-    }
-
-    /// By the ranks of nodes, the numbers of people; what is beyond is nobody's. `None` if `pause` says not to go on.
-    pub(crate) fn by_rank(
-        &self,
-        order: &Arc<Order>,
-        pause: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Option<Arc<[u32]>> {
-        if order.len() == 0 {
-            return Some(Arc::clone(&self.of_nodes));
-        }
-        let made = || self.by_rank.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = made().as_ref().filter(|known| Arc::ptr_eq(order, &known.order)) {
-            return Some(Arc::clone(&known.people));
-        }
-        let mut people = Vec::with_capacity(order.len().max(self.of_nodes.len()));
-        for start in (0..order.len()).step_by(AT_ONCE) {
-            if pause().is_break() {
-                return None;
-            }
-            let some = order.nodes(start..order.len().min(start + AT_ONCE));
-            people.extend(some.map(|node| node.map_or(Self::NOBODY, |node| self.person(node))));
-        }
-        people.extend(self.of_nodes.iter().skip(people.len()));
-        let people: Arc<[u32]> = people.into();
-        *made() = Some(Ranked { order: Arc::clone(order), people: Arc::clone(&people) });
-        Some(people)
-    }
-
-    /// Whether every node is somebody's.
-    pub(crate) fn are_all_held(&self) -> bool {
-        self.are_all_held
-    }
-
-    /// The numbers of all people.
-    pub(crate) fn people(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..).zip(&self.roots).map(|(person, _)| person)
-    }
-
-    /// By the numbers of people, the roots of their sets.
-    pub(crate) fn roots(&self) -> &[Node] {
-        &self.roots
-    }
 }
 
 impl Partition {
@@ -218,10 +136,7 @@ impl Partition {
                 of_nodes.push(*own);
             }
         }
-        let are_all_held = !of_nodes.contains(&Numbers::NOBODY);
-        let of_nodes = of_nodes.into();
-        let made = Numbers { of_nodes, roots, are_all_held, by_rank: Mutex::default() };
-        Ok(Arc::clone(self.numbers.get_or_init(|| Arc::new(made))))
+        Ok(Arc::clone(self.numbers.get_or_init(|| Arc::new(Numbers::new(of_nodes, roots)))))
     }
 
     /// How many sets there are.

@@ -319,7 +319,23 @@ fn same(a: &Identities, b: &Identities) -> bool {
 mod tests {
     use rusqlite::Connection;
 
-    use crate::{Cdp, Event, Segment, Source, has_trait};
+    use crate::{Cdp, Event, Problem, Segment, Source, has_trait};
+
+    /// What a check says of a small file to which damage was done.
+    fn told(damage: &str) -> Vec<Problem> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("customers.db");
+        let cdp = Cdp::open(&path).unwrap();
+        let known = Event::identify().user_id("u1").anonymous_id("a1").with_trait("city", "Lima");
+        let events = [known, Event::group("acme").user_id("u2").with_trait("size", 7)];
+        cdp.define(Segment::new("known", has_trait("city"))).unwrap();
+        cdp.ingest_from(&Source::new("web"), events).unwrap();
+        assert_eq!(cdp.check().unwrap(), []);
+        drop(cdp);
+        #[expect(clippy::disallowed_methods, reason = "damage is not done through the front door")]
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        Cdp::open_read_only(&path).unwrap().check().unwrap()
+    }
 
     #[test]
     fn damage_to_what_is_made_from_the_log_is_found() {
@@ -357,19 +373,16 @@ mod tests {
                 "links",
             ),
         ] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("customers.db");
-            let cdp = Cdp::open(&path).unwrap();
-            let known = Event::identify().user_id("u1").anonymous_id("a1").with_trait("city", "Lima");
-            let events = [known, Event::group("acme").user_id("u2").with_trait("size", 7)];
-            cdp.define(Segment::new("known", has_trait("city"))).unwrap();
-            cdp.ingest_from(&Source::new("web"), events).unwrap();
-            assert_eq!(cdp.check().unwrap(), []);
-            drop(cdp);
-            #[expect(clippy::disallowed_methods, reason = "damage is not done through the front door")]
-            Connection::open(&path).unwrap().execute_batch(damage).unwrap();
-            let problems = Cdp::open_read_only(&path).unwrap().check().unwrap();
+            let problems = told(damage);
             assert!(problems.iter().any(|problem| problem.table == table), "{damage}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn whoever_is_a_member_in_anothers_place_is_told_as_that_one_is() {
+        let told: Vec<String> =
+            told("UPDATE members SET profile = 1").into_iter().map(|problem| problem.what).collect();
+        assert!(told.contains(&"members who are missing: 1".to_owned()), "{told:?}");
+        assert!(told.contains(&"members who do not stand to their segment so: 1".to_owned()), "{told:?}");
     }
 }

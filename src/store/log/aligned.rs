@@ -40,19 +40,16 @@ pub(super) fn align(
 
 /// Calls `each` with the places and the numbers of the events that have one of some names.
 fn visit(block: &Block, names: &[u32], mut each: impl FnMut(usize, u32)) {
-    let (mut first, mut events) = (0, Vec::new());
-    for part in block.parts() {
-        let is_wanted = |name: u32| names.binary_search(&name).is_ok();
-        if part.only_name().is_none_or(is_wanted) {
-            events.clear();
-            part.events(&Places::All(0..part.len()), &mut events);
-            for (place, event) in events.iter().enumerate() {
-                if part.only_name().is_some() || is_wanted(part.name(place)) {
-                    each(first + place, *event);
-                }
+    let mut events = Vec::new();
+    let is_wanted = |name: u32| names.binary_search(&name).is_ok();
+    for part in block.parts_with(is_wanted) {
+        events.clear();
+        part.events(&Places::All(0..part.len()), &mut events);
+        for (place, event) in events.iter().enumerate() {
+            if part.only_name().is_some() || is_wanted(part.name(place)) {
+                each(part.first() + place, *event);
             }
         }
-        first += part.len();
     }
 }
 

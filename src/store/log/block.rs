@@ -98,11 +98,15 @@ pub(super) struct Block {
     count: usize,
     unit: i64,
     parts: Vec<Columns>,
+    /// Of each part the only name that its events have: to pass over one costs no look at its columns.
+    names: Vec<Option<u32>>,
 }
 
 /// Where the columns of a part stand.
 #[derive(Debug)]
 struct Columns {
+    /// The place of the first event among those of the block.
+    first: usize,
     count: usize,
     ranks: Column,
     times: Column,
@@ -122,13 +126,14 @@ impl Block {
         if *way != WAY || ![1, 1_000, 1_000_000].contains(&unit) {
             return None;
         }
-        let (mut rest, mut parts, mut found) = (HEAD, Vec::new(), 0_usize);
+        let (mut rest, mut parts, mut names, mut found) = (HEAD, Vec::new(), Vec::new(), 0_usize);
         for _ in 0..many {
-            let part = Columns::read(&bytes, &mut rest)?;
+            let part = Columns::read(&bytes, &mut rest, found)?;
             found = found.checked_add(part.count)?;
+            names.push(part.names.of(&bytes).only().map(|name| name as u32));
             parts.push(part);
         }
-        (rest == bytes.len() && found == count).then_some(Self { bytes, count, unit, parts })
+        (rest == bytes.len() && found == count).then_some(Self { bytes, count, unit, parts, names })
     }
 
     /// How many events it has.
@@ -138,12 +143,21 @@ impl Block {
 
     /// The bytes that it takes in memory.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len() + size_of::<Self>() + self.parts.len() * size_of::<Columns>()
+        let of_part = size_of::<Columns>() + size_of::<Option<u32>>();
+        self.bytes.len() + size_of::<Self>() + self.parts.len() * of_part
     }
 
     /// The events by name.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        self.parts.iter().map(|columns| Part {
+        self.parts_with(|_| true)
+    }
+
+    /// The parts that may have events with a name of which `is_wanted` is true.
+    pub(super) fn parts_with(&self, is_wanted: impl Fn(u32) -> bool) -> impl Iterator<Item = Part<'_>> {
+        let those = self.names.iter().zip(&self.parts);
+        those.filter(move |(only, _)| only.is_none_or(&is_wanted)).map(|(only, columns)| Part {
+            only: *only,
+            first: columns.first,
             count: columns.count,
             unit: self.unit,
             ranks: columns.ranks.of(&self.bytes),
@@ -166,8 +180,8 @@ impl Block {
 }
 
 impl Columns {
-    /// Reads the part at the beginning of `rest`, which is moved behind it.
-    fn read(bytes: &[u8], rest: &mut usize) -> Option<Self> {
+    /// Reads the part at the beginning of `rest`, which is moved behind it; its first event has that place in the block.
+    fn read(bytes: &[u8], rest: &mut usize, first: usize) -> Option<Self> {
         let count = u32::from_le_bytes(*bytes.get(*rest..)?.first_chunk()?) as usize;
         *rest += 4;
         let mut column = || Column::read(bytes, rest, count);
@@ -181,6 +195,7 @@ impl Columns {
         let own = ranks.of(bytes);
         let sorted = (1..count).all(|place| own.get(place - 1) <= own.get(place));
         (sorted && own.get(count - 1) <= u64::from(NOBODY)).then_some(Self {
+            first,
             count,
             ranks,
             times,
@@ -194,6 +209,8 @@ impl Columns {
 /// The events of one name in a block, or of several that have few.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'b> {
+    only: Option<u32>,
+    first: usize,
     count: usize,
     unit: i64,
     ranks: Numbers<'b>,
@@ -209,9 +226,14 @@ impl Part<'_> {
         self.count
     }
 
+    /// The place of its first event among those of the block.
+    pub(super) fn first(&self) -> usize {
+        self.first
+    }
+
     /// The name of all events, if they have the same.
     pub(super) fn only_name(&self) -> Option<u32> {
-        self.names.only().map(|name| name as u32)
+        self.only
     }
 
     /// Whether any event is nobody's: that would be the last, for it has the highest rank.

@@ -9,7 +9,7 @@ use super::cores::{Breath, Pause, cores, on_cores};
 use super::values::{Key, Of, Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
-use crate::identity::{Numbers, Order};
+use crate::identity::{ByRank, Numbers, Order};
 use crate::store::{Db, Result};
 
 /// So many events are not worth another core.
@@ -315,8 +315,9 @@ impl Db {
             };
             let block = self.block(place)?;
             self.looked_at(block.len())?;
-            let parts = block.parts().filter(|part| part.only_name().is_none_or(is_named));
-            parts.for_each(|part| (0..part.len()).for_each(|place| note(&part.entry(place), are_all)));
+            let entries =
+                |part: Part<'_>| (0..part.len()).for_each(|place| note(&part.entry(place), are_all));
+            block.parts_with(is_named).for_each(entries);
         }
         self.log.borrow().tail.entries().iter().for_each(|entry| note(entry, false));
         Ok(Some(pieces))
@@ -341,8 +342,7 @@ struct Whose<'v> {
     moves: &'v Moves,
     order: &'v Order,
     numbers: Option<&'v Numbers>,
-    /// By ranks, the numbers of people.
-    by_rank: Option<&'v [u32]>,
+    by_rank: Option<&'v ByRank>,
 }
 
 impl Whose<'_> {
@@ -360,9 +360,10 @@ impl Whose<'_> {
     /// The same of some events of a part that are of ranks, of which none has moved.
     fn people(&self, part: &Part<'_>, places: &Places<'_>, people: &mut Vec<u32>) {
         match self.by_rank {
-            Some(by_rank) => {
-                part.ranks(places, people, |rank| by_rank.get(rank as usize).copied().unwrap_or(NOBODY));
+            Some(ByRank::All(all)) => {
+                part.ranks(places, people, |rank| all.get(rank as usize).copied().unwrap_or(NOBODY));
             }
+            Some(ByRank::Near(near)) => part.ranks(places, people, |rank| near.person(rank)),
             None => part.ranks(places, people, |rank| rank),
         }
     }
@@ -373,23 +374,12 @@ type Each<'e> = dyn FnMut(&Chunk<'_>) -> ControlFlow<()> + 'e;
 impl Visiting<'_> {
     /// Hands out a block.
     fn block(&self, block: &Block, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
-        let mut first = 0;
-        for part in block.parts() {
-            self.part(&part, first, columns, each)?;
-            first += part.len();
-        }
-        ControlFlow::Continue(())
+        block.parts_with(|name| self.visit.wants(name)).try_for_each(|part| self.part(&part, columns, each))
     }
 
-    /// Hands out a part of a block, which begins with the event at that place.
-    fn part(
-        &self,
-        part: &Part<'_>,
-        first: usize,
-        columns: &mut Buffers,
-        each: &mut Each<'_>,
-    ) -> ControlFlow<()> {
-        let key = |place: usize| u32::try_from(first + place).unwrap_or(u32::MAX);
+    /// Hands out a part of a block that may have events that are wanted.
+    fn part(&self, part: &Part<'_>, columns: &mut Buffers, each: &mut Each<'_>) -> ControlFlow<()> {
+        let key = |place: usize| u32::try_from(part.first() + place).unwrap_or(u32::MAX);
         let Some(name) = part.only_name() else {
             let places = (0..part.len()).filter(|place| self.visit.wants(part.name(*place)));
             let keyed = places.map(|place| {
@@ -399,9 +389,6 @@ impl Visiting<'_> {
             });
             return self.loose(keyed.collect(), columns, each);
         };
-        if !self.visit.wants(name) {
-            return ControlFlow::Continue(());
-        }
         let (is_asked, are_any_moved) = (self.visit.asked.is_some(), self.whose.are_any_moved());
         let are_numbers_needed = self.visit.numbers || is_asked && !self.is_in_order || are_any_moved;
         for start in (0..part.len()).step_by(CHUNK) {
