@@ -167,10 +167,10 @@ impl Batch<'_> {
     /// Commits the batch for whoever tells subscribers later.
     pub(super) fn commit_untold(mut self) -> Result<(IngestReport, Tally)> {
         let intake = self.intake.take().ok_or(Error::Abandoned)?;
-        let Self { cdp, turn, mut tally, .. } = self;
+        let Self { cdp, mut turn, mut tally, .. } = self;
         let (change, report) = {
             let state = cdp.state();
-            intake.settle(turn.db(), &state, &mut tally, || cdp.new_profile_id())?
+            intake.settle(turn.parts(), &state, &mut tally, || cdp.new_profile_id())?
         };
         turn.publish_untold(|state| state.apply(change))?;
         Ok((report, tally))

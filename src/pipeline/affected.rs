@@ -5,12 +5,13 @@
 //! lost something, is asked everything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::membership::Live;
 use crate::clock::Timestamp;
 use crate::identity::{Identities, Node, Person};
 use crate::profile::{History, Verdict};
-use crate::segment::Catalog;
+use crate::segment::{Catalog, Needs};
 use crate::value::nfc;
 
 /// The segments whose members are kept, by what they look at: places in the list of all.
@@ -25,14 +26,17 @@ pub(crate) struct Index {
     /// To which somebody stands of whom nothing is known, and those that go by the profile's id.
     blank: Vec<u32>,
     kept: Vec<u32>,
+    /// What all of them need together.
+    pub(super) needs: Arc<Needs>,
 }
 
 impl Index {
     pub(crate) fn new(all: &[Live], catalog: &Catalog) -> Self {
-        let mut index = Self::default();
+        let (mut index, mut all_needs) = (Self::default(), Needs::default());
         for (place, live) in (0..).zip(all).filter(|(_, live)| live.segment.is_live()) {
             let needs = &live.needs;
             index.kept.push(place);
+            all_needs.merge(needs);
             for name in needs.event_names() {
                 index.names.entry(name.to_owned()).or_default().push(place);
             }
@@ -49,7 +53,7 @@ impl Index {
             let stands = nobody.segments.get(live.segment.name()) != Some(&Verdict::always(false));
             note(&mut index.blank, needs.profile() || stands);
         }
-        index
+        Self { needs: Arc::new(all_needs), ..index }
     }
 
     /// The places of those that may have changed.

@@ -20,6 +20,7 @@ pub(crate) mod hand;
 pub(crate) mod input;
 pub(crate) mod membership;
 mod news;
+mod opened;
 pub(crate) mod people;
 mod prune;
 mod record;
@@ -43,6 +44,7 @@ use self::devices::attribute;
 use self::input::{Parsed, Reading};
 use self::membership::Definitions;
 use self::news::News;
+use self::opened::Opened;
 use self::record::Record;
 use self::replay::Replay;
 use self::report::{IngestReport, Rejected, Tally};
@@ -90,6 +92,8 @@ pub(crate) struct Desk {
     /// Whether anybody is on the suppression list, and whether any event was dropped that must stay known.
     has_suppressed: Option<bool>,
     has_dropped: Option<bool>,
+    /// What live segments look at in events.
+    opened: Opened,
 }
 
 impl Desk {
@@ -356,6 +360,11 @@ impl Intake {
         self.report.accepted += 1;
         if !counter.state.segments.is_empty() {
             self.news.note(owner, event, message_id);
+            if let Ok(number) = u32::try_from(number) {
+                let opened = &mut counter.desk.opened;
+                opened.hold(db, &counter.state.segments.index.needs);
+                opened.note(number, event.name(), || event.visible_properties());
+            }
             if let Some(account) =
                 borne.account.as_deref().filter(|_| counter.state.segments.wants_accounts())
             {
@@ -393,7 +402,7 @@ impl Intake {
     /// Writes what the batch changes in people and segments, ready to be committed.
     pub(crate) fn settle(
         self,
-        db: &Db,
+        (db, desk): (&Db, &mut Desk),
         state: &State,
         tally: &mut Tally,
         mut id: impl FnMut() -> ProfileId,
@@ -450,7 +459,8 @@ impl Intake {
                     }
                 }
             } else {
-                Settling::new(db, state, &news, now).people(people)?;
+                desk.opened.hold(db, &state.segments.index.needs);
+                Settling::new((db, &desk.opened), state, &news, now).people(people)?;
             }
         }
         tally.report(&mut report);

@@ -1,6 +1,6 @@
 //! What a batch brought, and which of it made somebody enter or leave a segment.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::affected::Facts;
 use super::membership::Live;
@@ -28,7 +28,8 @@ pub(crate) struct News {
 
 /// The same, by person.
 pub(crate) struct Sorted<'n> {
-    pieces: FxHashMap<Node, Vec<&'n Piece>>,
+    /// By the roots of the people; what is of one person in the order in which it came.
+    pieces: Vec<(Node, &'n Piece)>,
     /// Profiles that absorbed others.
     grown: FxHashSet<ProfileNo>,
 }
@@ -55,19 +56,25 @@ impl News {
         base: &Identities,
         grown: impl IntoIterator<Item = ProfileNo>,
     ) -> Sorted<'_> {
-        let mut pieces: FxHashMap<Node, Vec<&Piece>> = FxHashMap::default();
-        for (owner, piece) in &self.pieces {
-            pieces.entry(draft.root(base, *owner)).or_default().push(piece);
-        }
+        let own = self.pieces.iter().map(|(owner, piece)| (draft.root(base, *owner), piece));
+        let mut pieces: Vec<(Node, &Piece)> = own.collect();
+        pieces.sort_by_key(|(root, _)| *root);
         Sorted { pieces, grown: grown.into_iter().collect() }
     }
 }
 
 impl<'n> Sorted<'n> {
+    /// What came of a person, in that order.
+    fn of(&self, root: Node) -> impl DoubleEndedIterator<Item = &'n Piece> + Clone {
+        let start = self.pieces.partition_point(|(other, _)| *other < root);
+        let own = self.pieces[start..].partition_point(|(other, _)| *other == root);
+        self.pieces[start..start + own].iter().map(|(_, piece)| *piece)
+    }
+
     /// What is new of a person.
     pub(crate) fn facts(&self, root: Node) -> Facts<'n> {
         let mut facts = Facts::default();
-        for piece in self.pieces.get(&root).map(Vec::as_slice).unwrap_or_default() {
+        for piece in self.of(root) {
             facts.names.extend(piece.kept.then_some(piece.name.as_str()));
             facts.traits.extend(piece.traits.iter().map(String::as_str));
             // As conditions know `group` events by.
@@ -84,15 +91,14 @@ impl<'n> Sorted<'n> {
     /// Why a person's standing to a segment has changed: the latest event of those that the segment looks at, else the
     /// latest trait, else a decision on consent, else a merge, else whatever came last.
     pub(crate) fn cause(&self, root: Node, profile: ProfileNo, live: &Live) -> ChangeCause {
-        let pieces = self.pieces.get(&root).map(Vec::as_slice).unwrap_or_default();
-        let mut purposes = pieces.iter().rev().flat_map(|piece| &piece.purposes);
-        let event = |piece: &&Piece| ChangeCause::Event { message_id: piece.message_id.clone() };
-        if let Some(piece) =
-            pieces.iter().rev().find(|piece| piece.kept && live.needs.wants_event(&piece.name))
-        {
+        let latest = self.of(root).rev();
+        let mut purposes = latest.clone().flat_map(|piece| &piece.purposes);
+        let event = |piece: &Piece| ChangeCause::Event { message_id: piece.message_id.clone() };
+        let looks_at = |piece: &&Piece| piece.kept && live.needs.wants_event(&piece.name);
+        if let Some(piece) = latest.clone().find(looks_at) {
             return event(piece);
         }
-        for piece in pieces.iter().rev() {
+        for piece in latest.clone() {
             if let Some(name) = piece.traits.iter().find(|name| live.needs.wants_trait(name)) {
                 return ChangeCause::Trait { name: name.clone(), message_id: piece.message_id.clone() };
             }
@@ -100,7 +106,7 @@ impl<'n> Sorted<'n> {
         if let Some(purpose) = purposes.find(|purpose| live.needs.wants_consent(purpose)) {
             return ChangeCause::Consent { purpose: purpose.clone() };
         }
-        match pieces.iter().rfind(|piece| piece.kept) {
+        match latest.clone().find(|piece| piece.kept) {
             Some(piece) if !self.grown.contains(&profile) => event(piece),
             _ => ChangeCause::Merge,
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::contents::{contents, is_paged};
+use super::opened::Opened;
 use crate::clock::Timestamp;
 use crate::id::Identifier;
 use crate::identity::{Identities, Node, Person, Rules, by_strength};
@@ -11,7 +12,7 @@ use crate::profile::{
     over_time, standing,
 };
 use crate::segment::{Catalog, Needs, Segment};
-use crate::store::{Db, Result, Seen};
+use crate::store::{Db, Look, Result, Seen};
 use crate::value::{Members, Object, nfc};
 
 /// What conditions with these needs have to see of a person, but for what follows from definitions. Events later than
@@ -23,29 +24,35 @@ pub(crate) fn history(
     catalog: &Catalog,
     until: Option<Timestamp>,
 ) -> Result<History> {
-    let events = events_of(db, person, needs, until)?;
+    let events = events_of(db, person, needs, until, None)?;
     let asserted = said_of(db, person, needs, catalog, until)?;
     assembled(db, person, needs, catalog, until, (events, asserted))
 }
 
-/// The events of a person that are wanted, in no order.
+/// The events of a person that are wanted, in no order. What the writer has at hand of them is not read.
 pub(super) fn events_of(
     db: &Db,
     person: &Person,
     needs: &Needs,
     until: Option<Timestamp>,
+    at_hand: Option<&Opened>,
 ) -> Result<Vec<Loose>> {
     let mut events = Vec::new();
     if needs.events() {
-        for &node in &person.nodes {
-            let wanted = |name: &str| needs.wants_event(name);
-            let opened = |name: &str| needs.wants_properties(name);
-            db.events_of(node, wanted, opened, |seen| {
-                if until.is_none_or(|until| seen.at <= until) {
-                    events.push(Loose::of(&seen, needs));
-                }
-            })?;
-        }
+        let look = Look {
+            wanted: &|name| needs.wants_event(name),
+            opened: &|name| needs.wants_properties(name),
+            known: &|event| at_hand.is_some_and(|opened| opened.has(event)),
+        };
+        db.events_of(&person.nodes, &look, |seen| {
+            if until.is_none_or(|until| seen.at <= until) {
+                let known = at_hand.and_then(|opened| opened.of(seen.event));
+                events.push(match known {
+                    Some(properties) => Loose::with(&seen, properties),
+                    None => Loose::of(&seen, needs),
+                });
+            }
+        })?;
     }
     Ok(events)
 }

@@ -12,6 +12,7 @@ use super::State;
 use super::affected::Extent;
 use super::membership::{Changed, Definitions, Live, standing};
 use super::news::Sorted;
+use super::opened::Opened;
 use super::people::{assembled, events_of, said_of};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -83,11 +84,14 @@ struct Bench<'s> {
 }
 
 impl<'s> Bench<'s> {
-    fn judge(self, cases: Vec<Case<'s>>) -> Changed<'s> {
+    /// Those who are judged are left behind, so that whoever has gathered them lets go of them: a thread that frees what
+    /// another has asked for makes that one wait.
+    fn judge(self, cases: &mut [Case<'s>]) -> Changed<'s> {
         let mut changed = Changed::default();
-        for Case { root, profile, plan, mut history, before } in cases {
+        for Case { root, profile, plan, history, before } in cases {
+            let (root, profile, before) = (*root, *profile, mem::take(before));
             let mut after = before.clone();
-            for (live, verdict) in plan.judge(&self.definitions.catalog, &mut history, self.now) {
+            for (live, verdict) in plan.judge(&self.definitions.catalog, history, self.now) {
                 let (was, is) = (before.to(live.number), standing(verdict));
                 // Whoever will be woken early enough need not be told when.
                 if !was.covers(is) {
@@ -105,10 +109,13 @@ impl<'s> Bench<'s> {
     }
 }
 
+/// What has changed for some, and they.
+type Judged<'s> = (Changed<'s>, Vec<Case<'s>>);
+
 /// A thread that judges, in the order in which cases are given.
 struct Judge<'s> {
     give: SyncSender<Vec<Case<'s>>>,
-    take: Receiver<Changed<'s>>,
+    take: Receiver<Judged<'s>>,
 }
 
 impl<'s> Judge<'s> {
@@ -122,7 +129,8 @@ impl<'s> Judge<'s> {
         }
         let (give, given) = sync_channel::<Vec<Case<'_>>>(AHEAD);
         let (done, take) = channel();
-        let work = move || given.into_iter().all(|cases| done.send(bench.judge(cases)).is_ok());
+        let judged = move |mut cases: Vec<Case<'s>>| (bench.judge(&mut cases), cases);
+        let work = move || given.into_iter().all(|cases| done.send(judged(cases)).is_ok());
         thread::Builder::new().name("customerdb segments".into()).spawn_scoped(scope, work).ok()?;
         Some(Self { give, take })
     }
@@ -131,6 +139,7 @@ impl<'s> Judge<'s> {
 /// Brings the people of a batch up to date.
 pub(super) struct Settling<'s> {
     db: &'s Db,
+    opened: &'s Opened,
     base: &'s Identities,
     bench: Bench<'s>,
     /// By the places of the segments: most people of a batch have the same kinds of news.
@@ -140,9 +149,15 @@ pub(super) struct Settling<'s> {
 }
 
 impl<'s> Settling<'s> {
-    pub(super) fn new(db: &'s Db, state: &'s State, news: &'s Sorted<'s>, now: Timestamp) -> Self {
+    pub(super) fn new(
+        (db, opened): (&'s Db, &'s Opened),
+        state: &'s State,
+        news: &'s Sorted<'s>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             db,
+            opened,
             base: &state.identities,
             bench: Bench { definitions: &state.segments, news, now },
             plans: FxHashMap::default(),
@@ -174,7 +189,7 @@ impl<'s> Settling<'s> {
             _ = self.hand_over(judge.as_ref());
             if let Some(Judge { give, take }) = judge.take() {
                 drop(give);
-                for changed in take {
+                for (changed, _) in take {
                     self.changed.add(changed);
                 }
             }
@@ -198,7 +213,7 @@ impl<'s> Settling<'s> {
         let plan = plan.or_insert_with_key(|places| Arc::new(Plan::new(definitions, places)));
         // Of somebody who was not there before, and of whom nothing was asserted, no trait is known.
         let is_silent = extent == Extent::Founded && facts.traits.is_empty();
-        let events = events_of(db, person, &plan.needs, None)?;
+        let events = events_of(db, person, &plan.needs, None, Some(self.opened))?;
         let said = if is_silent { Vec::new() } else { said_of(db, person, &plan.needs, catalog, None)? };
         let history = assembled(db, person, &plan.needs, catalog, None, (events, said))?;
         let before = match extent {
@@ -211,13 +226,13 @@ impl<'s> Settling<'s> {
     /// Has those judged who wait for it, by another thread if there is one, and takes what it has done. If that thread is
     /// gone it has panicked, and so does whoever waits for it: there is no use in going on.
     fn hand_over(&mut self, judge: Option<&Judge<'s>>) -> ControlFlow<()> {
-        let cases = mem::take(&mut self.cases);
+        let mut cases = mem::take(&mut self.cases);
         let Some(judge) = judge else {
-            self.changed.add(self.bench.judge(cases));
+            self.changed.add(self.bench.judge(&mut cases));
             return ControlFlow::Continue(());
         };
         let given = judge.give.send(cases);
-        judge.take.try_iter().for_each(|changed| self.changed.add(changed));
+        judge.take.try_iter().for_each(|(changed, _)| self.changed.add(changed));
         if given.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }

@@ -45,7 +45,8 @@ pub(crate) use events::StoredEvent;
 pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};
 pub(crate) use log::{
-    Asked, COLUMN_BYTES, Chunk, MessageId, NewEvent, ReadMembers, SEAL_EVERY, Seen, Shared, Stand, Visit,
+    Asked, COLUMN_BYTES, Chunk, Look, MessageId, NewEvent, ReadMembers, SEAL_EVERY, Seen, Shared, Stand,
+    Visit,
 };
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;

@@ -223,6 +223,51 @@ fn a_policy_holds_for_the_past_and_in_what_rests_on_it() {
 }
 
 #[test]
+fn what_events_say_is_seen_by_segments_that_came_later_and_of_no_event_that_was_taken_back() {
+    let cdp = memory(Rules::default());
+    let order = |id: &str, total: u32| {
+        let order = Event::track("Order").user_id("u1").message_id(id).at(NOW);
+        order.property("total", total).property("items", 3)
+    };
+    cdp.define(Segment::new("spenders", did("Order").sum("total").gte(100))).unwrap();
+    let mut batch = cdp.begin().unwrap();
+    batch.ingest([order("m0", 1_000)]).unwrap();
+    batch.rollback();
+    for (id, total) in [("m1", 60), ("m2", 30)] {
+        cdp.ingest([order(id, total)]).unwrap();
+        assert!(names(&cdp, "spenders").is_empty(), "{id}");
+    }
+    cdp.ingest([order("m3", 10)]).unwrap();
+    assert_eq!(names(&cdp, "spenders"), ["user_id:u1"]);
+    cdp.define(Segment::new("collectors", did("Order").sum("items").gte(12))).unwrap();
+    assert!(names(&cdp, "collectors").is_empty());
+    cdp.ingest([order("m4", 0)]).unwrap();
+    assert_eq!(names(&cdp, "collectors"), ["user_id:u1"]);
+    // More than the writer keeps at hand.
+    let others =
+        (0..100).map(|n| Event::track("Order").user_id(format!("o{n}")).property("total", 7).at(NOW));
+    cdp.ingest(others).unwrap();
+    cdp.define(Segment::new("hoarders", did("Order").sum("items").gte(15))).unwrap();
+    cdp.ingest([order("m5", 0)]).unwrap();
+    assert_eq!(names(&cdp, "hoarders"), ["user_id:u1"]);
+    everybody(&cdp);
+    sound(&cdp);
+}
+
+#[test]
+fn what_moves_somebody_at_once_for_several_reasons_is_told_with_each() {
+    let cdp = memory(Rules::default());
+    for name in ["A", "B", "C"] {
+        cdp.define(Segment::new(name, did(name))).unwrap();
+    }
+    let event = |name: &str| Event::track(name).user_id("u1").message_id(format!("m-{name}")).at(NOW);
+    cdp.ingest([event("A"), event("B"), event("C")]).unwrap();
+    let cause = |name: &str| ChangeCause::Event { message_id: format!("m-{name}") };
+    let entered = |name: &str| (name.to_owned(), "user_id:u1".to_owned(), true, cause(name));
+    assert_eq!(told(&cdp), ["A", "B", "C"].map(entered));
+}
+
+#[test]
 fn a_subscriber_is_told_each_change_once_and_may_answer() {
     let clock = ManualClock::at(NOW);
     let cdp = builder(&clock).in_memory().unwrap();

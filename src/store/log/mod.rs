@@ -48,7 +48,7 @@ use self::group::{Draft, Group};
 use self::ids::Bloom;
 pub(crate) use self::ids::MessageId;
 use self::press::{Press, Presses};
-pub(crate) use self::read::Seen;
+pub(crate) use self::read::{Look, Seen};
 pub(crate) use self::room::Shared;
 use self::tail::Tail;
 pub(crate) use self::values::{Asked, ReadMembers, Stand};

@@ -53,6 +53,14 @@ pub(crate) struct Seen<'r> {
     pub(crate) json: &'r str,
 }
 
+/// Which events of somebody are looked at, by name, and into which.
+pub(crate) struct Look<'l> {
+    pub(crate) wanted: &'l dyn Fn(&str) -> bool,
+    pub(crate) opened: &'l dyn Fn(&str) -> bool,
+    /// By number, whose texts are not needed all the same.
+    pub(crate) known: &'l dyn Fn(u32) -> bool,
+}
+
 impl Db {
     /// The block at a place.
     pub(super) fn block(&self, place: &Place) -> Result<Arc<Block>> {
@@ -165,31 +173,37 @@ impl Db {
         Ok(found)
     }
 
-    /// Calls `each` with every event of a node whose name is wanted, in no order. Texts are empty unless they are asked for
-    /// of events of that name.
+    /// How often events of the log were edited, as far as is known.
+    pub(crate) fn edits(&self) -> i64 {
+        self.log.borrow().edits
+    }
+
+    /// Calls `each` with every event of some nodes whose name is wanted, in no order. Texts are empty unless they are asked
+    /// for.
     pub(crate) fn events_of(
         &self,
-        node: Node,
-        wanted: impl Fn(&str) -> bool,
-        contents: impl Fn(&str) -> bool,
+        nodes: &[Node],
+        look: &Look<'_>,
         mut each: impl FnMut(Seen<'_>),
     ) -> Result<()> {
         let mut names: Vec<(u32, Option<(String, bool)>)> = Vec::new();
-        for entry in self.entries_of(node.0)? {
-            if !names.iter().any(|(name, _)| *name == entry.name) {
-                let text = self.name_of(entry.name)?;
-                let contents = contents(&text);
-                names.push((entry.name, wanted(&text).then_some((text, contents))));
-            }
-            let known = names.iter().find(|(name, _)| *name == entry.name);
-            let Some((name, contents)) = known.and_then(|(_, text)| text.as_ref()) else { continue };
-            let (event, at) = (entry.event, Timestamp::from_micros(entry.at));
-            if *contents {
-                self.with_text(event, |text| {
-                    each(Seen { event, at, name, message_id: text.id, json: text.json });
-                })?;
-            } else {
-                each(Seen { event, at, name, message_id: "", json: "" });
+        for node in nodes {
+            for entry in self.entries_of(node.0)? {
+                if !names.iter().any(|(name, _)| *name == entry.name) {
+                    let text = self.name_of(entry.name)?;
+                    let contents = (look.opened)(&text);
+                    names.push((entry.name, (look.wanted)(&text).then_some((text, contents))));
+                }
+                let known = names.iter().find(|(name, _)| *name == entry.name);
+                let Some((name, contents)) = known.and_then(|(_, text)| text.as_ref()) else { continue };
+                let (event, at) = (entry.event, Timestamp::from_micros(entry.at));
+                if *contents && !(look.known)(event) {
+                    self.with_text(event, |text| {
+                        each(Seen { event, at, name, message_id: text.id, json: text.json });
+                    })?;
+                } else {
+                    each(Seen { event, at, name, message_id: "", json: "" });
+                }
             }
         }
         Ok(())

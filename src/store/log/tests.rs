@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Asked, Chunk, MessageId, NewEvent, ReadMembers, Shared, Visit};
+use super::{Asked, Chunk, Look, MessageId, NewEvent, ReadMembers, Shared, Visit};
 use crate::clock::Timestamp;
 use crate::event::Source;
 use crate::identity::{Node, Numbers, Partition, ProfileNo};
@@ -141,9 +141,8 @@ fn compare(db: &Db, model: &Model) {
         let own = model.of(Some(node));
         let mut found = Vec::new();
         db.events_of(
-            Node(node),
-            |_| true,
-            |_| true,
+            &[Node(node)],
+            &Look { wanted: &|_| true, opened: &|_| true, known: &|_| false },
             |seen| {
                 let texts = [seen.name, seen.message_id, seen.json].map(str::to_owned);
                 found.push((seen.at.as_micros(), texts, i64::from(seen.event)));
@@ -158,11 +157,10 @@ fn compare(db: &Db, model: &Model) {
         assert_eq!(found, all);
         let mut named = 0;
         db.events_of(
-            Node(node),
-            |name| name == "name 1",
-            |_| false,
+            &[Node(node)],
+            &Look { wanted: &|name| name == "name 1", opened: &|_| true, known: &|event| event % 2 == 0 },
             |seen| {
-                assert!(seen.json.is_empty());
+                assert_eq!(seen.json.is_empty(), seen.event % 2 == 0);
                 named += 1;
             },
         )

@@ -1,6 +1,6 @@
 //! Pieces of the log whose bytes are others than those that were written.
 
-use super::super::MessageId;
+use super::super::{Look, MessageId};
 use super::{Files, NewEvent};
 use crate::clock::Timestamp;
 use crate::event::Source;
@@ -39,7 +39,11 @@ fn damage_is_told_with_its_place() {
         assert!(faults.iter().any(|(where_, _)| *where_ == table), "{table}.{column}: {faults:?}");
         let asked = [
             db.event(0).map(|_| ()),
-            db.events_of(Node(0), |_| true, |_| true, |_| {}),
+            db.events_of(
+                &[Node(0)],
+                &Look { wanted: &|_| true, opened: &|_| true, known: &|_| false },
+                |_| {},
+            ),
             db.event_with_id(&MessageId::new("id 0".into())).map(|_| ()),
             db.event_with_id(&MessageId::new("id 1".into())).map(|_| ()),
         ];
