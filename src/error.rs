@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use rusqlite::types::Type;
+
 /// The result of what this crate does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -141,10 +143,14 @@ impl Error {
             Some(ErrorCode::OperationInterrupted) => Self::Cancelled,
             Some(ErrorCode::ReadOnly) => Self::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
-            None if matches!(error, rusqlite::Error::FromSqlConversionFailure(..)) => {
-                Self::Damaged(error.to_string())
-            }
-            _ => Self::Storage(StorageError(error)),
+            _ => match error {
+                // In our own words, and not as a value that could not be converted.
+                rusqlite::Error::FromSqlConversionFailure(_, Type::Null, what) => {
+                    Self::Damaged(what.to_string())
+                }
+                rusqlite::Error::FromSqlConversionFailure(..) => Self::Damaged(error.to_string()),
+                error => Self::Storage(StorageError(error)),
+            },
         }
     }
 }
@@ -190,3 +196,19 @@ impl fmt::Display for DefinitionError {
 }
 
 impl std::error::Error for DefinitionError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_in_our_own_words() {
+        let failure = |kind| {
+            let what = "the block 7 of columns contradicts its checksum".into();
+            Error::from_sqlite(rusqlite::Error::FromSqlConversionFailure(0, kind, what))
+        };
+        let Error::Damaged(told) = failure(Type::Null) else { panic!("not told as damage") };
+        assert_eq!(told, "the block 7 of columns contradicts its checksum");
+        assert!(matches!(failure(Type::Text), Error::Damaged(told) if told.contains("index: 0")));
+    }
+}

@@ -196,7 +196,11 @@ impl Done {
     }
 }
 
-/// The places of the bytes that are so high or higher. Most are not, as a rule: eight are compared at once, and 32 passed over.
+/// As many words of eight bytes are looked through at once.
+const PAGE: usize = if cfg!(debug_assertions) { 1 << 1 } else { 1 << 9 };
+
+/// The places of the bytes that are so high or higher. Most are not, as a rule: eight are compared at once, and which words
+/// have any is noted first, so that a core need not guess.
 fn at_least(bytes: &[u8], least: u8) -> Vec<u32> {
     const ONES: u64 = u64::MAX / 0xFF;
     const HIGHEST: u64 = ONES << 7;
@@ -208,15 +212,17 @@ fn at_least(bytes: &[u8], least: u8) -> Vec<u32> {
         HIGHEST & if least < 0x80 { word | lower } else { word & lower }
     };
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut places = Vec::new();
-    for (first, four) in (0..).step_by(32).zip(words.chunks(4)) {
-        if four.iter().fold(0, |any, word| any | enough(word)) == 0 {
-            continue;
+    let (mut places, mut found) = (Vec::new(), [0_u32; PAGE]);
+    for (first, page) in (0_u32..).step_by(PAGE).zip(words.chunks(PAGE)) {
+        let mut many = 0;
+        for (place, word) in (first..).zip(page) {
+            found[many] = place;
+            many += usize::from(enough(word) != 0);
         }
-        for (first, word) in (first..).step_by(8).zip(four) {
-            let mut enough = enough(word);
+        for place in &found[..many] {
+            let mut enough = enough(&words[*place as usize]);
             while enough != 0 {
-                places.push(first + enough.trailing_zeros() / 8);
+                places.push(8 * place + enough.trailing_zeros() / 8);
                 enough &= enough - 1;
             }
         }
