@@ -8,11 +8,6 @@ use crate::event::Event;
 use crate::store::ReadMembers;
 use crate::value::{Members as _, Object, Value, pick};
 
-/// Whether it is the name of pages or of screens, whose own `name` and `category` are properties too.
-pub(crate) fn is_paged(name: &str) -> bool {
-    name == "$page" || name == "$screen"
-}
-
 /// By the numbers of names, whether `holds` is true of them.
 pub(super) fn by_number(names: &[(u32, String)], holds: impl Fn(&str) -> bool) -> Vec<bool> {
     let most = names.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
@@ -26,6 +21,8 @@ pub(super) fn by_number(names: &[(u32, String)], holds: impl Fn(&str) -> bool) -
 /// The members of an event that a question may look into; all else is passed over.
 #[derive(serde::Deserialize)]
 struct Outer<'j> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'j, str>>,
     #[serde(borrow, default)]
     properties: Option<&'j RawValue>,
     #[serde(borrow, default)]
@@ -36,21 +33,23 @@ struct Outer<'j> {
     category: Option<Cow<'j, str>>,
 }
 
+impl Outer<'_> {
+    /// What a page or a screen has beside its properties that is seen as one of them. A track may have their names.
+    fn beside(&mut self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> + use<'_> {
+        let is_paged = matches!(self.kind.as_deref(), Some("page" | "screen"));
+        let both = [("name", self.name.take()), ("category", self.category.take())];
+        both.into_iter().filter(move |_| is_paged).filter_map(|(name, text)| Some((name, text?)))
+    }
+}
+
 /// The members of properties and of the context that somebody asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Wants {
     pub(crate) properties: Vec<String>,
     pub(crate) context: Vec<String>,
-    /// By the numbers of names, whether it is the name of pages or of screens.
-    paged: Vec<bool>,
 }
 
 impl Wants {
-    /// Those members of events of which these are all names, with their numbers.
-    pub(crate) fn new(properties: Vec<String>, context: Vec<String>, names: &[(u32, String)]) -> Self {
-        Self { properties, context, paged: by_number(names, is_paged) }
-    }
-
     /// What the store knows the members by, first those of the properties.
     pub(crate) fn texts(&self) -> Vec<String> {
         let properties = self.properties.iter().map(|name| format!("properties.{name}"));
@@ -59,13 +58,12 @@ impl Wants {
 }
 
 impl ReadMembers for Wants {
-    fn read<'j>(&self, json: &'j str, name: u32, out: &mut [Option<Cow<'j, str>>]) {
-        let paged = self.paged.get(name as usize).copied().unwrap_or(false);
+    fn read<'j>(&self, json: &'j str, out: &mut [Option<Cow<'j, str>>]) {
         let simple = || self.properties.iter().chain(&self.context).all(|name| name.is_ascii());
-        if simple() && self.read_quickly(json, paged, out).is_ok() {
+        if simple() && self.read_quickly(json, out).is_ok() {
             return;
         }
-        let (properties, context) = contents(json, paged, !self.context.is_empty());
+        let (properties, context) = contents(json, !self.context.is_empty());
         let own = self.properties.iter().map(|name| (&properties).member(name));
         let found = own.chain(self.context.iter().map(|name| (&context).member(name)));
         for (place, value) in out.iter_mut().zip(found) {
@@ -75,13 +73,8 @@ impl ReadMembers for Wants {
 }
 
 impl Wants {
-    fn read_quickly<'j>(
-        &self,
-        json: &'j str,
-        paged: bool,
-        out: &mut [Option<Cow<'j, str>>],
-    ) -> serde_json::Result<()> {
-        let members: Outer<'_> = serde_json::from_str(json)?;
+    fn read_quickly<'j>(&self, json: &'j str, out: &mut [Option<Cow<'j, str>>]) -> serde_json::Result<()> {
+        let mut members: Outer<'_> = serde_json::from_str(json)?;
         let (properties, context) = out.split_at_mut(self.properties.len().min(out.len()));
         for (raw, names, out) in
             [(members.properties, &self.properties, properties), (members.context, &self.context, context)]
@@ -90,14 +83,10 @@ impl Wants {
                 pick(raw.get(), names, |place, text| out[place] = Some(Cow::Borrowed(text)))?;
             }
         }
-        if paged {
-            for (name, text) in [("name", members.name), ("category", members.category)] {
-                let place = self.properties.iter().position(|wanted| wanted == name);
-                if let (Some(text), Some(place)) = (text, place)
-                    && out[place].is_none()
-                {
-                    out[place] = Some(Cow::Owned(Value::from(text).to_string()));
-                }
+        for (name, text) in members.beside() {
+            let place = self.properties.iter().position(|wanted| wanted == name);
+            if let Some(place) = place.filter(|place| out[*place].is_none()) {
+                out[place] = Some(Cow::Owned(Value::from(text).to_string()));
             }
         }
         Ok(())
@@ -105,21 +94,17 @@ impl Wants {
 }
 
 /// The properties of an event as conditions see them, and if wanted its context.
-pub(crate) fn contents(json: &str, paged: bool, wants_context: bool) -> (Object, Object) {
+pub(crate) fn contents(json: &str, wants_context: bool) -> (Object, Object) {
     let object = |raw: Option<&RawValue>| match raw {
         Some(raw) => serde_json::from_str::<Option<Object>>(raw.get()).map(Option::unwrap_or_default),
         None => Ok(Object::new()),
     };
     let quick = || -> serde_json::Result<(Object, Object)> {
-        let members: Outer<'_> = serde_json::from_str(json)?;
+        let mut members: Outer<'_> = serde_json::from_str(json)?;
         let mut properties = object(members.properties)?;
-        if paged {
-            for (name, text) in [("name", members.name), ("category", members.category)] {
-                if let Some(text) = text
-                    && !properties.contains_key(name)
-                {
-                    properties.insert(name.to_owned(), Value::from(text));
-                }
+        for (name, text) in members.beside() {
+            if !properties.contains_key(name) {
+                properties.insert(name.to_owned(), Value::from(text));
             }
         }
         Ok((properties, if wants_context { object(members.context)? } else { Object::new() }))

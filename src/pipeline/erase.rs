@@ -10,10 +10,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::id::{Identifier, ProfileId};
-use crate::identity::{Draft, Node, identifiers, normalise, places, strongest, take_out};
+use crate::identity::{Draft, Node, ProfileNo, identifiers, normalise, places, strongest, take_out};
 use crate::privacy::{Names, Receipt};
 use crate::profile::ANALYTICS;
-use crate::store::{Cause, Db, StoredEvent};
+use crate::store::{Cause, ChangeCause, Db, NewChange, StoredEvent};
 use crate::value::Object;
 
 /// How many refused events are looked at together.
@@ -95,6 +95,7 @@ pub(crate) fn erase(
         })?;
         strays.iter().try_for_each(|hash| db.remember_dropped(&hash[..KEPT]))?;
         db.scrub_journals(&profiles, &pruned.dropped)?;
+        note_who_goes_on(db, &profiles, now)?;
         (receipt.events, receipt.redacted) = (pruned.dropped.len() as u64, pruned.rewritten);
         let still_refusing = Some(db.refusing(ANALYTICS)?);
         change = Change { hand: Some(hand), still_refusing, ..draft.into() };
@@ -108,6 +109,19 @@ pub(crate) fn erase(
         state.audit(db, now, "erase", &[about], figures(&receipt))?;
     }
     Ok((change, receipt))
+}
+
+/// Notes of which segments those are members whose past was taken out of the journal and who go on: of a backup, somebody may
+/// be erased of whom another was thought to be a part when it was made.
+fn note_who_goes_on(db: &Db, profiles: &FxHashSet<ProfileNo>, now: Timestamp) -> Result<()> {
+    let mut profiles: Vec<ProfileNo> = profiles.iter().copied().collect();
+    profiles.sort_unstable();
+    for profile in profiles {
+        let (own, cause) = (db.segments_of(profile)?, ChangeCause::Erasure);
+        let entry = |segment| NewChange { profile, segment, entered: true, at: now, cause: cause.clone() };
+        db.add_changes(&own.iter().map(|name| entry(name)).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 /// What the audit log tells of an erasure.

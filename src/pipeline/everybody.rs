@@ -333,7 +333,7 @@ impl<'g> Gathering<'g> {
         until: Option<Timestamp>,
     ) -> Self {
         let properties = needs.property_names().map(str::to_owned).collect();
-        let wants = Wants::new(properties, Vec::new(), names);
+        let wants = Wants { properties, context: Vec::new() };
         let members = wants.texts();
         let wanted = by_number(names, |name| needs.wants_event(name));
         let names = names.iter().map(|(number, name)| (*number, name.as_str())).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::contents::{contents, is_paged};
+use super::contents::contents;
 use super::opened::Opened;
 use crate::clock::Timestamp;
 use crate::id::Identifier;
@@ -89,7 +89,7 @@ impl Loose {
     fn of(seen: &Seen<'_>, needs: &Needs) -> Self {
         let mut properties = Object::new();
         if !seen.json.is_empty() {
-            let (held, _) = contents(seen.json, is_paged(seen.name), false);
+            let (held, _) = contents(seen.json, false);
             let needed = |name: &str| Some((name.to_owned(), (&held).member(name)?.clone()));
             properties.extend(needs.property_names().filter_map(needed));
         }

@@ -47,7 +47,7 @@ pub(crate) fn timeline(
     let audience = audience(db, state, scope, now, watch)?;
     let history = wanted.history || wanted.has_first_only();
     let range = (if history { None } else { scope.from }, scope.until);
-    let members = members(wanted, scope, &all);
+    let members = members(wanted, scope);
     let scan = Scan::new(state, audience, (wanted, members), scope, names, now, watch)?;
     // To read what is not sealed takes a while the first time.
     let mut stopped = Ok(());
@@ -472,7 +472,7 @@ impl<'s> Scan<'s> {
 }
 
 /// The members of events that places and conditions look into.
-fn members(wanted: &Wanted, scope: &Scope, names: &[(u32, String)]) -> Wants {
+fn members(wanted: &Wanted, scope: &Scope) -> Wants {
     let (mut properties, mut context) = (Vec::new(), Vec::new());
     let by = scope.by.as_ref().and_then(|by| by.place());
     for place in wanted.labels.iter().chain(&wanted.amount).chain(by) {
@@ -486,7 +486,7 @@ fn members(wanted: &Wanted, scope: &Scope, names: &[(u32, String)]) -> Wants {
         members.sort_unstable();
         members.dedup();
     }
-    Wants::new(properties, context, names)
+    Wants { properties, context }
 }
 
 pub(super) fn lock(labels: &Mutex<Labels>) -> MutexGuard<'_, Labels> {

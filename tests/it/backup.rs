@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use customerdb::{
-    Cdp, ConsentDecision, Error, Event, ManualClock, Party, RetentionRule, Rules, Segment, Source, days, did,
+    Cdp, ChangeCause, ConsentDecision, Error, Event, ManualClock, Party, RetentionRule, Rules, Segment,
+    SegmentMove, Source, days, did,
 };
 use proptest::prelude::*;
 
@@ -359,6 +360,7 @@ fn of_people_who_were_one_in_the_backup_only_the_erased_one_goes() {
     let clock = ManualClock::at(NOW);
     let cdp = builder(&clock).rules(Rules::unlimited()).open(&path).unwrap();
     let old = NOW.before(days(100));
+    cdp.define(Segment::new("buyers", did("Order"))).unwrap();
     let seen = |user: &str, device: &str, id: &str| {
         Event::track("Order").user_id(user).anonymous_id(device).message_id(id)
     };
@@ -388,6 +390,10 @@ fn of_people_who_were_one_in_the_backup_only_the_erased_one_goes() {
         vec![vec!["anonymous_id:kiosk".to_owned(), "user_id:bob".to_owned(), "user_id:cat".to_owned()]]
     );
     assert_eq!(cdp.profile("user_id:bob").unwrap().unwrap().events, 2);
+    // Their past is hers too; that they are members is told anew.
+    let told: Vec<_> =
+        cdp.changes(0, 9).unwrap().into_iter().map(|c| (c.segment, c.change, c.cause)).collect();
+    assert_eq!(told, [("buyers".to_owned(), SegmentMove::Entered, ChangeCause::Erasure)]);
     assert!(cdp.retention_rules().unwrap().is_empty(), "rules are those of the backup");
     // What was dropped stays known.
     assert_eq!(

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use customerdb::{
     Cdp, ChangeCause, ComputedTrait, Condition, Error, Event, ManualClock, Policy, ProfileId, RfmBounds,
-    Rules, Segment, SegmentMove, TagRule, Timestamp, all, any, days, did, did_not, has_account, has_tag,
-    has_trait, hours, in_sample, in_segment, minutes, not, sequence,
+    Rules, Segment, SegmentMove, TagRule, Timestamp, Trend, all, any, days, did, did_not, has_account,
+    has_tag, has_trait, hours, in_sample, in_segment, minutes, not, sequence,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -223,7 +223,7 @@ fn a_policy_holds_for_the_past_and_in_what_rests_on_it() {
 }
 
 #[test]
-fn what_events_say_is_seen_by_segments_that_came_later_and_of_no_event_that_was_taken_back() {
+fn what_events_say_is_seen_by_segments_that_came_later() {
     let cdp = memory(Rules::default());
     let order = |id: &str, total: u32| {
         let order = Event::track("Order").user_id("u1").message_id(id).at(NOW);
@@ -265,6 +265,55 @@ fn what_moves_somebody_at_once_for_several_reasons_is_told_with_each() {
     let cause = |name: &str| ChangeCause::Event { message_id: format!("m-{name}") };
     let entered = |name: &str| (name.to_owned(), "user_id:u1".to_owned(), true, cause(name));
     assert_eq!(told(&cdp), ["A", "B", "C"].map(entered));
+}
+
+#[test]
+fn of_several_events_of_several_people_each_is_told_with_their_latest() {
+    let cdp = memory(Rules::default());
+    cdp.define(Segment::new("twice", did("A").at_least(2))).unwrap();
+    let event =
+        |user: &str, n: u32| Event::track("A").user_id(user).message_id(format!("{user}-{n}")).at(NOW);
+    cdp.ingest([event("u1", 1), event("u2", 1), event("u1", 2), event("u3", 1), event("u2", 2)]).unwrap();
+    let entered = |user: &str| {
+        let cause = ChangeCause::Event { message_id: format!("{user}-2") };
+        ("twice".to_owned(), format!("user_id:{user}"), true, cause)
+    };
+    assert_eq!(told(&cdp), ["u1", "u2"].map(entered));
+}
+
+#[test]
+fn what_pages_and_screens_are_called_is_seen_and_of_no_track() {
+    let cdp = memory(Rules::default());
+    let home = did("$page").where_property("name").eq("Home");
+    cdp.define(Segment::new("home", home.clone())).unwrap();
+    cdp.define(Segment::new("café", did("$screen").where_property("caf\u{e9}").eq("a"))).unwrap();
+    cdp.ingest([
+        r#"{"type":"page","userId":"u1","name":"Home"}"#,
+        r#"{"type":"track","event":"$page","userId":"u2","name":"Home"}"#,
+        r#"{"type":"screen","userId":"u3","name":"Home","properties":{"cafe\u0301":"a"}}"#,
+    ])
+    .unwrap();
+    assert_eq!(names(&cdp, "home"), ["user_id:u1"]);
+    assert_eq!(names(&cdp, "café"), ["user_id:u3"]);
+    assert_eq!(cdp.preview(home.clone()).unwrap().len(), 1);
+    let trend = cdp.trend(&Trend::of(home)).unwrap();
+    assert_eq!(trend.series.iter().filter_map(|point| point.value.as_u64()).sum::<u64>(), 1);
+    everybody(&cdp);
+}
+
+#[test]
+fn what_is_looked_at_for_segments_that_others_rest_on_is_seen() {
+    let cdp = memory(Rules::default());
+    let spent = did("Order").sum("total").gte(30);
+    cdp.define(Segment::new("spenders", spent).live(false)).unwrap();
+    cdp.define(Segment::new("ours", all([in_segment("spenders"), did("Order")]))).unwrap();
+    for id in ["m1", "m2", "m3"] {
+        assert!(names(&cdp, "ours").is_empty(), "{id}");
+        cdp.ingest([Event::track("Order").user_id("u1").message_id(id).property("total", 10).at(NOW)])
+            .unwrap();
+    }
+    assert_eq!(names(&cdp, "ours"), ["user_id:u1"]);
+    everybody(&cdp);
 }
 
 #[test]

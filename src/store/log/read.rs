@@ -173,7 +173,7 @@ impl Db {
         Ok(found)
     }
 
-    /// How often events of the log were edited, as far as is known.
+    /// How often events of the log were edited, or given to others for good, as far as is known.
     pub(crate) fn edits(&self) -> i64 {
         self.log.borrow().edits
     }

@@ -342,7 +342,7 @@ fn whole_millionths(value: &Value) -> Option<i64> {
 }
 
 impl ReadMembers for Length {
-    fn read<'j>(&self, json: &'j str, _: u32, out: &mut [Option<Cow<'j, str>>]) {
+    fn read<'j>(&self, json: &'j str, out: &mut [Option<Cow<'j, str>>]) {
         out[0] = length(json).map(|value| value.to_string().into());
     }
 }

@@ -40,8 +40,8 @@ pub(crate) struct Asked<'a> {
 
 /// How the members of an event are found.
 pub(crate) trait ReadMembers: Sync {
-    /// Puts the JSON of their values in the JSON of an event, whose name has that number, into their places.
-    fn read<'j>(&self, json: &'j str, name: u32, out: &mut [Option<Cow<'j, str>>]);
+    /// Puts the JSON of their values in the JSON of an event into their places.
+    fn read<'j>(&self, json: &'j str, out: &mut [Option<Cow<'j, str>>]);
 }
 
 /// Which column it is: of which events and member, in the log after how many edits.
@@ -331,7 +331,7 @@ fn columns(
             let Entry { event, name, .. } = text.entry;
             if event >> PIECE == job.piece && job.names.binary_search(&name).is_ok() {
                 let mut found = vec![None; drafts.len()];
-                asked.read.read(text.json, name, &mut found);
+                asked.read.read(text.json, &mut found);
                 for (draft, value) in drafts.iter_mut().zip(found) {
                     draft.put((event & MASK) as usize, value.as_deref());
                 }
