@@ -364,7 +364,7 @@ impl<'g> Gathering<'g> {
                 let properties =
                     held.filter_map(|(name, value)| Some((name.clone(), value?.clone()))).collect();
                 let at = Timestamp::from_micros(*at);
-                let seen = Seen { event: *event, at, name, message_id: "", json: "" };
+                let seen = Seen { event: *event, at, name, message_id: "", json: "", is_known: false };
                 found.push((place, Loose::with(&seen, properties)));
             }
             ControlFlow::Continue(())

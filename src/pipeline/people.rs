@@ -46,7 +46,7 @@ pub(super) fn events_of(
         };
         db.events_of(&person.nodes, &look, |seen| {
             if until.is_none_or(|until| seen.at <= until) {
-                let known = at_hand.and_then(|opened| opened.of(seen.event));
+                let known = at_hand.filter(|_| seen.is_known).and_then(|opened| opened.of(seen.event));
                 events.push(match known {
                     Some(properties) => Loose::with(&seen, properties),
                     None => Loose::of(&seen, needs),

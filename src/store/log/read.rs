@@ -51,6 +51,8 @@ pub(crate) struct Seen<'r> {
     /// Empty if it was not asked for, and the same below.
     pub(crate) message_id: &'r str,
     pub(crate) json: &'r str,
+    /// Whether its text would have been asked for, if it were not known.
+    pub(crate) is_known: bool,
 }
 
 /// Which events of somebody are looked at, by name, and into which.
@@ -197,12 +199,13 @@ impl Db {
                 let known = names.iter().find(|(name, _)| *name == entry.name);
                 let Some((name, contents)) = known.and_then(|(_, text)| text.as_ref()) else { continue };
                 let (event, at) = (entry.event, Timestamp::from_micros(entry.at));
-                if *contents && !(look.known)(event) {
+                let is_known = *contents && (look.known)(event);
+                if *contents && !is_known {
                     self.with_text(event, |text| {
-                        each(Seen { event, at, name, message_id: text.id, json: text.json });
+                        each(Seen { event, at, name, message_id: text.id, json: text.json, is_known });
                     })?;
                 } else {
-                    each(Seen { event, at, name, message_id: "", json: "" });
+                    each(Seen { event, at, name, message_id: "", json: "", is_known });
                 }
             }
         }
