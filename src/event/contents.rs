@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::read::Name;
-use crate::value::{Object, Value};
+use crate::value::{Members, Object, Value, pick};
 
 /// The members of `context` that mean something to every event that is taken in: that it has none of them can be told
 /// without reading it.
@@ -49,6 +49,26 @@ impl Contents {
         // It was found sound, and an object that is made of nothing is empty.
         let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
         self.object.get_or_init(|| self.text.as_deref().map(read).unwrap_or_default())
+    }
+
+    /// Those of its members that have one of these names, each with the name's place. The others are not read, if that can
+    /// be.
+    pub(super) fn some(&self, names: &[&str]) -> Vec<(usize, Value)> {
+        let mut found: Vec<(usize, Value)> = Vec::new();
+        // Other names may be written in several forms.
+        let can_pick = self.object.get().is_none() && names.iter().all(|name| name.is_ascii());
+        if let Some(text) = self.text.as_deref().filter(|_| can_pick) {
+            let picked = pick(text, names, |place, text| {
+                // Of two members of one name the last is the one.
+                found.retain(|(other, _)| *other != place);
+                found.extend(serde_json::from_str(text).ok().map(|value| (place, value)));
+            });
+            debug_assert!(picked.is_ok(), "it was found sound");
+        } else {
+            let own = names.iter().map(|name| self.object().member(name));
+            found.extend((0..).zip(own).filter_map(|(place, value)| Some((place, value?.clone()))));
+        }
+        found
     }
 
     /// Changes the object.
@@ -210,6 +230,23 @@ mod tests {
         }
         let event = Event::from_json(r#"{"type":"page","context":{"ip":"1"}}"#).unwrap();
         assert!(event.clone().context_trait("a", 1).context_traits().is_some());
+    }
+
+    #[test]
+    fn some_members_are_those_of_the_object() {
+        let text = r#"{"a":1,"b":{"a":[2,"}"]},"\u0063":"d","a":"last","é":5,"e\u0301":6,"n":null}"#;
+        let names = ["n", "a", "c", "x", "b"];
+        for names in [&names[..], &["é", "a"], &[]] {
+            let contents = sound(text).unwrap();
+            let (mut some, object) = (contents.some(names), contents.object());
+            some.sort_by_key(|(place, _)| *place);
+            let whole =
+                (0..).zip(names).filter_map(|(place, name)| Some((place, object.member(name)?.clone())));
+            assert_eq!(some, whole.collect::<Vec<_>>());
+            let mut again = contents.some(names);
+            again.sort_by_key(|(place, _)| *place);
+            assert_eq!(again, some, "read from the object");
+        }
     }
 
     proptest! {

@@ -258,6 +258,23 @@ impl Event {
         visible
     }
 
+    /// Those of the [`visible_properties`](Self::visible_properties) that have one of these names, each with the name's
+    /// place; the others are not read.
+    pub(crate) fn some_properties(&self, names: &[&str]) -> Vec<(usize, Value)> {
+        let mut found = self.properties.some(names);
+        if let EventKind::Page | EventKind::Screen = self.kind {
+            for (name, text) in [("name", &self.name), ("category", &self.category)] {
+                if let Some(text) = text
+                    && let Some(place) = names.iter().position(|other| *other == name)
+                    && !found.iter().any(|(other, _)| *other == place)
+                {
+                    found.push((place, Value::from(text.as_str())));
+                }
+            }
+        }
+        found
+    }
+
     /// The `traits` as given; whose they are depends on the kind.
     pub fn traits(&self) -> &Object {
         &self.traits

@@ -1,5 +1,7 @@
 //! Definitions, made and removed: each is evaluated over all history at once.
 
+use std::borrow::Cow;
+
 use super::membership::{self, Definitions, Live};
 use super::{Change, State};
 use crate::clock::Timestamp;
@@ -90,7 +92,7 @@ impl<'d> Definer<'d> {
         let Some(live) = state.segments.kept().find(|live| live.segment.name() == segment) else {
             return Ok(());
         };
-        let (entered, cause) = (false, ChangeCause::Definition);
+        let (entered, cause) = (false, Cow::Borrowed(&ChangeCause::Definition));
         let exit = |profile| NewChange { profile, segment, entered, at, cause: cause.clone() };
         let exits: Vec<NewChange<'_>> = db.members_of(live.number)?.into_iter().map(exit).collect();
         db.add_changes(&exits)?;
@@ -166,7 +168,7 @@ impl<'d> Definer<'d> {
         roots.sort_unstable();
         roots.dedup();
         for person in roots.into_iter().filter_map(|root| state.identities.person(root)) {
-            membership::settle(db, &person, &state.segments, now, false, &|_| cause.clone())?;
+            membership::settle(db, &person, &state.segments, now, false, &|_| Cow::Borrowed(cause))?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! A person erased: their events and everything made of them, their identifiers in the events of others, and whatever
 //! else names them.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashSet;
 
 use super::prune::{Around, Fate, Prune};
@@ -117,7 +119,7 @@ fn note_who_goes_on(db: &Db, profiles: &FxHashSet<ProfileNo>, now: Timestamp) ->
     let mut profiles: Vec<ProfileNo> = profiles.iter().copied().collect();
     profiles.sort_unstable();
     for profile in profiles {
-        let (own, cause) = (db.segments_of(profile)?, ChangeCause::Erasure);
+        let (own, cause) = (db.segments_of(profile)?, Cow::Borrowed(&ChangeCause::Erasure));
         let entry = |segment| NewChange { profile, segment, entered: true, at: now, cause: cause.clone() };
         db.add_changes(&own.iter().map(|name| entry(name)).collect::<Vec<_>>())?;
     }

@@ -1,7 +1,10 @@
 //! Decisions by hand: links and bans, which precede every rule, and cuts, which take evidence away.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashSet;
 
+use super::membership::{self, Live};
 use super::replay::Replay;
 use super::scope::Scope;
 use super::{Change, State};
@@ -267,16 +270,15 @@ impl<'d> Deed<'d> {
         let joined: Vec<Node> = draft.pending.links.keys().map(|(a, ..)| *a).collect();
         let gone: Vec<_> = draft.pending.absorbed.iter().map(|absorbed| absorbed.profile).collect();
         for profile in gone {
-            super::membership::leave(db, profile, *now, &ChangeCause::Merge)?;
+            membership::leave(db, profile, *now, &ChangeCause::Merge)?;
         }
         db.write_draft(base, draft, *now, Some(cause), id)?;
         if !state.segments.is_empty() {
             let roots: FxHashSet<Node> =
                 held.into_iter().chain(joined).map(|node| draft.root(base, node)).collect();
             for person in roots.into_iter().filter_map(|root| draft.person(base, root)) {
-                super::membership::settle(db, &person, &state.segments, *now, false, &|_| {
-                    ChangeCause::Merge
-                })?;
+                let cause = |_: &Live| Cow::Borrowed(&ChangeCause::Merge);
+                membership::settle(db, &person, &state.segments, *now, false, &cause)?;
             }
         }
         Ok(())

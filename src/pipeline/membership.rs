@@ -3,6 +3,7 @@
 //! What a condition means is [`evaluate`]'s business alone. Here it is asked of those in whom something has
 //! changed: the people of a batch's events, and those whose answer time was due to change (their *wake*).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::identity::{Identities, Node, Person, ProfileNo};
 use crate::profile::{History, Policy, Purpose, Tag, Verdict};
 use crate::segment::{Catalog, ComputedTrait, Condition, Needs, Segment, TagRule, evaluate};
-use crate::store::{ChangeCause, Db, KeptSegment, NewChange, Restanding, Standing, Standings};
+use crate::store::{ChangeCause, Db, KeptSegment, NewChange, Restandings, Standing, Standings};
 use crate::value::Value;
 
 /// How often time may change one answer between two looks for each change to be noted at its own instant.
@@ -190,16 +191,14 @@ pub(super) fn standing(verdict: Verdict) -> Standing {
 /// What has changed and is not written yet: how people stand, and the journal.
 #[derive(Default)]
 pub(super) struct Changed<'s> {
-    standings: Vec<Restanding>,
+    standings: Restandings,
     changes: Vec<NewChange<'s>>,
 }
 
 impl<'s> Changed<'s> {
     /// Notes how a profile stood and stands. Of each there is one at a time.
-    pub(super) fn stands(&mut self, profile: ProfileNo, before: Standings, after: Standings) {
-        if after != before {
-            self.standings.push(Restanding { profile, before, after });
-        }
+    pub(super) fn stands(&mut self, profile: ProfileNo, before: &Standings, after: &Standings) {
+        self.standings.put(profile, before, after);
     }
 
     /// Notes an entry or an exit.
@@ -208,7 +207,7 @@ impl<'s> Changed<'s> {
     }
 
     pub(super) fn add(&mut self, mut other: Self) {
-        self.standings.append(&mut other.standings);
+        self.standings.append(other.standings);
         self.changes.append(&mut other.changes);
     }
 
@@ -232,7 +231,7 @@ impl<'s> Changed<'s> {
         profile: ProfileNo,
         (stands, are_anew): (Vec<(&'s Live, Verdict)>, bool),
         now: Timestamp,
-        cause: &dyn Fn(&Live) -> ChangeCause,
+        cause: &dyn Fn(&Live) -> Cow<'s, ChangeCause>,
     ) -> Result<()> {
         let before = db.standings_of(profile)?;
         let noted = if are_anew { Some(db.noted_segments(profile)?) } else { None };
@@ -245,19 +244,19 @@ impl<'s> Changed<'s> {
                 self.moves(NewChange { profile, segment, entered, at: now, cause: cause(live) });
             }
         }
-        self.stands(profile, before, after);
+        self.stands(profile, &before, &after);
         Ok(())
     }
 }
 
 /// Brings the standings of one person up to date; `are_anew` says that their part of the log was told anew.
-pub(crate) fn settle(
+pub(crate) fn settle<'s>(
     db: &Db,
     person: &Person,
-    definitions: &Definitions,
+    definitions: &'s Definitions,
     now: Timestamp,
     are_anew: bool,
-    cause: &dyn Fn(&Live) -> ChangeCause,
+    cause: &dyn Fn(&Live) -> Cow<'s, ChangeCause>,
 ) -> Result<()> {
     let kept: Vec<&Live> = definitions.kept().collect();
     let mut changed = Changed::default();
@@ -283,7 +282,7 @@ pub(crate) fn settle_everyone(
         let mut changed = Changed::default();
         everybody(db, identities, (&needs, &[]), catalog, None, &mut || Ok(()), |person, history| {
             let stands = judge(history, &needs, catalog, &segments, now);
-            changed.record(db, person.profile, (stands, false), now, &|_| cause.clone())?;
+            changed.record(db, person.profile, (stands, false), now, &|_| Cow::Borrowed(cause))?;
             changed.write_if_many(db)
         })?;
         changed.write(db)?;
@@ -294,7 +293,7 @@ pub(crate) fn settle_everyone(
 /// Notes that a profile is there no more, and thus no member of anything.
 pub(crate) fn leave(db: &Db, profile: ProfileNo, now: Timestamp, cause: &ChangeCause) -> Result<()> {
     let noted = db.noted_segments(profile)?;
-    let exit = |segment| NewChange { profile, segment, entered: false, at: now, cause: cause.clone() };
+    let exit = |segment| NewChange { profile, segment, entered: false, at: now, cause: Cow::Borrowed(cause) };
     Ok(db.add_changes(&noted.iter().map(|name| exit(name)).collect::<Vec<_>>())?)
 }
 
@@ -359,7 +358,8 @@ pub(crate) fn settle_time(
                 if verdict.holds != member {
                     member = verdict.holds;
                     let segment = live.segment.name();
-                    moves.push(NewChange { profile, segment, entered: member, at, cause: ChangeCause::Time });
+                    let cause = Cow::Borrowed(&ChangeCause::Time);
+                    moves.push(NewChange { profile, segment, entered: member, at, cause });
                 }
                 match verdict.until.filter(|next| *next <= now && *next > at) {
                     Some(_) if step == MOST_STEPS => at = now,
@@ -371,7 +371,7 @@ pub(crate) fn settle_time(
                 }
             }
         }
-        changed.stands(profile, before, after);
+        changed.stands(profile, &before, &after);
         changed.write_if_many(db)?;
     }
     // The journal has them in the order of time, whosever they are.

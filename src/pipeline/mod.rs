@@ -363,7 +363,7 @@ impl Intake {
             if let Ok(number) = u32::try_from(number) {
                 let opened = &mut counter.desk.opened;
                 opened.hold(db, &counter.state.segments.index.needs);
-                opened.note(number, event.name(), || event.visible_properties());
+                opened.note(number, event);
             }
             if let Some(account) =
                 borne.account.as_deref().filter(|_| counter.state.segments.wants_accounts())

@@ -1,6 +1,9 @@
 //! What a batch brought, and which of it made somebody enter or leave a segment.
 
-use rustc_hash::FxHashSet;
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::affected::Facts;
 use super::membership::Live;
@@ -12,12 +15,11 @@ use crate::value::nfc;
 /// What one event is to one person.
 struct Piece {
     name: String,
-    message_id: String,
     traits: Vec<String>,
     /// Purposes about which it says what its person decided.
     purposes: Vec<String>,
-    /// Whether it is kept.
-    kept: bool,
+    /// What it is as a cause, if it is kept.
+    cause: Option<ChangeCause>,
 }
 
 /// What a batch brought, by whose it is.
@@ -28,8 +30,10 @@ pub(crate) struct News {
 
 /// The same, by person.
 pub(crate) struct Sorted<'n> {
-    /// By the roots of the people; what is of one person in the order in which it came.
-    pieces: Vec<(Node, &'n Piece)>,
+    /// One person's after the other's; what is of one person in the order in which it came.
+    pieces: Vec<&'n Piece>,
+    /// Where those of a person are, by the root.
+    of: FxHashMap<Node, Range<usize>>,
     /// Profiles that absorbed others.
     grown: FxHashSet<ProfileNo>,
 }
@@ -38,15 +42,15 @@ impl News {
     /// Notes an event.
     pub(crate) fn note(&mut self, owner: Node, event: &Event, message_id: &str) {
         let traits = event.all_traits().keys().map(|name| nfc(name).into_owned()).collect();
-        let (name, message_id) = (event.name().to_owned(), message_id.to_owned());
-        self.pieces.push((owner, Piece { name, message_id, traits, purposes: Vec::new(), kept: true }));
+        let name = event.name().to_owned();
+        let cause = Some(ChangeCause::Event { message_id: message_id.to_owned() });
+        self.pieces.push((owner, Piece { name, traits, purposes: Vec::new(), cause }));
     }
 
     /// Notes what somebody decided about purposes, by an event that may not have been kept.
     pub(crate) fn note_consents<'p>(&mut self, owner: Node, purposes: impl Iterator<Item = &'p str>) {
         let purposes = purposes.map(str::to_owned).collect();
-        let (name, message_id) = (String::new(), String::new());
-        self.pieces.push((owner, Piece { name, message_id, traits: Vec::new(), purposes, kept: false }));
+        self.pieces.push((owner, Piece { name: String::new(), traits: Vec::new(), purposes, cause: None }));
     }
 
     /// Sorts what came by the people whose it is after the batch.
@@ -59,23 +63,32 @@ impl News {
         let own = self.pieces.iter().map(|(owner, piece)| (draft.root(base, *owner), piece));
         let mut pieces: Vec<(Node, &Piece)> = own.collect();
         pieces.sort_by_key(|(root, _)| *root);
-        Sorted { pieces, grown: grown.into_iter().collect() }
+        let mut end = 0;
+        let of = pieces.chunk_by(|(a, _), (b, _)| a == b).map(|own| {
+            end += own.len();
+            (own[0].0, end - own.len()..end)
+        });
+        let of = of.collect();
+        Sorted {
+            pieces: pieces.into_iter().map(|(_, piece)| piece).collect(),
+            of,
+            grown: grown.into_iter().collect(),
+        }
     }
 }
 
 impl<'n> Sorted<'n> {
     /// What came of a person, in that order.
     fn of(&self, root: Node) -> impl DoubleEndedIterator<Item = &'n Piece> + Clone {
-        let start = self.pieces.partition_point(|(other, _)| *other < root);
-        let own = self.pieces[start..].partition_point(|(other, _)| *other == root);
-        self.pieces[start..start + own].iter().map(|(_, piece)| *piece)
+        let own = self.of.get(&root).cloned().unwrap_or_default();
+        self.pieces[own].iter().copied()
     }
 
     /// What is new of a person.
     pub(crate) fn facts(&self, root: Node) -> Facts<'n> {
         let mut facts = Facts::default();
         for piece in self.of(root) {
-            facts.names.extend(piece.kept.then_some(piece.name.as_str()));
+            facts.names.extend(piece.cause.as_ref().map(|_| piece.name.as_str()));
             facts.traits.extend(piece.traits.iter().map(String::as_str));
             // As conditions know `group` events by.
             facts.accounts |= piece.name == "$group";
@@ -90,25 +103,28 @@ impl<'n> Sorted<'n> {
 
     /// Why a person's standing to a segment has changed: the latest event of those that the segment looks at, else the
     /// latest trait, else a decision on consent, else a merge, else whatever came last.
-    pub(crate) fn cause(&self, root: Node, profile: ProfileNo, live: &Live) -> ChangeCause {
+    pub(crate) fn cause(&self, root: Node, profile: ProfileNo, live: &Live) -> Cow<'n, ChangeCause> {
         let latest = self.of(root).rev();
         let mut purposes = latest.clone().flat_map(|piece| &piece.purposes);
-        let event = |piece: &Piece| ChangeCause::Event { message_id: piece.message_id.clone() };
-        let looks_at = |piece: &&Piece| piece.kept && live.needs.wants_event(&piece.name);
-        if let Some(piece) = latest.clone().find(looks_at) {
-            return event(piece);
+        let looked_at =
+            |piece: &'n Piece| piece.cause.as_ref().filter(|_| live.needs.wants_event(&piece.name));
+        if let Some(event) = latest.clone().find_map(looked_at) {
+            return Cow::Borrowed(event);
         }
         for piece in latest.clone() {
-            if let Some(name) = piece.traits.iter().find(|name| live.needs.wants_trait(name)) {
-                return ChangeCause::Trait { name: name.clone(), message_id: piece.message_id.clone() };
+            if let Some(name) = piece.traits.iter().find(|name| live.needs.wants_trait(name))
+                && let Some(ChangeCause::Event { message_id }) = &piece.cause
+            {
+                let (name, message_id) = (name.clone(), message_id.clone());
+                return Cow::Owned(ChangeCause::Trait { name, message_id });
             }
         }
         if let Some(purpose) = purposes.find(|purpose| live.needs.wants_consent(purpose)) {
-            return ChangeCause::Consent { purpose: purpose.clone() };
+            return Cow::Owned(ChangeCause::Consent { purpose: purpose.clone() });
         }
-        match latest.clone().find(|piece| piece.kept) {
-            Some(piece) if !self.grown.contains(&profile) => event(piece),
-            _ => ChangeCause::Merge,
+        match latest.clone().find_map(|piece| piece.cause.as_ref()) {
+            Some(event) if !self.grown.contains(&profile) => Cow::Borrowed(event),
+            _ => Cow::Owned(ChangeCause::Merge),
         }
     }
 }

@@ -2,14 +2,14 @@
 //! batch, and what their events say would be read and parsed each time anew. Of what came in before the file was opened, or
 //! long ago, that is done still.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::event::Event;
 use crate::segment::Needs;
 use crate::store::Db;
-use crate::value::{Members, Object, Value};
+use crate::value::{Object, Value};
 
 /// Of so many events at most; beyond that all is let go of. What is not there is read from the log.
 const MOST: usize = if cfg!(debug_assertions) { 1 << 4 } else { 1 << 15 };
@@ -37,26 +37,24 @@ impl Opened {
         }
     }
 
-    /// Keeps what an event of that name and with these properties, as conditions see them, has of what is needed.
-    pub(super) fn note<'p>(&mut self, event: u32, name: &str, properties: impl FnOnce() -> Cow<'p, Object>) {
-        if !self.needs.wants_properties(name) {
+    /// Keeps what an event with that number has of what is needed.
+    pub(super) fn note(&mut self, number: u32, event: &Event) {
+        if !self.needs.wants_properties(event.name()) {
             return;
         }
         if self.events.len() >= MOST {
             self.events.clear();
         }
-        let properties = properties();
-        let names = self.needs.property_names();
-        let own: Vec<(&str, &Value)> =
-            names.filter_map(|name| Some((name, (&*properties).member(name)?))).collect();
+        let names: Vec<&str> = self.needs.property_names().collect();
+        let own = event.some_properties(&names);
         let is_small = |value: &Value| match value {
             Value::Array(_) | Value::Object(_) => false,
             Value::String(text) => text.len() <= LONG,
             _ => true,
         };
         if own.iter().all(|(_, value)| is_small(value)) {
-            let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.clone()));
-            self.events.insert(event, own.collect());
+            let own = own.into_iter().map(|(place, value)| (names[place].to_owned(), value));
+            self.events.insert(number, own.collect());
         }
     }
 

@@ -201,7 +201,7 @@ impl Prune<'_> {
         let members = db.members_of_accounts(accounts)?.into_iter();
         let roots: FxHashSet<Node> = members.map(|node| draft.root(&state.identities, node)).collect();
         for person in roots.into_iter().filter_map(|root| draft.person(&state.identities, root)) {
-            membership::settle(db, &person, &state.segments, now, false, &|_| cause.clone())?;
+            membership::settle(db, &person, &state.segments, now, false, &|_| Cow::Borrowed(&cause))?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! A part of the log, or all of it, written anew: rules and decisions change the past too.
 
+use std::borrow::Cow;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::devices::attribute;
@@ -228,7 +230,7 @@ impl Replay<'_> {
         for (root, ..) in &succession.sets {
             if let Some(person) = draft.person(self.basis.identities, *root) {
                 let cause = cause_of(person.profile);
-                membership::settle(db, &person, segments, now, true, &|_| cause.clone())?;
+                membership::settle(db, &person, segments, now, true, &|_| Cow::Borrowed(&cause))?;
             }
         }
         Ok(())

@@ -89,8 +89,7 @@ impl<'s> Bench<'s> {
     fn judge(self, cases: &mut [Case<'s>]) -> Changed<'s> {
         let mut changed = Changed::default();
         for Case { root, profile, plan, history, before } in cases {
-            let (root, profile, before) = (*root, *profile, mem::take(before));
-            let mut after = before.clone();
+            let (root, profile, mut after) = (*root, *profile, before.clone());
             for (live, verdict) in plan.judge(&self.definitions.catalog, history, self.now) {
                 let (was, is) = (before.to(live.number), standing(verdict));
                 // Whoever will be woken early enough need not be told when.
@@ -103,7 +102,7 @@ impl<'s> Bench<'s> {
                     changed.moves(NewChange { profile, segment, entered, at: self.now, cause });
                 }
             }
-            changed.stands(profile, before, after);
+            changed.stands(profile, before, &after);
         }
         changed
     }

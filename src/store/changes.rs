@@ -1,5 +1,6 @@
 //! Who entered and left segments, as it was committed.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use rusqlite::Row;
@@ -111,7 +112,8 @@ pub(crate) struct NewChange<'s> {
     pub(crate) segment: &'s str,
     pub(crate) entered: bool,
     pub(crate) at: Timestamp,
-    pub(crate) cause: ChangeCause,
+    /// Often one of many.
+    pub(crate) cause: Cow<'s, ChangeCause>,
 }
 
 impl NewChange<'_> {
@@ -329,7 +331,7 @@ mod tests {
                     segment: ["lately", "\"quoted\"", "买家"][*segment],
                     entered: *entered,
                     at: Timestamp::from_micros(*at),
-                    cause: causes[*cause].clone(),
+                    cause: Cow::Borrowed(&causes[*cause]),
                 });
                 let changes: Vec<NewChange<'_>> = changes.collect();
                 db.add_changes(&changes).unwrap();
@@ -371,7 +373,7 @@ mod tests {
             segment,
             entered: true,
             at: Timestamp::EARLIEST,
-            cause: ChangeCause::Merge,
+            cause: Cow::Owned(ChangeCause::Merge),
         };
         db.add_changes(&["a", "b", "c"].map(change)).unwrap();
         let sql = "SELECT change || ' ' || segments FROM segment_changes";

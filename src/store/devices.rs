@@ -89,6 +89,7 @@ impl Db {
     pub(crate) fn move_event(&self, event: i64, message_id: &str, from: Node, to: Node) -> Result<()> {
         self.give_event(event, Some(to))?;
         self.note(Touched::Trait);
+        self.no_more_silent(to);
         let sql = "UPDATE traits SET node = ?1 WHERE event = ?2";
         self.conn.prepare_cached(sql)?.execute((to.0, event))?;
         let sql = "UPDATE account_members SET node = ?1 WHERE node = ?2 AND message_id = ?3";

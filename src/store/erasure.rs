@@ -198,6 +198,7 @@ impl Db {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -213,7 +214,7 @@ mod tests {
         db.begin_write().unwrap();
         let (theirs, others) = (ProfileNo(7), ProfileNo(8));
         let change = |(at, profile, segment, entered, cause)| {
-            let at = Timestamp::from_micros(at);
+            let (at, cause) = (Timestamp::from_micros(at), Cow::Owned(cause));
             NewChange { profile, segment, entered, at, cause }
         };
         let changes = [

@@ -169,6 +169,7 @@ impl Db {
             changes: RefCell::default(),
             log,
             fresh: RefCell::default(),
+            silent: matches!(access, Access::Write { .. }).then(RefCell::default),
             watched: RefCell::default(),
         })
     }

@@ -51,7 +51,7 @@ pub(crate) use log::{
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
 pub(crate) use segments::KeptSegment;
-pub(crate) use standings::{Restanding, Standing, Standings};
+pub(crate) use standings::{Restandings, Standing, Standings};
 pub(crate) use trait_columns::TraitColumn;
 pub(crate) use traits::Assertion;
 pub(crate) use watch::Watcher;
@@ -91,6 +91,8 @@ pub(crate) struct Db {
     log: RefCell<log::Log>,
     /// What is known of the evidence that is not in its place yet.
     fresh: RefCell<links::Fresh>,
+    /// Who was never said anything of: kept by the writer alone, whose rows nobody else changes.
+    silent: Option<RefCell<traits::Silent>>,
     /// Whether somebody watches the call that uses it now.
     watched: RefCell<Option<watch::Watched>>,
 }
@@ -122,6 +124,7 @@ impl Db {
         self.forget_changes();
         self.log.borrow_mut().rolled_back();
         self.fresh.borrow_mut().rolled_back();
+        self.forget_silent();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.
         if self.is_writing() {
             let _ = self.run("ROLLBACK");

@@ -1,5 +1,7 @@
 //! How profiles stand to segments: one row of a profile, and the members of each segment.
 
+use std::ops::Range;
+
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
@@ -82,18 +84,17 @@ impl Standings {
         self.0.iter().filter_map(|(_, standing)| standing.wake).min().map(Timestamp::as_micros)
     }
 
-    fn write(&self) -> Vec<u8> {
-        let (mut bytes, mut last, mut at) = (Vec::with_capacity(8 * self.0.len() + 8), 0, 0_i64);
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let (mut last, mut at) = (0, 0_i64);
         for (segment, Standing { member, wake }) in &self.0 {
             let flags = u64::from(*member) | u64::from(wake.is_some()) << 1;
-            varint((segment - last).cast_unsigned() << 2 | flags, &mut bytes);
+            varint((segment - last).cast_unsigned() << 2 | flags, bytes);
             if let Some(wake) = wake {
-                varint(zigzag(wake.as_micros().wrapping_sub(at)), &mut bytes);
+                varint(zigzag(wake.as_micros().wrapping_sub(at)), bytes);
                 at = wake.as_micros();
             }
             last = *segment;
         }
-        bytes
     }
 
     /// `None` if the bytes are not made so.
@@ -117,12 +118,60 @@ impl Standings {
     }
 }
 
-/// How a profile stood to segments, as the file has it, and how it stands now.
+/// How profiles stood to segments, as the file has it, and how they stand now: as it is to be written, in few pieces of
+/// memory, for whoever works it out is often another thread than the one that writes.
+#[derive(Debug, Default)]
+pub(crate) struct Restandings {
+    rows: Vec<Restanding>,
+    /// Of all of them, one after the other.
+    bytes: Vec<u8>,
+    entered: Vec<(i64, ProfileNo)>,
+    left: Vec<(i64, ProfileNo)>,
+}
+
 #[derive(Debug)]
-pub(crate) struct Restanding {
-    pub(crate) profile: ProfileNo,
-    pub(crate) before: Standings,
-    pub(crate) after: Standings,
+struct Restanding {
+    profile: ProfileNo,
+    /// Whether it has a row.
+    is_there: bool,
+    wake: Option<i64>,
+    /// Where its bytes are, none if it is to have no row.
+    stands: Range<usize>,
+}
+
+impl Restandings {
+    /// Notes how a profile stood and stands, if that differs. Of each there is one.
+    pub(crate) fn put(&mut self, profile: ProfileNo, before: &Standings, after: &Standings) {
+        if after == before {
+            return;
+        }
+        let start = self.bytes.len();
+        after.write(&mut self.bytes);
+        let stands = start..self.bytes.len();
+        self.rows.push(Restanding { profile, is_there: !before.is_empty(), wake: after.wake(), stands });
+        let own = |segment| (segment, profile);
+        self.entered.extend(after.joined().filter(|segment| !before.to(*segment).member).map(own));
+        self.left.extend(before.joined().filter(|segment| !after.to(*segment).member).map(own));
+    }
+
+    /// How many profiles there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds others.
+    pub(crate) fn append(&mut self, mut others: Self) {
+        let start = self.bytes.len();
+        self.bytes.append(&mut others.bytes);
+        self.rows.extend(
+            others
+                .rows
+                .into_iter()
+                .map(|row| Restanding { stands: start + row.stands.start..start + row.stands.end, ..row }),
+        );
+        self.entered.append(&mut others.entered);
+        self.left.append(&mut others.left);
+    }
 }
 
 fn unpack(profile: u32, bytes: &[u8]) -> Result<Standings> {
@@ -147,50 +196,44 @@ impl Db {
         unpack(profile.0, row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)
     }
 
-    /// Records how profiles stand to segments; of each there is one.
-    pub(crate) fn write_standings(&self, mut changed: Vec<Restanding>) -> Result<()> {
+    /// Records how profiles stand to segments.
+    pub(crate) fn write_standings(&self, changed: Restandings) -> Result<()> {
+        let Restandings { mut rows, bytes, mut entered, mut left } = changed;
         // In the order in which the file has them, those of a page come together.
-        changed.sort_unstable_by_key(|change| change.profile);
-        let packed: Vec<Vec<u8>> = changed.iter().map(|change| change.after.write()).collect();
-        let all = || changed.iter().zip(&packed);
-        let new = all().filter(|(change, _)| change.before.is_empty() && !change.after.is_empty());
-        let rows = new.map(|(change, packed)| {
-            let wake = change.after.wake().map_or(ValueRef::Null, ValueRef::Integer);
-            [ValueRef::Integer(change.profile.0.into()), wake, ValueRef::Blob(packed)]
-        });
-        insert_rows(&self.conn, "standings (profile, wake, stands)", rows)?;
-        for (change, packed) in all().filter(|(change, _)| !change.before.is_empty()) {
-            let (profile, after) = (change.profile.0, &change.after);
-            if after.is_empty() {
-                self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?.execute([profile])?;
-            } else {
-                let sql = "UPDATE standings SET wake = ?2, stands = ?3 WHERE profile = ?1";
-                self.conn.prepare_cached(sql)?.execute((profile, after.wake(), packed))?;
-            }
-        }
-        let (mut entered, mut left) = (Vec::new(), Vec::new());
-        for Restanding { profile, before, after } in &changed {
-            let own = |segment| (segment, *profile);
-            entered.extend(after.joined().filter(|segment| !before.to(*segment).member).map(own));
-            left.extend(before.joined().filter(|segment| !after.to(*segment).member).map(own));
-        }
+        rows.sort_unstable_by_key(|row| row.profile);
         entered.sort_unstable();
         left.sort_unstable();
+        let new = rows.iter().filter(|row| !row.is_there && !row.stands.is_empty()).map(|row| {
+            let wake = row.wake.map_or(ValueRef::Null, ValueRef::Integer);
+            [ValueRef::Integer(row.profile.0.into()), wake, ValueRef::Blob(&bytes[row.stands.clone()])]
+        });
+        insert_rows(&self.conn, "standings (profile, wake, stands)", new)?;
+        let mut update =
+            self.conn.prepare_cached("UPDATE standings SET wake = ?2, stands = ?3 WHERE profile = ?1")?;
+        for Restanding { profile, wake, stands, .. } in rows.into_iter().filter(|row| row.is_there) {
+            if stands.is_empty() {
+                self.conn.prepare_cached("DELETE FROM standings WHERE profile = ?1")?.execute([profile.0])?;
+            } else {
+                update.execute((profile.0, wake, &bytes[stands]))?;
+            }
+        }
         let row = |(segment, profile): &(i64, ProfileNo)| {
             [ValueRef::Integer(*segment), ValueRef::Integer(profile.0.into())]
         };
         insert_rows(&self.conn, "members (segment, profile)", entered.iter().map(row))?;
+        let mut delete =
+            self.conn.prepare_cached("DELETE FROM members WHERE segment = ?1 AND profile = ?2")?;
         for (segment, profile) in left {
-            let sql = "DELETE FROM members WHERE segment = ?1 AND profile = ?2";
-            self.conn.prepare_cached(sql)?.execute((segment, profile.0))?;
+            delete.execute((segment, profile.0))?;
         }
         Ok(())
     }
 
     /// Forgets how a profile stood to segments.
     pub(crate) fn clear_standings_of(&self, profile: ProfileNo) -> Result<()> {
-        let before = self.standings_of(profile)?;
-        self.write_standings(vec![Restanding { profile, before, after: Standings::default() }])
+        let mut changed = Restandings::default();
+        changed.put(profile, &self.standings_of(profile)?, &Standings::default());
+        self.write_standings(changed)
     }
 
     /// Forgets how everyone stood to a segment.
@@ -200,13 +243,13 @@ impl Db {
             let page = self.standings_after(after)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = last.0.into();
-            let changed = page.into_iter().filter(|(_, before)| before.to(segment) != Standing::NONE);
-            let changed = changed.map(|(profile, before)| {
+            let mut changed = Restandings::default();
+            for (profile, before) in page {
                 let mut after = before.clone();
                 after.put(segment, Standing::NONE);
-                Restanding { profile, before, after }
-            });
-            self.write_standings(changed.collect())?;
+                changed.put(profile, &before, &after);
+            }
+            self.write_standings(changed)?;
         }
     }
 
@@ -343,18 +386,24 @@ mod tests {
         })
     }
 
+    fn written(standings: &Standings) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        standings.write(&mut bytes);
+        bytes
+    }
+
     proptest! {
         #[test]
         fn what_was_written_is_read(standings in stands(), far in 0..1_i64 << 60) {
             let mut standings = standings;
             standings.put(far + 7, Standing { member: true, wake: None });
-            prop_assert_eq!(Standings::read(&standings.write()), Some(standings));
+            prop_assert_eq!(Standings::read(&written(&standings)), Some(standings));
         }
 
         #[test]
         fn bytes_that_are_no_standings_are_told_or_read_as_some(mut bytes in prop::collection::vec(any::<u8>(), 0..12)) {
             if let Some(read) = Standings::read(&bytes) {
-                prop_assert_eq!(Standings::read(&read.write()), Some(read));
+                prop_assert_eq!(Standings::read(&written(&read)), Some(read));
             }
             bytes.clear();
             prop_assert_eq!(Standings::read(&bytes), None);
@@ -371,11 +420,14 @@ mod tests {
             db.begin_write().unwrap();
             let mut model: Vec<Standings> = vec![Standings::default(); 4];
             for turn in turns {
-                let changed = turn.into_iter().map(|(profile, after)| {
+                let mut changed = [Restandings::default(), Restandings::default()];
+                for (profile, after) in turn {
                     let before = std::mem::replace(&mut model[profile as usize], after.clone());
-                    Restanding { profile: ProfileNo(profile), before, after }
-                });
-                db.write_standings(changed.collect()).unwrap();
+                    changed[profile as usize % 2].put(ProfileNo(profile), &before, &after);
+                }
+                let [mut even, odd] = changed;
+                even.append(odd);
+                db.write_standings(even).unwrap();
             }
             db.clear_standings_of(ProfileNo(gone)).unwrap();
             model[gone as usize] = Standings::default();

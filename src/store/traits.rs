@@ -64,13 +64,59 @@ pub(super) fn pinned(row: &Row<'_>) -> rusqlite::Result<(String, Trait)> {
     Ok((row.get(3)?, said))
 }
 
+/// Nodes that have no row in `traits`, as far as is known: a bit for each. Of most devices nothing is ever said, and whoever
+/// does something is asked about at every batch.
+#[derive(Debug, Default)]
+pub(super) struct Silent(Vec<u64>);
+
+impl Silent {
+    fn place(node: Node) -> (usize, u64) {
+        (node.0 as usize / 64, 1 << (node.0 % 64))
+    }
+
+    fn has(&self, node: Node) -> bool {
+        let (word, bit) = Self::place(node);
+        self.0.get(word).is_some_and(|known| known & bit != 0)
+    }
+
+    fn put(&mut self, node: Node) {
+        let (word, bit) = Self::place(node);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= bit;
+    }
+
+    fn remove(&mut self, node: Node) {
+        let (word, bit) = Self::place(node);
+        if let Some(known) = self.0.get_mut(word) {
+            *known &= !bit;
+        }
+    }
+}
+
 impl Db {
+    /// Notes that somebody is going to have a row in `traits`.
+    pub(super) fn no_more_silent(&self, node: Node) {
+        if let Some(silent) = &self.silent {
+            silent.borrow_mut().remove(node);
+        }
+    }
+
+    /// Forgets who has no rows in `traits`: the transaction is taken back, with what it deleted.
+    pub(super) fn forget_silent(&self) {
+        if let Some(silent) = &self.silent {
+            silent.take();
+        }
+    }
+
     /// Records what an event says of the person who owns a node, if it says anything.
     pub(crate) fn assert_traits(&self, node: Node, said: Assertion<'_>) -> Result<()> {
         if said.said.is_empty() {
             return Ok(());
         }
         self.note(Touched::Trait);
+        self.no_more_silent(node);
         self.assert("traits (event, node, at, message_id, source, said)", i64::from(node.0), said)
     }
 
@@ -135,10 +181,13 @@ impl Db {
             "SELECT said, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source)
              FROM traits t WHERE node = ?1 ORDER BY at DESC",
         )?;
-        for node in nodes {
+        let is_silent = |node| self.silent.as_ref().is_some_and(|silent| silent.borrow().has(node));
+        for node in nodes.iter().filter(|node| !is_silent(**node)) {
+            let mut is_there = false;
             let mut latest: Vec<Option<Trait>> = wanted.iter().map(|_| None).collect();
             let mut rows = select.query([node.0])?;
             while let Some(row) = rows.next()? {
+                is_there = true;
                 let at = Timestamp::from_micros(row.get(1)?);
                 let is_known = |latest: &[Option<Trait>], place: usize| {
                     wanted[place].1 && latest[place].as_ref().is_some_and(|known| at < known.at)
@@ -158,6 +207,9 @@ impl Db {
                         none => *none = Some(said),
                     }
                 }
+            }
+            if let Some(silent) = self.silent.as_ref().filter(|_| !is_there) {
+                silent.borrow_mut().put(*node);
             }
             let latest = names.iter().zip(latest);
             found.extend(latest.filter_map(|(name, said)| Some(((*name).to_owned(), said?))));
@@ -237,5 +289,73 @@ impl Db {
         let mut select = self.conn.prepare_cached("SELECT account FROM accounts WHERE id = ?1")?;
         let mut rows = select.query([id])?;
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{Access, Place, Shared};
+
+    fn node() -> impl Strategy<Value = u32> {
+        prop::sample::select(vec![0, 1, 63, 64, 129])
+    }
+
+    proptest! {
+        /// Whatever is asserted, given away, forgotten or taken back between: what was said of somebody is asked for again
+        /// and again, and of those of whom nothing was said it need not be read.
+        #[test]
+        fn who_was_silent_is_heard_when_they_are_not_any_more(
+            turns in prop::collection::vec((0..5_u8, node(), node()), 1..30),
+        ) {
+            let shared = Arc::new(Shared::new(9, 0));
+            let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
+            db.begin_write().unwrap();
+            let source = db.source(&crate::event::Source::default()).unwrap();
+            db.commit().unwrap();
+            db.begin_write().unwrap();
+            let (mut model, mut committed): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+            for (event, (turn, node, other)) in (1..).zip(turns) {
+                match turn {
+                    0 | 1 => {
+                        let said = Object::from_iter([("plan".to_owned(), "gold".into())]);
+                        let at = Timestamp::from_micros(event);
+                        let assertion = Assertion { event, said: &said, at, message_id: "m", source };
+                        db.assert_traits(Node(node), assertion).unwrap();
+                        model.push(node);
+                    }
+                    2 => {
+                        db.no_more_silent(Node(other));
+                        let sql = "UPDATE traits SET node = ?1 WHERE node = ?2";
+                        db.conn.execute(sql, [other, node]).unwrap();
+                        model.iter_mut().filter(|own| **own == node).for_each(|own| *own = other);
+                    }
+                    3 => {
+                        db.clear_derived(Some(&[Node(node)])).unwrap();
+                        model.retain(|own| *own != node);
+                    }
+                    _ if event % 2 == 0 => {
+                        db.commit().unwrap();
+                        db.begin_write().unwrap();
+                        committed.clone_from(&model);
+                    }
+                    _ => {
+                        db.rollback();
+                        db.begin_write().unwrap();
+                        model.clone_from(&committed);
+                    }
+                }
+                for asked in [node, other] {
+                    for _ in 0..2 {
+                        let said = db.said(&[Node(asked)], &[("plan", false)]).unwrap().len();
+                        prop_assert_eq!(said, model.iter().filter(|own| **own == asked).count());
+                    }
+                }
+            }
+        }
     }
 }

@@ -124,16 +124,16 @@ impl Draft {
     }
 }
 
-/// Compresses what [`Draft::plain`] gives, if that is worth it.
-pub(super) fn wrap(plain: Vec<u8>, press: &mut Press) -> Vec<u8> {
-    let content = plain.get(1..).unwrap_or_default();
-    let (Some((packed, trained)), Ok(len)) = (press.pack(content), u32::try_from(content.len())) else {
-        return plain;
-    };
-    let mut bytes = Vec::with_capacity(packed.len() + 5);
-    bytes.push(if trained { TRAINED } else { COMPRESSED });
-    bytes.extend(len.to_le_bytes());
-    bytes.extend(packed);
+/// Compresses what [`Draft::plain`] gives, if that is worth it, in the same piece of memory: it goes back to the thread
+/// that asked for it, and one that freed it instead would make that one wait for the allocator.
+pub(super) fn wrap(mut bytes: Vec<u8>, press: &mut Press) -> Vec<u8> {
+    let content = bytes.get(1..).unwrap_or_default();
+    if let (Some((packed, trained)), Ok(len)) = (press.pack(content), u32::try_from(content.len())) {
+        bytes.clear();
+        bytes.push(if trained { TRAINED } else { COMPRESSED });
+        bytes.extend(len.to_le_bytes());
+        bytes.extend(packed);
+    }
     bytes
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::compress_bound;
 
 use super::group::{Draft, Text, wrap};
 
@@ -20,6 +22,8 @@ pub(super) struct Press {
     dictionary: Option<Arc<[u8]>>,
     plain: Tools,
     trained: Tools,
+    /// What was compressed last.
+    packed: Vec<u8>,
 }
 
 /// Made when they are first needed.
@@ -30,11 +34,13 @@ struct Tools {
 }
 
 impl Tools {
-    fn pack(&mut self, dictionary: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+    fn pack(&mut self, dictionary: &[u8], plain: &[u8], packed: &mut Vec<u8>) -> Option<()> {
         if self.compressor.is_none() {
             self.compressor = Compressor::with_dictionary(Press::LEVEL, dictionary).ok();
         }
-        self.compressor.as_mut()?.compress(plain).ok()
+        packed.clear();
+        packed.reserve(compress_bound(plain.len()));
+        self.compressor.as_mut()?.compress_to_buffer(plain, packed).ok().map(drop)
     }
 
     fn unpack(&mut self, dictionary: &[u8], packed: &[u8], len: usize) -> Option<Vec<u8>> {
@@ -59,13 +65,13 @@ impl Press {
     }
 
     /// The bytes compressed, if that makes them fewer, and whether with the dictionary.
-    pub(super) fn pack(&mut self, plain: &[u8]) -> Option<(Vec<u8>, bool)> {
-        let packed = match &self.dictionary {
-            Some(dictionary) => self.trained.pack(dictionary, plain)?,
+    pub(super) fn pack(&mut self, plain: &[u8]) -> Option<(&[u8], bool)> {
+        match &self.dictionary {
+            Some(dictionary) => self.trained.pack(dictionary, plain, &mut self.packed)?,
             None if plain.len() < SHORT => return None,
-            None => self.plain.pack(&[], plain)?,
-        };
-        (packed.len() < plain.len()).then_some((packed, self.dictionary.is_some()))
+            None => self.plain.pack(&[], plain, &mut self.packed)?,
+        }
+        (self.packed.len() < plain.len()).then_some((&self.packed, self.dictionary.is_some()))
     }
 
     pub(super) fn unpack(&mut self, packed: &[u8], len: usize, trained: bool) -> Option<Vec<u8>> {
@@ -87,27 +93,33 @@ impl fmt::Debug for Press {
 #[derive(Debug, Default)]
 pub(super) struct Presses {
     waiting: VecDeque<Draft>,
-    /// How many of them the thread has, the first ones.
+    /// How many of them were given to the thread, the first ones.
     given: usize,
+    /// The first ones of those, compressed.
+    pressed: VecDeque<Vec<u8>>,
     thread: Option<Running>,
 }
 
 #[derive(Debug)]
 struct Running {
     /// `None` when no more is to come.
-    give: Option<Sender<Vec<u8>>>,
-    take: Receiver<Vec<u8>>,
+    give: Option<Sender<Vec<Vec<u8>>>>,
+    /// As many at once as were given.
+    take: Receiver<Vec<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     fn start(dictionary: Option<Arc<[u8]>>) -> Option<Self> {
-        let (give, given) = channel::<Vec<u8>>();
+        let (give, given) = channel::<Vec<Vec<u8>>>();
         let (done, take) = channel();
         let work = move || {
             let mut press = Press::new(dictionary);
-            while let Ok(plain) = given.recv() {
-                if done.send(wrap(plain, &mut press)).is_err() {
+            while let Ok(mut groups) = given.recv() {
+                for group in &mut groups {
+                    *group = wrap(mem::take(group), &mut press);
+                }
+                if done.send(groups).is_err() {
                     return;
                 }
             }
@@ -144,10 +156,8 @@ impl Presses {
             self.thread = Running::start(press.dictionary().cloned());
         }
         if let Some(give) = self.thread.as_ref().and_then(|running| running.give.as_ref()) {
-            for draft in self.waiting.range(self.given..) {
-                // If the thread is gone, whoever takes the group does its work.
-                let _ = give.send(draft.plain());
-            }
+            // If the thread is gone, whoever takes the groups does its work.
+            let _ = give.send(self.waiting.range(self.given..).map(Draft::plain).collect());
             self.given = self.waiting.len();
         }
     }
@@ -165,13 +175,16 @@ impl Presses {
     pub(super) fn pop(&mut self, press: &mut Press) -> Option<(u32, u32, Vec<u8>)> {
         let draft = self.waiting.pop_front()?;
         let first = draft.first()?;
-        let thread = self.thread.as_ref().filter(|_| self.given > 0);
-        let pressed = thread.and_then(|running| running.take.recv().ok());
-        if pressed.is_some() {
-            self.given -= 1;
-        } else if self.given > 0 {
-            (self.thread, self.given) = (None, 0);
+        if self.given > 0 && self.pressed.is_empty() {
+            let taken = self.thread.as_ref().and_then(|running| running.take.recv().ok());
+            if let Some(groups) = taken {
+                self.pressed.extend(groups);
+            } else {
+                (self.thread, self.given) = (None, 0);
+            }
         }
+        let pressed = self.pressed.pop_front();
+        self.given -= usize::from(pressed.is_some());
         Some((first, draft.len(), pressed.unwrap_or_else(|| draft.write(first, press))))
     }
 
