@@ -1,12 +1,12 @@
-//! Four segments that marketers name first, on a little shop's events, with why for one member of each.
+//! Four segments that marketers name first, on a little shop's events, with why for each member.
 //!
 //! ```text
 //! cargo run --release --example segments
 //! ```
 
 use customerdb::{
-    Cdp, ComputedTrait, Condition, Event, ManualClock, Segment, SegmentMove, TagRule, Timestamp, Value, all,
-    any, days, did, did_not, has_tag, has_trait, hours, in_segment, is_known, not, sequence,
+    Cdp, ChangeCause, ComputedTrait, Condition, Event, ManualClock, Segment, SegmentMove, TagRule, Timestamp,
+    Value, all, any, days, did, did_not, has_tag, has_trait, hours, in_segment, is_known, not, sequence,
 };
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -39,7 +39,7 @@ fn main() -> Outcome {
     )?;
     tell(
         &cdp,
-        "nudge those who looked at many products today and ordered nothing",
+        "nudge those who looked at many products today (in the last 24 hours) and ordered nothing",
         Segment::new(
             "nudge",
             all([
@@ -61,14 +61,24 @@ fn main() -> Outcome {
             all([is_known(), any([has_trait("birthday").anniversary_within(7), has_tag("upset")])]),
         ),
     )?;
-    // Whom to leave alone: segments can be made of segments.
-    cdp.define(Segment::new("quiet-nudge", all([in_segment("nudge"), not(has_tag("upset"))])))?;
+    // Segments can be made of segments.
+    tell(
+        &cdp,
+        "nudge, but leave those alone who are upset",
+        Segment::new("quiet-nudge", all([in_segment("nudge"), not(has_tag("upset"))])),
+    )?;
 
     // From now on entries and exits are told as they are committed; time takes people out too.
     let subscription = cdp.subscribe(|changes| {
         for change in changes {
             let verb = if change.change == SegmentMove::Entered { "enters" } else { "leaves" };
-            println!("  {} {verb} {} at {} ({:?})", change.member, change.segment, change.at, change.cause);
+            println!(
+                "  {} {verb} {} at {}: {}",
+                change.member,
+                change.segment,
+                change.at,
+                because(&change.cause)
+            );
         }
     })?;
     println!("\nZoe orders after all:");
@@ -80,40 +90,50 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// Defines a segment, names its members, and says why the first of them is one.
+/// Defines a segment, names its members, and says why they are.
 fn tell(cdp: &Cdp, purpose: &str, segment: Segment) -> Outcome {
     let name = segment.name().to_owned();
     // What was built in Rust can be kept as JSON, and read again.
     assert_eq!(Condition::from_json(&segment.condition().to_value().to_string())?, *segment.condition());
     println!("\n{purpose}: {} in {name:?}", cdp.define(segment)?);
-    let members = cdp.members(&name)?;
-    for person in &members {
+    for person in cdp.members(&name)? {
         println!("  {}", person.name);
-    }
-    if let Some(first) = members.first()
-        && let Some(why) = cdp.why(&name, first.id)?
-    {
-        println!("  why {}?", first.name);
-        explain(&why.conditions, 2);
+        if let Some(why) = cdp.why(&name, person.id)? {
+            explain(&why.conditions, 2);
+        }
     }
     Ok(())
+}
+
+/// Why somebody came or went, in a few words.
+fn because(cause: &ChangeCause) -> String {
+    match cause {
+        ChangeCause::Event { .. } => "something they did".into(),
+        ChangeCause::Trait { name, .. } => format!("their {name}"),
+        ChangeCause::Time => "time went by".into(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Prints a condition with what it saw, and what it is made of below it.
 fn explain(node: &Value, depth: usize) {
     let mut own = node.as_object().cloned().unwrap_or_default();
     let (holds, seen) = (own.remove("holds").unwrap_or_default(), own.remove("seen").unwrap_or_default());
-    let mut parts: Vec<Value> = Vec::new();
-    for name in ["all", "any", "not", "conditions"] {
-        match own.remove(name) {
-            Some(Value::Array(inner)) => parts.extend(inner),
-            Some(inner) => parts.push(inner),
-            None => {}
+    let (mut parts, mut together): (Vec<Value>, Option<&str>) = (Vec::new(), None);
+    for (name, said) in [("all", "all of"), ("any", "any of"), ("not", "not"), ("conditions", "")] {
+        let Some(inner) = own.remove(name) else { continue };
+        together = together.or(Some(said)).filter(|said| !said.is_empty());
+        match inner {
+            Value::Array(inner) => parts.extend(inner),
+            inner => parts.push(inner),
         }
     }
     let mark = if holds == Value::Bool(true) { "yes" } else { "no" };
-    let asked = if own.is_empty() { "together".to_owned() } else { Value::from(own).to_string() };
-    println!("{:indent$}{mark}: {asked}, saw {seen}", "", indent = depth * 2);
+    let asked = match together {
+        Some(together) => format!("{together}:"),
+        None => format!("{}, saw {seen}", Value::from(own)),
+    };
+    println!("{:indent$}{mark}: {asked}", "", indent = depth * 2);
     for part in &parts {
         explain(part, depth + 1);
     }

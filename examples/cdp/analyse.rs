@@ -36,6 +36,10 @@ macro_rules! questions {
                 }
             }
 
+            fn is_one(name: &str) -> bool {
+                [$($name),*].contains(&name)
+            }
+
             fn answer(
                 &self,
                 cdp: &Cdp,
@@ -84,15 +88,21 @@ fn answer<Q: Question<Report: Answer + 'static> + Clone>(
 }
 
 impl Analysis {
-    /// Reads a question from the members of a command but `do`, `None` if the command is another.
-    pub(crate) fn read(name: &str, mut spec: Value) -> Option<Result<Self, Failure>> {
-        let compare = spec.as_object_mut().and_then(|spec| spec.remove("compare"));
-        let question = match Asked::read(name, &spec)? {
-            Ok(question) => question,
-            Err(error) => return Some(Err(error.into())),
+    /// Reads a question from the members of a command but `do`, which are read if it is one. `None` if the command is another.
+    pub(crate) fn read(
+        name: &str,
+        spec: impl FnOnce() -> Result<Value, Failure>,
+    ) -> Option<Result<Self, Failure>> {
+        if !Asked::is_one(name) {
+            return None;
+        }
+        let read = |mut spec: Value| {
+            let compare = spec.as_object_mut().and_then(|spec| spec.remove("compare"));
+            let question = Asked::read(name, &spec).transpose()?;
+            let compare = compare.filter(|compare| !compare.is_null()).map(range).transpose()?;
+            Ok(question.map(|question| Self { question, compare }))
         };
-        let compare = compare.filter(|compare| !compare.is_null()).map(range).transpose();
-        Some(compare.map(|compare| Self { question, compare }))
+        spec().and_then(read).transpose()
     }
 
     /// Asks it.

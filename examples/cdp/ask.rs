@@ -79,7 +79,7 @@ impl Ask {
             Self::Check => Command::Check,
             Self::Analyse(question) => {
                 let (name, path) = question.parts();
-                let analysis = Analysis::read(name, json_in(&path)?);
+                let analysis = Analysis::read(name, || json_in(&path));
                 let unknown = || Failure::bad_request(format!("there is no question {name:?}"));
                 Command::Analyse(Box::new(analysis.ok_or_else(unknown)??))
             }

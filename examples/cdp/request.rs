@@ -22,7 +22,7 @@ impl Command {
     pub(crate) fn read(text: &str) -> Result<Self, Failure> {
         let mut members = Members::read(text)?;
         let name = members.string("do")?;
-        if let Some(analysis) = Analysis::read(&name, spec(text)?) {
+        if let Some(analysis) = Analysis::read(&name, || spec(text)) {
             return Ok(Self::Analyse(Box::new(analysis?)));
         }
         if let Some(consenting) = Consenting::read(&name, &mut members)? {

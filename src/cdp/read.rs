@@ -173,7 +173,10 @@ impl Cdp {
     }
 
     /// Who was a member of a segment at an instant, from the events up to it, of the people as they are stitched
-    /// today.
+    /// today. Of a list it is those who were on it then, and of a tag by hand whoever carried it.
+    ///
+    /// An event counts from its own time on: one that is ahead of the clock counts for [`members`](Self::members) as soon as
+    /// it is taken in, where its window does not say otherwise, and as of now it has not happened.
     ///
     /// # Errors
     ///

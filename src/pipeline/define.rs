@@ -121,9 +121,9 @@ impl<'d> Definer<'d> {
             db.put_on_list(live.number, *node, now)?;
         }
         for node in off {
-            db.take_off_list(live.number, *node)?;
+            db.take_off_list(live.number, *node, now)?;
             if let Some(person) = state.identities.person(*node) {
-                person.nodes.iter().try_for_each(|node| db.take_off_list(live.number, *node))?;
+                person.nodes.iter().try_for_each(|node| db.take_off_list(live.number, *node, now))?;
             }
         }
         self.settle_holders(on.iter().chain(off), &ChangeCause::Hand)?;
@@ -150,7 +150,7 @@ impl<'d> Definer<'d> {
         let held = self.state.identities.person(node).map(|person| person.nodes);
         let mut taken = false;
         for node in held.unwrap_or_else(|| vec![node]) {
-            taken |= self.db.take_tag(node, tag)?;
+            taken |= self.db.take_tag(node, tag, self.now)?;
         }
         self.settle_holders([&node], &ChangeCause::Hand)?;
         Ok(taken)

@@ -13,7 +13,7 @@ use crate::event::{Event, Party};
 use crate::id::{Identifier, ProfileId, mask};
 use crate::identity::{DecisionKind, Draft, Link, Node, Person, ProfileNo, Rule, by_strength, identifiers};
 use crate::profile::{Account, Consent, Tag, Trait};
-use crate::store::{ChangeCause, Db, JournalEntry, Kept, Of, StoredEvent};
+use crate::store::{ByHand, ChangeCause, Db, JournalEntry, Kept, Of, StoredEvent};
 use crate::value::Value;
 
 /// Which edition of the document this is.
@@ -63,6 +63,9 @@ struct GivenTag {
     tag: String,
     at: Timestamp,
     expires: Option<Timestamp>,
+    /// When it was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +73,9 @@ struct Listed {
     identifier: Identifier,
     list: String,
     at: Timestamp,
+    /// When it was taken off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -176,9 +182,20 @@ impl Exporter<'_> {
         let mut trait_history: BTreeMap<String, Vec<Trait>> = BTreeMap::new();
         for &node in nodes {
             let identifier = self.identifier(node);
-            let listed = |(list, at)| Listed { identifier: identifier.clone(), list, at };
+            let listed = |ByHand { name: list, at, until, .. }| Listed {
+                identifier: identifier.clone(),
+                list,
+                at,
+                until,
+            };
             lists.extend(db.lists_of(node)?.into_iter().map(listed));
-            let given = |(tag, at, expires)| GivenTag { identifier: identifier.clone(), tag, at, expires };
+            let given = |ByHand { name: tag, at, expires, until }| GivenTag {
+                identifier: identifier.clone(),
+                tag,
+                at,
+                expires,
+                until,
+            };
             given_tags.extend(db.tags_of(node)?.into_iter().map(given));
             consent_history.append(&mut db.consents_of(node)?);
             for (name, said) in db.traits_of(node)? {

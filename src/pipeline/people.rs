@@ -187,17 +187,16 @@ pub(crate) fn by_hand(
     until: Option<Timestamp>,
     history: &mut History,
 ) -> Result<()> {
-    let past = |at: Timestamp| until.is_none_or(|until| at <= until);
     let wants_lists = needs.segments().any(|name| catalog.segments.get(name).is_some_and(Segment::is_list));
     let wants_tags = needs.given_tags() || needs.tags().next().is_some();
     for &node in &person.nodes {
         if wants_lists {
-            let lists = db.lists_of(node)?.into_iter().filter(|(_, at)| past(*at));
-            history.lists.extend(lists.map(|(name, _)| name));
+            let lists = db.lists_of(node)?.into_iter().filter(|list| list.stands(until));
+            history.lists.extend(lists.map(|list| list.name));
         }
         if wants_tags {
-            let tags = db.tags_of(node)?.into_iter().filter(|(_, at, _)| past(*at));
-            history.given.extend(tags.map(|(name, _, expires)| (name, expires)));
+            let tags = db.tags_of(node)?.into_iter().filter(|tag| tag.stands(until));
+            history.given.extend(tags.map(|tag| (tag.name, tag.expires)));
         }
     }
     Ok(())

@@ -254,10 +254,9 @@ impl Catalog {
             if let Some(place) = chain.iter().position(|other| *other == next) {
                 let cycle: Vec<String> =
                     chain[place..].iter().chain([&next]).map(ToString::to_string).collect();
-                return Err(DefinitionError::new(
-                    self.path_to(name, next),
-                    format!("a cycle: {}", cycle.join(" → ")),
-                ));
+                // What is being defined is the first of the chain, and nobody knows the others' paths.
+                let path = self.path_to(chain[0], chain.get(1).copied().unwrap_or(next));
+                return Err(DefinitionError::new(path, format!("a cycle: {}", cycle.join(" → "))));
             }
             if chain.len() >= LONGEST_CHAIN {
                 let reason =

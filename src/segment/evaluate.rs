@@ -13,8 +13,7 @@ use crate::value::{Comparable, DottedPath, Object, Value};
 /// Whether `person` meets `condition` at `now`, and how long that is sure to stay so.
 ///
 /// This is what conditions mean; whatever answers faster has to give the same answers. It takes time linear in the
-/// events of the person, less where a window or the first few events decide. Only a sequence that ends with what must
-/// not come looks at the events of each of its windows.
+/// events of the person, less where a window or the first few events decide.
 ///
 /// ```
 /// use customerdb::{History, Timestamp, days, did, evaluate};

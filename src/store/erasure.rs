@@ -10,29 +10,29 @@ use crate::identity::{Node, ProfileNo};
 struct About {
     table: &'static str,
     column: &'static str,
-    /// Whether a row keeps the identifier: a hand has named it, or an event has that was not allowed to have it.
-    keeps: bool,
+    /// Which rows keep the identifier, if any do: a hand has named it, or an event has that was not allowed to have it.
+    keeps: Option<&'static str>,
 }
 
 /// Every table whose rows are about an identifier. What is new goes here, and is erased.
 const ABOUT: [About; 17] = [
-    About { table: "decisions", column: "a", keeps: true },
-    About { table: "decisions", column: "b", keeps: true },
-    About { table: "list_members", column: "node", keeps: true },
-    About { table: "given_tags", column: "node", keeps: true },
-    About { table: "consents", column: "node", keeps: true },
-    About { table: "pins", column: "node", keeps: true },
-    About { table: "refusals", column: "node", keeps: true },
-    About { table: "refusals", column: "owner", keeps: false },
-    About { table: "links", column: "a", keeps: false },
-    About { table: "links", column: "b", keeps: false },
-    About { table: "traits", column: "node", keeps: false },
-    About { table: "account_members", column: "node", keeps: false },
-    About { table: "sightings", column: "device", keeps: false },
-    About { table: "anonymous_events", column: "device", keeps: false },
-    About { table: "first_days", column: "node", keeps: false },
-    About { table: "unborne", column: "node", keeps: false },
-    About { table: "shared_devices", column: "node", keeps: false },
+    About { table: "decisions", column: "a", keeps: Some("true") },
+    About { table: "decisions", column: "b", keeps: Some("true") },
+    About { table: "list_members", column: "node", keeps: Some("until IS NULL") },
+    About { table: "given_tags", column: "node", keeps: Some("until IS NULL") },
+    About { table: "consents", column: "node", keeps: Some("true") },
+    About { table: "pins", column: "node", keeps: Some("true") },
+    About { table: "refusals", column: "node", keeps: Some("true") },
+    About { table: "refusals", column: "owner", keeps: None },
+    About { table: "links", column: "a", keeps: None },
+    About { table: "links", column: "b", keeps: None },
+    About { table: "traits", column: "node", keeps: None },
+    About { table: "account_members", column: "node", keeps: None },
+    About { table: "sightings", column: "device", keeps: None },
+    About { table: "anonymous_events", column: "device", keeps: None },
+    About { table: "first_days", column: "node", keeps: None },
+    About { table: "unborne", column: "node", keeps: None },
+    About { table: "shared_devices", column: "node", keeps: None },
 ];
 
 /// What a person held, in numbers.
@@ -111,8 +111,9 @@ impl Db {
 
     /// Whether anything keeps an identifier that belongs to nobody.
     pub(crate) fn is_kept(&self, node: Node) -> Result<bool> {
-        for About { table, column, .. } in ABOUT.iter().filter(|about| about.keeps) {
-            let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 LIMIT 1");
+        for About { table, column, keeps } in ABOUT {
+            let Some(which) = keeps else { continue };
+            let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 AND {which} LIMIT 1");
             if self.conn.prepare_cached(&sql)?.exists([node.0])? {
                 return Ok(true);
             }

@@ -41,6 +41,7 @@ pub use check::{Problem, Stats};
 pub(crate) use cipher::Cipher;
 pub(crate) use consents::NewConsent;
 pub(crate) use decisions::{Decided, Of};
+pub(crate) use definitions::ByHand;
 pub(crate) use events::StoredEvent;
 pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};

@@ -32,8 +32,7 @@ impl Db {
                    defined_at = excluded.defined_at";
         self.conn.execute(sql, params![name, condition, live, now.as_micros()])?;
         if let Some(number) = known {
-            let sql = "DELETE FROM list_members WHERE segment = ?1";
-            self.conn.prepare_cached(sql)?.execute([number])?;
+            self.clear_list(number, now)?;
             return Ok(number);
         }
         Ok(self.conn.last_insert_rowid())

@@ -307,12 +307,14 @@ CREATE TABLE segments (
     CHECK (live = 1 OR condition IS NOT NULL)
 ) STRICT;
 
--- Lists and tags by hand name identifiers, so that they stay with whoever holds those through joins and splits.
+-- Lists and tags by hand name identifiers, so that they stay with whoever holds those through joins and splits. What was taken
+-- back has the time of that in "until", and says who was on a list, or carried a tag, as of an instant.
 CREATE TABLE list_members (
     segment INTEGER NOT NULL REFERENCES segments ON DELETE CASCADE,
     node    INTEGER NOT NULL,
     at      INTEGER NOT NULL,
-    PRIMARY KEY (segment, node)
+    until   INTEGER CHECK (until > at),
+    PRIMARY KEY (segment, node, at)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX list_members_by_node ON list_members (node);
 
@@ -321,7 +323,8 @@ CREATE TABLE given_tags (
     tag     TEXT NOT NULL,
     at      INTEGER NOT NULL,
     expires INTEGER,
-    PRIMARY KEY (node, tag)
+    until   INTEGER CHECK (until > at),
+    PRIMARY KEY (node, tag, at)
 ) STRICT, WITHOUT ROWID;
 
 -- Who entered and left which live segments, when, and why (of consent, "trait" names the purpose). A row is all segments that a
