@@ -256,6 +256,21 @@ fn a_preview_counts_and_defines_nothing() {
     assert_eq!((&names[0], &names[999]), (&json!("user_id:p0000"), &json!("user_id:p0999")));
 }
 
+/// As deep as the library reads them, which is deeper than a reader of JSON goes by itself.
+#[test]
+fn conditions_may_be_nested_deep_and_too_deep_is_told_as_such() {
+    let mut session = Session::with_two_people();
+    let nested = |depth: usize| {
+        let (open, close) = (r#"{"all":["#.repeat(depth), "]}".repeat(depth));
+        format!(r#"{{"do":"preview","condition":{open}{{"event":"Search"}}{close}}}"#)
+    };
+    let found: Value = serde_json::from_str(&session.line(&nested(120))).unwrap();
+    assert_eq!(found["ok"]["count"], 1, "{found}");
+    let (kind, message) = session.error(&nested(200));
+    assert_eq!(kind, "definition");
+    assert!(message.ends_with("nested deeper than 128 conditions"), "{message}");
+}
+
 #[test]
 fn the_clock_stands_where_it_is_set_and_windows_end_by_it() {
     let mut session = Session::with_two_people();
