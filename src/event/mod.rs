@@ -246,30 +246,30 @@ impl Event {
     /// `properties` has its own.
     pub fn visible_properties(&self) -> Cow<'_, Object> {
         let mut visible = Cow::Borrowed(self.properties());
-        if let EventKind::Page | EventKind::Screen = self.kind {
-            for (name, text) in [("name", &self.name), ("category", &self.category)] {
-                if let Some(text) = text
-                    && !self.properties().contains_key(name)
-                {
-                    visible.to_mut().insert(name.into(), Value::from(text.as_str()));
-                }
+        for (name, text) in self.beside() {
+            if !self.properties().contains_key(name) {
+                visible.to_mut().insert(name.into(), Value::from(text));
             }
         }
         visible
+    }
+
+    /// What a page or a screen has beside its properties that is seen as one of them.
+    fn beside(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let is_paged = matches!(self.kind, EventKind::Page | EventKind::Screen);
+        let both = [("name", self.name.as_deref()), ("category", self.category.as_deref())];
+        both.into_iter().filter(move |_| is_paged).filter_map(|(name, text)| Some((name, text?)))
     }
 
     /// Those of the [`visible_properties`](Self::visible_properties) that have one of these names, each with the name's
     /// place; the others are not read.
     pub(crate) fn some_properties(&self, names: &[&str]) -> Vec<(usize, Value)> {
         let mut found = self.properties.some(names);
-        if let EventKind::Page | EventKind::Screen = self.kind {
-            for (name, text) in [("name", &self.name), ("category", &self.category)] {
-                if let Some(text) = text
-                    && let Some(place) = names.iter().position(|other| *other == name)
-                    && !found.iter().any(|(other, _)| *other == place)
-                {
-                    found.push((place, Value::from(text.as_str())));
-                }
+        for (name, text) in self.beside() {
+            if let Some(place) = names.iter().position(|other| *other == name)
+                && !found.iter().any(|(other, _)| *other == place)
+            {
+                found.push((place, Value::from(text)));
             }
         }
         found
@@ -516,6 +516,10 @@ mod tests {
         let event = Event::track("Search").named("Home").property("q", 1);
         assert_eq!(json!(event.visible_properties()), json!({"q": 1}));
         assert!(matches!(event.visible_properties(), Cow::Borrowed(_)));
+        let page = Event::page().named("Home").category("Main").property("name", "own").property("q", 1);
+        assert_eq!(page.some_properties(&["category", "name", "x"]), [(1, "own".into()), (0, "Main".into())]);
+        assert_eq!(Event::page().named("Home").some_properties(&["name"]), [(0, "Home".into())]);
+        assert_eq!(Event::track("$page").some_properties(&["name", "category"]), []);
     }
 
     #[test]
