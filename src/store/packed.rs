@@ -4,10 +4,12 @@
 //! transaction that fills or changes it. The rows are the truth, and the sums of the pieces are not trusted blindly: one
 //! that contradicts its checksum is passed over for the rows that it was made of, and [`Db::packing_faults`] tells.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row};
+use zstd::bulk::Decompressor;
 
 use super::trait_columns::TRAITS;
 use super::{Db, Failure, Result};
@@ -28,6 +30,39 @@ pub(super) struct Packed {
     rows: &'static str,
     last: &'static str,
     pack: fn(&mut Piece, &Row<'_>) -> rusqlite::Result<()>,
+    /// Whether its pieces are compressed by Zstandard, after their length (4 bytes, little-endian). Numbers would hardly become less,
+    /// and they change.
+    compressed: bool,
+}
+
+impl Packed {
+    /// A piece as the file has it.
+    fn close(&self, piece: Vec<u8>) -> Result<Vec<u8>> {
+        if !self.compressed {
+            return Ok(piece);
+        }
+        let len = u32::try_from(piece.len()).map_err(|_| damaged("identifiers of more than 4 GiB"))?;
+        let packed = zstd::bulk::compress(&piece, 1).map_err(|error| damaged(error.to_string()))?;
+        Ok([&len.to_le_bytes(), packed.as_slice()].concat())
+    }
+
+    /// A piece that the file has. `None` if it is not made so.
+    fn open<'b>(&self, bytes: &'b [u8], tool: &mut Option<Decompressor<'static>>) -> Option<Cow<'b, [u8]>> {
+        if !self.compressed {
+            return Some(bytes.into());
+        }
+        if tool.is_none() {
+            *tool = Decompressor::new().ok();
+        }
+        let (len, packed) = bytes.split_first_chunk()?;
+        let len = u32::from_le_bytes(*len) as usize;
+        // No block of Zstandard unpacks to more than 2^17 bytes, nor is one less than 4.
+        if len >> 15 > packed.len() {
+            return None;
+        }
+        let piece = tool.as_mut()?.decompress(packed, len).ok()?;
+        (piece.len() == len).then(|| piece.into())
+    }
 }
 
 pub(super) const IDENTIFIERS: Packed = Packed {
@@ -42,6 +77,7 @@ pub(super) const IDENTIFIERS: Packed = Packed {
         piece.middle.extend(end.to_le_bytes());
         Ok(())
     },
+    compressed: true,
 };
 
 pub(super) const HOLDERS: Packed = Packed {
@@ -49,6 +85,7 @@ pub(super) const HOLDERS: Packed = Packed {
     rows: "SELECT node, profile FROM identifiers WHERE node BETWEEN ?1 AND ?2 ORDER BY node",
     last: IDENTIFIERS.last,
     pack: number,
+    compressed: false,
 };
 
 pub(super) const REDIRECTS: Packed = Packed {
@@ -56,6 +93,7 @@ pub(super) const REDIRECTS: Packed = Packed {
     rows: "SELECT profile, merged_into FROM profiles WHERE profile BETWEEN ?1 AND ?2 ORDER BY profile",
     last: "SELECT max(profile) FROM profiles",
     pack: number,
+    compressed: false,
 };
 
 /// Packs a row of one number, or null.
@@ -222,7 +260,7 @@ impl Db {
         let Piece { mut head, middle, values } = piece;
         head.extend(middle);
         head.extend(values);
-        self.put_piece(packed, chunk, &head)
+        self.put_piece(packed, chunk, &packed.close(head)?)
     }
 
     /// Brings those numbers up to date that have changed in chunks that are packed.
@@ -315,7 +353,7 @@ impl Db {
     ) -> Result<Vec<u32>> {
         let count = self.count(packed)?;
         let full = if pieces == Pieces::Use { count / CHUNK } else { 0 };
-        let (mut next, mut without) = (0, Vec::new());
+        let (mut next, mut without, mut tool) = (0, Vec::new(), None);
         let sql = format!("SELECT chunk, crc, bytes FROM {} WHERE chunk < ?1 ORDER BY chunk", packed.table);
         let mut select = self.conn.prepare_cached(&sql)?;
         let mut found = select.query([full])?;
@@ -325,7 +363,9 @@ impl Db {
             let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?;
             without.extend(next..chunk);
             self.each_row(packed, rows_of(next..chunk), |row| single(to, row))?;
-            if row.get::<_, u32>(1)? != checksum(packed.table, chunk, bytes) || !whole(to, bytes) {
+            let sound = row.get::<_, u32>(1)? == checksum(packed.table, chunk, bytes);
+            let piece = if sound { packed.open(bytes, &mut tool) } else { None };
+            if !piece.is_some_and(|piece| whole(to, &piece)) {
                 without.push(chunk);
                 self.each_row(packed, rows_of(chunk..chunk + 1), |row| single(to, row))?;
             }
@@ -377,6 +417,25 @@ mod tests {
 
     fn count(conn: &Connection, table: &str) -> u32 {
         conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_piece_is_read_as_it_was_written(piece in prop::collection::vec(any::<u8>(), 0..300), flip in any::<u8>()) {
+            for packed in [IDENTIFIERS, HOLDERS] {
+                let mut tool = None;
+                let mut bytes = packed.close(piece.clone()).unwrap();
+                prop_assert_eq!(packed.open(&bytes, &mut tool).unwrap().into_owned(), piece.clone());
+                if packed.compressed {
+                    bytes[0] ^= flip;
+                    prop_assert_eq!(packed.open(&bytes, &mut tool).is_some(), flip == 0);
+                    prop_assert_eq!(packed.open(&bytes[..3], &mut tool), None);
+                    // A length that no memory is to be had for.
+                    bytes[..4].fill(0xFF);
+                    prop_assert_eq!(packed.open(&bytes, &mut tool), None);
+                }
+            }
+        }
     }
 
     proptest! {

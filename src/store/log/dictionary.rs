@@ -11,6 +11,8 @@ use std::thread;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::group::END;
+
 /// As many events are looked at.
 pub(super) const SAMPLES: usize = 2_048;
 
@@ -25,7 +27,7 @@ const SIZE: usize = 16 << 10;
 pub(super) struct Training(Receiver<Option<Vec<u8>>>);
 
 impl Training {
-    /// Begins with the JSON of events, each with its node; and ends as well, if it is to be `at_once`.
+    /// Begins with the JSON of events as it is written, each with its node; and ends as well, if it is to be `at_once`.
     pub(super) fn begin(samples: Vec<(u32, String)>, at_once: bool) -> Self {
         let (give, made) = channel();
         let samples = Arc::new(samples);
@@ -60,8 +62,10 @@ fn train(samples: &[(u32, impl AsRef<str>)]) -> Option<Vec<u8>> {
     }
     let common = common(&samples);
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-    let without: Vec<Vec<u8>> =
-        samples.iter().map(|(_, json)| disguised(json, &common, &mut dice).into_bytes()).collect();
+    let without: Vec<Vec<u8>> = samples
+        .iter()
+        .map(|(_, json)| [disguised(json, &common, &mut dice).as_bytes(), &[END]].concat())
+        .collect();
     zstd::dict::from_samples(&without, SIZE).ok().filter(|bytes| !bytes.is_empty())
 }
 

@@ -18,6 +18,7 @@ mod block;
 mod check;
 mod column;
 mod cores;
+mod cut;
 mod dictionary;
 mod edit;
 mod find;
@@ -379,7 +380,7 @@ impl Db {
         self.write_groups()?;
         let mut samples = Vec::with_capacity(numbers.len());
         for (node, event) in numbers {
-            samples.push((node, self.with_text(event, |text| text.json.to_owned())?));
+            samples.push((node, self.with_text(event, |text| text.cut())?));
         }
         self.log.borrow_mut().training = Some(Training::begin(samples, is_late));
         self.learn()

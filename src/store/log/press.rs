@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,18 +11,28 @@ use std::thread::{self, JoinHandle};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::compress_bound;
 
-use super::group::{Draft, Text, wrap};
+use super::group::{Draft, Text};
 
 /// What is shorter is not worth compressing without a dictionary.
 const SHORT: usize = 2 << 10;
 
+/// The most events that are a group where there is a dictionary. Whoever reads one of them unpacks all.
+const EVENTS: u32 = 8;
+
+/// What a page of the file has for rows, and what a row takes beside its bytes (<https://www.sqlite.org/fileformat2.html>:
+/// a page's header of 8 bytes; a row's pointer, length, number, and the types and values of its other columns).
+const PAGE: usize = 4_096 - 8;
+const ROW: usize = 18;
+
 /// Compresses and unpacks.
-#[derive(Default)]
 pub(super) struct Press {
     /// What the file has to begin with, if it has by now.
     dictionary: Option<Arc<[u8]>>,
     plain: Tools,
     trained: Tools,
+    /// The bytes of an event in the last groups, 64 times, and how many events fill a page best.
+    each: usize,
+    events: u32,
     /// What was compressed last.
     packed: Vec<u8>,
 }
@@ -36,7 +47,7 @@ struct Tools {
 impl Tools {
     fn pack(&mut self, dictionary: &[u8], plain: &[u8], packed: &mut Vec<u8>) -> Option<()> {
         if self.compressor.is_none() {
-            self.compressor = Compressor::with_dictionary(Press::LEVEL, dictionary).ok();
+            self.compressor = compressor(dictionary).ok();
         }
         packed.clear();
         packed.reserve(compress_bound(plain.len()));
@@ -52,12 +63,37 @@ impl Tools {
     }
 }
 
+/// Without what the rows of the log and the file tell anyway: how long the text is, and which dictionary it needs.
+fn compressor(dictionary: &[u8]) -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::with_dictionary(Press::LEVEL, dictionary)?;
+    compressor.include_contentsize(false)?;
+    compressor.include_dictid(false)?;
+    Ok(compressor)
+}
+
 impl Press {
-    /// Of Zstandard's levels the one that costs ingest least; the next ones save 2 % of the bytes.
-    const LEVEL: i32 = 1;
+    /// Level 1 leaves 6 % more bytes, and no file is taken in faster with it: another thread compresses than the one that is
+    /// waited for.
+    const LEVEL: i32 = 3;
 
     pub(super) fn new(dictionary: Option<Arc<[u8]>>) -> Self {
-        Self { dictionary, ..Self::default() }
+        let (plain, trained) = (Tools::default(), Tools::default());
+        Self { dictionary, plain, trained, each: 0, events: EVENTS, packed: Vec::new() }
+    }
+
+    /// How many events are to be a group, if there is a dictionary.
+    pub(super) fn events(&self) -> Option<u32> {
+        self.dictionary.is_some().then_some(self.events)
+    }
+
+    /// Notes how large a group of so many events has become.
+    fn note(&mut self, events: u32, bytes: usize) {
+        if self.dictionary.is_none() || events == 0 {
+            return;
+        }
+        let each = bytes / events as usize;
+        self.each = if self.each == 0 { each << 6 } else { self.each - (self.each >> 6) + each };
+        self.events = best(self.each >> 6);
     }
 
     pub(super) fn dictionary(&self) -> Option<&Arc<[u8]>> {
@@ -83,16 +119,31 @@ impl Press {
     }
 }
 
+/// How many events of so many bytes a row is to have, for a page to have the most of them.
+fn best(each: usize) -> u32 {
+    let on_a_page = |events: u32| events as usize * (PAGE / (events as usize * each + ROW));
+    (1..=EVENTS).max_by_key(|events| on_a_page(*events)).filter(|events| on_a_page(*events) > 0).unwrap_or(1)
+}
+
+impl Default for Press {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
 impl fmt::Debug for Press {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Press").finish_non_exhaustive()
     }
 }
 
+/// A group, and the memory that its bytes are to be written to.
+type Pressing = (Arc<Draft>, Vec<u8>);
+
 /// Groups that are being compressed by a thread of their own, which there is once there are many.
 #[derive(Debug, Default)]
 pub(super) struct Presses {
-    waiting: VecDeque<Draft>,
+    waiting: VecDeque<Arc<Draft>>,
     /// How many of them were given to the thread, the first ones.
     given: usize,
     /// The first ones of those, compressed.
@@ -103,21 +154,22 @@ pub(super) struct Presses {
 #[derive(Debug)]
 struct Running {
     /// `None` when no more is to come.
-    give: Option<Sender<Vec<Vec<u8>>>>,
+    give: Option<Sender<Vec<Pressing>>>,
     /// As many at once as were given.
-    take: Receiver<Vec<Vec<u8>>>,
+    take: Receiver<Vec<Pressing>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     fn start(dictionary: Option<Arc<[u8]>>) -> Option<Self> {
-        let (give, given) = channel::<Vec<Vec<u8>>>();
+        let (give, given) = channel::<Vec<Pressing>>();
         let (done, take) = channel();
         let work = move || {
             let mut press = Press::new(dictionary);
             while let Ok(mut groups) = given.recv() {
-                for group in &mut groups {
-                    *group = wrap(mem::take(group), &mut press);
+                for (draft, bytes) in &mut groups {
+                    let first = draft.first().unwrap_or_default();
+                    *bytes = draft.write_to(first, mem::take(bytes), &mut press);
                 }
                 if done.send(groups).is_err() {
                     return;
@@ -148,7 +200,7 @@ impl Presses {
 
     /// Adds a group, and begins to compress where there are enough.
     pub(super) fn push(&mut self, draft: Draft, press: &Press) {
-        self.waiting.push_back(draft);
+        self.waiting.push_back(Arc::new(draft));
         if self.waiting.len() < self.given + Self::GIVEN {
             return;
         }
@@ -157,7 +209,8 @@ impl Presses {
         }
         if let Some(give) = self.thread.as_ref().and_then(|running| running.give.as_ref()) {
             // If the thread is gone, whoever takes the groups does its work.
-            let _ = give.send(self.waiting.range(self.given..).map(Draft::plain).collect());
+            let pressing = |draft: &Arc<Draft>| (Arc::clone(draft), Vec::with_capacity(draft.guess()));
+            let _ = give.send(self.waiting.range(self.given..).map(pressing).collect());
             self.given = self.waiting.len();
         }
     }
@@ -178,19 +231,44 @@ impl Presses {
         if self.given > 0 && self.pressed.is_empty() {
             let taken = self.thread.as_ref().and_then(|running| running.take.recv().ok());
             if let Some(groups) = taken {
-                self.pressed.extend(groups);
+                self.pressed.extend(groups.into_iter().map(|(_, bytes)| bytes));
             } else {
                 (self.thread, self.given) = (None, 0);
             }
         }
         let pressed = self.pressed.pop_front();
         self.given -= usize::from(pressed.is_some());
-        Some((first, draft.len(), pressed.unwrap_or_else(|| draft.write(first, press))))
+        let bytes = pressed.unwrap_or_else(|| draft.write(first, press));
+        press.note(draft.len(), bytes.len());
+        Some((first, draft.len(), bytes))
     }
 
     /// An event that waits here, with its texts.
     pub(super) fn get(&self, event: u32) -> Option<Text<'_>> {
         let place = self.waiting.partition_point(|draft| draft.first().is_some_and(|first| first <= event));
         self.waiting.get(place.checked_sub(1)?)?.get(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Among all that could be tried, none has more on a page, and what is too large for one is alone in its row.
+    #[test]
+    fn a_page_is_filled_best() {
+        for (each, events) in [(122, 8), (127, 6), (500, 8), (600, 6), (2_000, 2), (4_000, 1), (9_000, 1)] {
+            assert_eq!(best(each), events, "{each}");
+        }
+    }
+
+    #[test]
+    fn groups_follow_the_size_of_what_comes() {
+        let mut press = Press::new(Some(Vec::new().into()));
+        assert_eq!((Press::default().events(), press.events()), (None, Some(EVENTS)));
+        press.note(8, 8 * 122);
+        assert_eq!(press.events(), Some(8));
+        (0..500).for_each(|_| press.note(8, 8 * 2_000));
+        assert_eq!(press.events(), Some(2));
     }
 }
