@@ -43,7 +43,7 @@ use crate::id::{ProfileId, ProfileIds};
 use crate::identity::Rules;
 use crate::pipeline::membership::Definitions;
 use crate::pipeline::replay::RULES;
-use crate::pipeline::{Desk, State, VERSION};
+use crate::pipeline::{Desk, State};
 use crate::privacy::Key;
 use crate::profile::ANALYTICS;
 use crate::store::{Access, COLUMN_BYTES, Cipher, Db, FileLock, Place, SEAL_EVERY, Shared, Watcher};
@@ -299,7 +299,7 @@ impl Cdp {
         db.begin_read()?;
         if self.inner.writer.is_none() {
             // Another process may have committed since.
-            while db.counter(VERSION)? != state.version {
+            while db.version()? != state.version {
                 drop(state);
                 let current = load(db, self.inner.key.as_ref(), self.zone())?;
                 *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = current;
@@ -373,6 +373,6 @@ fn load(db: &Db, key: Option<&Key>, zone: &Zone) -> Result<State> {
         hand: db.hand()?,
         segments: Definitions::load(db, zone)?,
         refusing: db.refusing(ANALYTICS)?,
-        version: db.counter(VERSION)?,
+        version: db.version()?,
     })
 }

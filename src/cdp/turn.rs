@@ -5,7 +5,7 @@ use std::thread;
 
 use super::{Cdp, Writer};
 use crate::error::{Error, Result};
-use crate::pipeline::{Desk, State, VERSION};
+use crate::pipeline::{Desk, State};
 use crate::store::{Db, Place};
 
 /// The right to write, and once it is begun a transaction. What is not published when it is dropped, however that comes
@@ -94,8 +94,8 @@ impl Turn<'_> {
 
     /// The same, for whoever tells subscribers later, when it has given up what they may wait for.
     pub(super) fn publish_untold(mut self, follow: impl FnOnce(&mut State)) -> Result<()> {
-        let version = self.cdp.state().version + 1;
-        self.db().set(VERSION, version)?;
+        let before = self.cdp.state().version;
+        let version = self.db().next_version(before)?;
         let mut state = self.cdp.inner.state.write().unwrap_or_else(PoisonError::into_inner);
         self.db().commit()?;
         self.open = false;

@@ -60,7 +60,7 @@ use crate::identity::{
     identifiers,
 };
 use crate::privacy::Key;
-use crate::store::{Cause, ChangeCause, Db, MessageId, NewEvent};
+use crate::store::{Cause, ChangeCause, Db, MessageId, NewEvent, Version};
 
 /// What is kept in memory of the last commit, beside the file.
 #[derive(Default)]
@@ -76,11 +76,8 @@ pub(crate) struct State {
     /// The identifiers for which consent for `analytics` was ever denied or withdrawn.
     pub(crate) refusing: FxHashSet<Node>,
     /// Which commit this is, to tell when another process has made a later one.
-    pub(crate) version: i64,
+    pub(crate) version: Version,
 }
-
-/// The counter in the file that says which commit of the [`State`] it holds.
-pub(crate) const VERSION: &str = "version";
 
 /// What the writer keeps at hand. Forgotten when a transaction is rolled back.
 #[derive(Default)]

@@ -31,6 +31,7 @@ mod trait_columns;
 mod traits;
 mod upkeep;
 mod varint;
+mod version;
 mod watch;
 
 pub use audit::AuditEntry;
@@ -55,6 +56,7 @@ pub(crate) use segments::KeptSegment;
 pub(crate) use standings::{Restandings, Standing, Standings};
 pub(crate) use trait_columns::TraitColumn;
 pub(crate) use traits::Assertion;
+pub(crate) use version::Version;
 pub(crate) use watch::Watcher;
 
 use std::cell::RefCell;

@@ -153,7 +153,7 @@ struct Groups {
 }
 
 impl Groups {
-    /// As many are kept: about 20 MB.
+    /// As many are kept: about 40 MB, of eight events of 600 bytes each.
     const MOST: usize = 1 << 13;
 
     fn keep(&mut self, first: u32, span: u32, group: Arc<Group>) {
@@ -201,6 +201,8 @@ pub(super) struct Log {
     training: Option<Training>,
     /// The texts of names by number.
     names: Vec<String>,
+    /// Whether the transaction under way has appended events.
+    appended: bool,
     /// The first block that the transaction under way has written: who shares blocks must not meet those.
     fresh: Option<i64>,
 }
@@ -226,8 +228,14 @@ impl Log {
             learn_at: dictionary::SAMPLES,
             training: None,
             names: Vec::new(),
+            appended: false,
             fresh: None,
         }
+    }
+
+    /// Where the log ends with what the transaction under way has appended to it, if it has.
+    pub(super) fn appended(&self) -> Option<i64> {
+        self.appended.then(|| self.tail.until().into())
     }
 
     /// A transaction begins, or ends: another may have written in between.
@@ -243,6 +251,7 @@ impl Log {
             self.shared.keep_order(number, &self.order);
         }
         self.changed = false;
+        self.appended = false;
         self.fresh = None;
     }
 
@@ -343,7 +352,7 @@ impl Db {
         }
         let NewEvent { node, at, name, source, message_id, json } = event;
         let entry = Entry { node: node.0, at: at.as_micros(), event: number, name, source };
-        log.changed = true;
+        (log.changed, log.appended) = (true, true);
         log.tail.push(entry, message_id.hash());
         log.draft.push(entry, message_id.as_str(), json);
         let (full, seal) = (log.draft.is_full(&log.press), log.tail.len() >= log.shared.seal_every);
