@@ -11,6 +11,7 @@ use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row};
 use zstd::bulk::Decompressor;
 
+use super::log::may_unpack_to;
 use super::trait_columns::TRAITS;
 use super::{Db, Failure, Result};
 
@@ -56,8 +57,7 @@ impl Packed {
         }
         let (len, packed) = bytes.split_first_chunk()?;
         let len = u32::from_le_bytes(*len) as usize;
-        // No block of Zstandard unpacks to more than 2^17 bytes, nor is one less than 4.
-        if len >> 15 > packed.len() {
+        if !may_unpack_to(len, packed) {
             return None;
         }
         let piece = tool.as_mut()?.decompress(packed, len).ok()?;

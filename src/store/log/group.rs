@@ -20,7 +20,7 @@ use uuid::fmt::Hyphenated;
 
 use super::block::{Entry, NOBODY};
 use super::cut::{Cuts, cut, restore};
-use super::press::Press;
+use super::press::{self, Press, may_unpack_to};
 use crate::clock::Timestamp;
 use crate::store::varint::{take, unzigzag, varint, zigzag};
 
@@ -64,7 +64,7 @@ impl Draft {
     pub(super) fn push(&mut self, entry: Entry, id: &str, json: &str) {
         if self.entries.is_empty() {
             // Its texts are likely to be about as long as the first.
-            let few = 8;
+            let few = press::EVENTS as usize;
             self.entries.reserve(few);
             self.ids.reserve(few * id.len());
             self.jsons.reserve((few + 1) * json.len());
@@ -226,8 +226,7 @@ impl Group {
             COMPRESSED | TRAINED => {
                 let mut packed = rest;
                 let len = usize::try_from(take(&mut packed)?).ok()?;
-                // No block of Zstandard unpacks to more than 2^17 bytes, nor is one less than 4.
-                if len > MOST || len >> 15 > packed.len() {
+                if len > MOST || !may_unpack_to(len, packed) {
                     return None;
                 }
                 unpacked = press.unpack(packed, len, *way == TRAINED)?;

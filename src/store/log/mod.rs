@@ -48,6 +48,7 @@ use self::dictionary::Training;
 use self::group::{Draft, Group};
 use self::ids::Bloom;
 pub(crate) use self::ids::MessageId;
+pub(super) use self::press::may_unpack_to;
 use self::press::{Press, Presses};
 pub(crate) use self::read::{Look, Seen};
 pub(crate) use self::room::Shared;
