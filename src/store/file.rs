@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::Db;
+use super::checkpoint::Checkpoints;
 use super::cipher::Cipher;
 use super::log::{Log, Shared};
 use crate::error::{DefinitionError, Error, Result};
@@ -22,7 +23,7 @@ const APPLICATION_ID: i32 = 0x4344_5031;
 const MIGRATIONS: [&str; 1] = [include_str!("schema/001.sql")];
 
 /// How long a statement waits for another process that holds SQLite's lock for a moment.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Statements kept compiled.
 const STATEMENTS: usize = 128;
@@ -138,7 +139,7 @@ impl Db {
 
     /// Opens a connection and sets it up. For writing, the caller holds the [`FileLock`].
     pub(crate) fn open(place: &Place, access: Access, shared: &Arc<Shared>) -> Result<Self> {
-        let conn = match (place, access) {
+        let mut conn = match (place, access) {
             (Place::File(path, cipher), Access::Write { .. }) => {
                 let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, cipher)?;
                 // SQLite opens what may not be written to all the same, for reading.
@@ -163,8 +164,16 @@ impl Db {
             }
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
+        let checkpoints = match (place, access) {
+            (Place::File(path, cipher), Access::Write { .. }) => {
+                let made = Checkpoints::of(&mut conn, path.clone(), cipher.clone());
+                Some(made.map_err(Error::from_sqlite)?)
+            }
+            _ => None,
+        };
         let log = RefCell::new(Log::new(Arc::clone(shared)));
         Ok(Self {
+            checkpoints,
             conn,
             changes: RefCell::default(),
             log,
@@ -230,10 +239,6 @@ pub(super) fn connect(path: &Path, flags: OpenFlags, cipher: &Cipher) -> Result<
     Ok(conn)
 }
 
-/// How many pages wait in the write-ahead log before they are brought home: 16 MB. Pages that many commits change are so written
-/// once for several of them; with SQLite's own thousand, commits of ten thousand events bring nearly each its own home.
-const CHECKPOINT: i64 = 4_000;
-
 fn set_up(conn: &Connection, place: &Place, access: Access) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -251,7 +256,6 @@ fn set_up(conn: &Connection, place: &Place, access: Access) -> rusqlite::Result<
     };
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -65_536)?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     // Before the switch to WAL, so that the marks stand in the file itself and `look` finds them.
     migrate(conn)?;
     if let Place::File(..) = place {

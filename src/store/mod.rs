@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod changes;
 mod check;
+mod checkpoint;
 mod cipher;
 mod consents;
 mod decisions;
@@ -87,6 +88,8 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 /// One connection to the file: the writer's, or one of the readers'.
 #[derive(Debug)]
 pub(crate) struct Db {
+    /// Who brings the write-ahead log home, where this one writes it.
+    checkpoints: Option<checkpoint::Checkpoints>,
     conn: Connection,
     /// What the transaction has changed in rows of which packed copies are kept.
     changes: RefCell<packed::Changes>,

@@ -27,6 +27,9 @@ impl Db {
 
     /// Brings the write-ahead log home, and empties it. False if somebody still reads what was there before.
     pub(crate) fn truncate_wal(&self) -> Result<bool> {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.wait();
+        }
         let patience: i64 = self.conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
         self.conn.busy_timeout(PATIENCE)?;
         let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
