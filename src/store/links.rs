@@ -18,6 +18,10 @@ use crate::identity::{Draft, Evidence, LinkKey, Node};
 /// The counter that rises when fresh links are brought home or forgotten, and their numbers may come again.
 const LINKS: &str = "links";
 
+/// Fresh links are brought home once they are one to so many identifiers: nearly every page of `links` is then written anew,
+/// and that must not become more of the work the more links there are.
+const SHARE: u64 = 4;
+
 const COLUMNS: &str = "a, b, source, first_seen, last_seen, count, message_id";
 
 /// The ends of fresh links, for whoever looks for those of an identifier.
@@ -89,11 +93,18 @@ impl Db {
         let mut links: Vec<_> = draft.pending.links.iter().collect();
         links.sort_unstable_by_key(|(link, _)| **link);
         insert_rows(&self.conn, &format!("fresh_links ({COLUMNS})"), links.into_iter().map(link_row))?;
+        let fresh = self.conn.last_insert_rowid().cast_unsigned();
         let enough = (self.log.borrow().shared.seal_every as u64).saturating_mul(2);
-        if self.conn.last_insert_rowid().cast_unsigned() >= enough {
+        if fresh >= enough && fresh >= self.numbered_identifiers()? / SHARE {
             self.bring_links_home()?;
         }
         Ok(())
+    }
+
+    /// How many identifiers have a number: about so many links there are.
+    fn numbered_identifiers(&self) -> Result<u64> {
+        let mut last = self.conn.prepare_cached("SELECT coalesce(max(node) + 1, 0) FROM identifiers")?;
+        Ok(last.query_row([], |row| row.get(0))?)
     }
 
     /// Brings what is in `fresh_links` into `links`. False if nothing is.
