@@ -7,6 +7,7 @@ use super::turn::Turn;
 use crate::error::{Error, Result};
 use crate::event::Source;
 use crate::pipeline::input::{Input, Reading};
+use crate::pipeline::prepare::TOGETHER;
 use crate::pipeline::report::{IngestReport, Tally};
 use crate::pipeline::{Counter, Intake, membership};
 use crate::store::Db;
@@ -93,20 +94,21 @@ impl Batch<'_> {
         events: impl IntoIterator<Item = impl Into<Input>>,
     ) -> Result<()> {
         let max_bytes = self.cdp.inner.limits.max_bytes;
-        for event in events {
-            self.take(source, self.position, &event.into().read(max_bytes))?;
-            self.position += 1;
+        let mut events = events.into_iter().map(|event| event.into().read(max_bytes));
+        loop {
+            let readings: Vec<Reading> = events.by_ref().take(TOGETHER).collect();
+            if readings.is_empty() {
+                return Ok(());
+            }
+            self.take_all(source, &readings)?;
         }
-        Ok(())
     }
 
     /// Takes events in that are read already.
     pub(super) fn take_all(&mut self, source: &Source, readings: &[Reading]) -> Result<()> {
-        for reading in readings {
-            self.take(source, self.position, reading)?;
-            self.position += 1;
-        }
-        Ok(())
+        let readings: Vec<(u64, &Reading)> = (self.position..).zip(readings).collect();
+        self.position += readings.len() as u64;
+        self.take(source, &readings)
     }
 
     /// Ends one of several calls that the batch is made of: gives what came of it, counted by itself. An error if that
@@ -117,13 +119,13 @@ impl Batch<'_> {
         intake.end_call().ok_or(Error::Abandoned)
     }
 
-    /// Takes one event in, which stands at `position`.
-    pub(super) fn take(&mut self, source: &Source, position: u64, reading: &Reading) -> Result<()> {
+    /// Takes events in, each with its position.
+    pub(super) fn take(&mut self, source: &Source, readings: &[(u64, &Reading)]) -> Result<()> {
         let intake = self.intake.as_mut().ok_or(Error::Abandoned)?;
         let (db, desk) = self.turn.parts();
         let state = self.cdp.state();
         let mut counter = Counter { db, desk, state: &state, limits: self.cdp.inner.limits };
-        let taken = intake.take(&mut counter, source, position, reading);
+        let taken = intake.take(&mut counter, source, readings);
         drop(state);
         if taken.is_err() {
             self.intake = None;

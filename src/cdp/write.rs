@@ -165,9 +165,8 @@ impl Cdp {
                             Some(open) => open,
                             None => (self.begin_counting(std::mem::take(&mut tally))?, 0),
                         };
-                        for item in &items {
-                            batch.take(source, item.line, &item.reading)?;
-                        }
+                        let readings: Vec<_> = items.iter().map(|item| (item.line, &item.reading)).collect();
+                        batch.take(source, &readings)?;
                         let taken = taken + items.len();
                         // The reader may be done, and gone.
                         let _ = used.send(items);
@@ -229,7 +228,7 @@ impl Cdp {
             for kept in page {
                 let source = sources.get(&kept.source).cloned().unwrap_or_default();
                 let rejected = batch.report()?.rejected.len();
-                batch.take(&source, position, &Input::from(kept.raw).read(max_bytes))?;
+                batch.take(&source, &[(position, &Input::from(kept.raw).read(max_bytes))])?;
                 if batch.report()?.rejected.len() == rejected {
                     batch.db().remove_quarantined(kept.entry)?;
                 }

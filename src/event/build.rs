@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::contents::Contents;
+use super::text::Text;
 use super::write::Member;
 use super::{Event, EventKind, EventTimes};
 use crate::clock::Timestamp;
@@ -22,7 +23,7 @@ impl Event {
     /// );
     /// ```
     pub fn track(name: impl Into<String>) -> Self {
-        Self { track_name: Some(name.into()), ..Self::blank(EventKind::Track) }
+        Self { track_name: Some(name.into().into()), ..Self::blank(EventKind::Track) }
     }
 
     /// Who somebody is: identifiers and traits.
@@ -49,17 +50,18 @@ impl Event {
 
     /// Somebody belongs to the account `group_id`; the traits are the account's.
     pub fn group(group_id: impl Into<String>) -> Self {
-        Self { group_id: Some(group_id.into()), ..Self::blank(EventKind::Group) }
+        Self { group_id: Some(group_id.into().into()), ..Self::blank(EventKind::Group) }
     }
 
     /// Somebody was known as `previous_id` before.
     pub fn alias(previous_id: impl Into<String>) -> Self {
-        Self { previous_id: Some(previous_id.into()), ..Self::blank(EventKind::Alias) }
+        Self { previous_id: Some(previous_id.into().into()), ..Self::blank(EventKind::Alias) }
     }
 
     pub(super) fn blank(kind: EventKind) -> Self {
         Self {
             kind,
+            json: String::new(),
             track_name: None,
             name: None,
             category: None,
@@ -78,19 +80,19 @@ impl Event {
 
     /// Sets `userId`: the application's own id of a known person.
     pub fn user_id(mut self, id: impl Into<String>) -> Self {
-        self.user_id = Some(id.into());
+        self.user_id = Some(id.into().into());
         self
     }
 
     /// Sets `anonymousId`: a browser's or an installation's id.
     pub fn anonymous_id(mut self, id: impl Into<String>) -> Self {
-        self.anonymous_id = Some(id.into());
+        self.anonymous_id = Some(id.into().into());
         self
     }
 
     /// Sets `messageId`, by which a re-sent event is known. An empty one counts as none.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
-        self.message_id = Some(id.into()).filter(|id| !id.is_empty());
+        self.message_id = Some(id.into()).filter(|id| !id.is_empty()).map(Text::from);
         self
     }
 
@@ -136,19 +138,19 @@ impl Event {
     /// assert_eq!(event.visible_properties()["category"], "Cruises");
     /// ```
     pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.name = Some(name.into().into());
         self
     }
 
     /// Sets `category`: that of the page or screen.
     pub fn category(mut self, category: impl Into<String>) -> Self {
-        self.category = Some(category.into());
+        self.category = Some(category.into().into());
         self
     }
 
     /// Sets one of `properties`.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.properties.change(|properties| properties.insert(name.into(), value.into()));
+        self.properties.change(&self.json, |properties| properties.insert(name.into(), value.into()));
         self
     }
 
@@ -160,13 +162,13 @@ impl Event {
 
     /// Sets a member of `context`.
     pub fn context(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.context.change(|context| context.insert(name.into(), value.into()));
+        self.context.change(&self.json, |context| context.insert(name.into(), value.into()));
         self
     }
 
     /// Sets one of `context.traits`: the person's, whatever kind of event it is.
     pub fn context_trait(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.context.change(|context| match context.entry("traits").or_insert(Value::Null) {
+        self.context.change(&self.json, |context| match context.entry("traits").or_insert(Value::Null) {
             Value::Object(traits) => drop(traits.insert(name.into(), value.into())),
             other => *other = Value::Object(Object::from_iter([(name.into(), value.into())])),
         });
@@ -183,9 +185,11 @@ impl Event {
     /// ```
     pub fn external_id(mut self, kind: impl Into<String>, id: impl Into<String>) -> Self {
         let entry = json!({"id": id.into(), "type": kind.into(), "collection": "users", "encoding": "none"});
-        self.context.change(|context| match context.entry("externalIds").or_insert(Value::Null) {
-            Value::Array(entries) => entries.push(entry),
-            other => *other = Value::Array(vec![entry]),
+        self.context.change(&self.json, |context| {
+            match context.entry("externalIds").or_insert(Value::Null) {
+                Value::Array(entries) => entries.push(entry),
+                other => *other = Value::Array(vec![entry]),
+            }
         });
         self
     }

@@ -109,10 +109,10 @@ pub(super) fn check_depth(text: &str) -> Result<(), Refusal> {
 }
 
 impl Event {
-    /// Refuses an event without what its kind requires, or with a malformed `context.traits`.
-    pub(super) fn check_members(&self) -> Result<(), Refusal> {
+    /// Refuses an event of that text without what its kind requires, or with a malformed `context.traits`.
+    pub(super) fn check_members_in(&self, json: &str) -> Result<(), Refusal> {
         match self.kind {
-            EventKind::Track => match self.track_name.as_deref() {
+            EventKind::Track => match self.track_name.as_ref().map(|name| name.within(json)) {
                 None => return Err(Refusal::new("event", "missing")),
                 Some(name) if name.trim().is_empty() => return Err(Refusal::new("event", "empty")),
                 Some(_) => {}
@@ -123,7 +123,7 @@ impl Event {
             }
             _ => {}
         }
-        match self.context.get("traits") {
+        match self.context.get("traits", json) {
             None | Some(Value::Object(_) | Value::Null) => Ok(()),
             Some(Value::Array(items)) if items.is_empty() => Ok(()),
             Some(other) => {
@@ -184,7 +184,8 @@ mod tests {
 
     /// What ingesting does: reads the event from its JSON, and looks at its time.
     fn take(event: &Event, limits: EventLimits) -> Result<(), Refusal> {
-        Event::from_json_within(&event.to_json(), limits.max_bytes)?.check_time(now(), &limits)
+        let read = Event::read(event.to_json(), limits.max_bytes);
+        read.map_err(|(refusal, _)| refusal)?.check_time(now(), &limits)
     }
 
     fn ahead(max_ahead: impl Into<Option<Span>>) -> EventLimits {

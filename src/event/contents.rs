@@ -1,106 +1,100 @@
 //! The objects of an event that are seldom looked into: found sound when it is read, and read when they are asked for.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
+use memchr::memchr;
+use memchr::memmem::Finder;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::read::Name;
+use super::text::Piece;
 use crate::value::{Members, Object, Value, pick};
 
 /// The members of `context` that mean something to every event that is taken in: that it has none of them can be told
 /// without reading it.
 const TELLING: [&str; 4] = ["traits", "externalIds", "device", "consent"];
 
+/// Finds each of them in a text.
+static TOLD: LazyLock<[Finder<'static>; 4]> = LazyLock::new(|| TELLING.map(Finder::new));
+
 /// A JSON object.
 ///
-/// Reading it costs an allocation for each of its members, which most events are kept and sorted without: so of text there
-/// is at first only known that [`Object`] can be read from it.
+/// Reading it costs an allocation for each of its members, which most events are kept and sorted without: so of the event's JSON
+/// there is at first only known where it stands in it, and that [`Object`] can be read from that.
 #[derive(Clone, Default)]
 pub(super) struct Contents {
     /// What it is read from, until it is.
-    text: Option<Box<str>>,
+    piece: Option<Piece>,
     /// Whether the text has none of the members that are [`TELLING`].
     plain: bool,
     object: OnceLock<Object>,
 }
 
 impl Contents {
-    /// The object that is written so. `None` if it is another value, or what the grammar allows and nobody can read: half a
-    /// character, a number that is too large.
-    pub(super) fn sound(raw: &RawValue) -> Option<Self> {
+    /// The object that is written so in `json`. `None` if it is another value, or what the grammar allows and nobody can read:
+    /// half a character, a number that is too large.
+    pub(super) fn sound(raw: &RawValue, json: &str) -> Option<Self> {
         let text = raw.get();
         let inside = text.trim_ascii().strip_prefix('{')?.strip_suffix('}')?;
         if inside.trim_ascii().is_empty() {
             return Some(Self::default());
         }
-        let escapes = text.contains('\\');
+        let escapes = memchr(b'\\', text.as_bytes()).is_some();
         if escapes || may_have_large_numbers(text.as_bytes()) {
             serde_json::from_str::<Passing>(text).ok()?;
         }
-        let plain = !escapes && !TELLING.iter().any(|name| text.contains(name));
-        Some(Self { text: Some(text.into()), plain, object: OnceLock::new() })
+        let plain = !escapes && !TOLD.iter().any(|name| name.find(text.as_bytes()).is_some());
+        Some(Self { piece: Some(Piece::of(text, json)?), plain, object: OnceLock::new() })
     }
 
-    /// The object itself.
-    pub(super) fn object(&self) -> &Object {
+    /// The object itself, of an event that was read from `json`.
+    pub(super) fn object(&self, json: &str) -> &Object {
         // It was found sound, and an object that is made of nothing is empty.
-        let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
-        self.object.get_or_init(|| self.text.as_deref().map(read).unwrap_or_default())
+        let read = |piece: Piece| serde_json::from_str(piece.within(json)).unwrap_or_default();
+        self.object.get_or_init(|| self.piece.map(read).unwrap_or_default())
     }
 
     /// Those of its members that have one of these names, each with the name's place. The others are not read, if that can
     /// be.
-    pub(super) fn some(&self, names: &[&str]) -> Vec<(usize, Value)> {
+    pub(super) fn some(&self, names: &[&str], json: &str) -> Vec<(usize, Value)> {
         let mut found: Vec<(usize, Value)> = Vec::new();
         // Other names may be written in several forms.
         let can_pick = self.object.get().is_none() && names.iter().all(|name| name.is_ascii());
-        if let Some(text) = self.text.as_deref().filter(|_| can_pick) {
-            let picked = pick(text, names, |place, text| {
+        if let Some(piece) = self.piece.filter(|_| can_pick) {
+            let picked = pick(piece.within(json), names, |place, text| {
                 // Of two members of one name the last is the one.
                 found.retain(|(other, _)| *other != place);
                 found.extend(serde_json::from_str(text).ok().map(|value| (place, value)));
             });
             debug_assert!(picked.is_ok(), "it was found sound");
         } else {
-            let own = names.iter().map(|name| self.object().member(name));
+            let own = names.iter().map(|name| self.object(json).member(name));
             found.extend((0..).zip(own).filter_map(|(place, value)| Some((place, value?.clone()))));
         }
         found
     }
 
     /// Changes the object.
-    pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut Object) -> R) -> R {
-        let mut object = Object::from(std::mem::take(self));
+    pub(super) fn change<R>(&mut self, json: &str, change: impl FnOnce(&mut Object) -> R) -> R {
+        self.object(json);
+        let mut object = std::mem::take(self).object.into_inner().unwrap_or_default();
         let result = change(&mut object);
         *self = object.into();
         result
     }
 
     /// One of its members.
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        if self.plain && TELLING.contains(&name) { None } else { self.object().get(name) }
+    pub(super) fn get(&self, name: &str, json: &str) -> Option<&Value> {
+        if self.plain && TELLING.contains(&name) { None } else { self.object(json).get(name) }
     }
 }
 
 impl From<Object> for Contents {
     fn from(object: Object) -> Self {
-        Self { text: None, plain: false, object: object.into() }
-    }
-}
-
-impl From<Contents> for Object {
-    fn from(contents: Contents) -> Self {
-        contents.object();
-        contents.object.into_inner().unwrap_or_default()
-    }
-}
-
-impl PartialEq for Contents {
-    fn eq(&self, other: &Self) -> bool {
-        self.object() == other.object()
+        Self { piece: None, plain: false, object: object.into() }
     }
 }
 
@@ -177,7 +171,7 @@ mod tests {
     use crate::event::Event;
 
     fn sound(text: &str) -> Option<Contents> {
-        Contents::sound(serde_json::from_str(text).ok()?)
+        Contents::sound(serde_json::from_str(text).ok()?, text)
     }
 
     #[test]
@@ -190,7 +184,7 @@ mod tests {
             &format!(r#"{{"a":[1,{}]}}"#, "9".repeat(308)),
         ] {
             let contents = sound(text).unwrap();
-            assert_eq!(*contents.object(), serde_json::from_str::<Object>(text).unwrap());
+            assert_eq!(*contents.object(text), serde_json::from_str::<Object>(text).unwrap());
         }
         for text in [
             "",
@@ -238,12 +232,12 @@ mod tests {
         let names = ["n", "a", "c", "x", "b"];
         for names in [&names[..], &["é", "a"], &[]] {
             let contents = sound(text).unwrap();
-            let (mut some, object) = (contents.some(names), contents.object());
+            let (mut some, object) = (contents.some(names, text), contents.object(text));
             some.sort_by_key(|(place, _)| *place);
             let whole =
                 (0..).zip(names).filter_map(|(place, name)| Some((place, object.member(name)?.clone())));
             assert_eq!(some, whole.collect::<Vec<_>>());
-            let mut again = contents.some(names);
+            let mut again = contents.some(names, text);
             again.sort_by_key(|(place, _)| *place);
             assert_eq!(again, some, "read from the object");
         }
@@ -256,7 +250,7 @@ mod tests {
             let found = sound(&text);
             prop_assert_eq!(read.is_ok(), found.is_some());
             if let (Ok(read), Some(found)) = (read, found) {
-                prop_assert_eq!(&read, found.object());
+                prop_assert_eq!(&read, found.object(&text));
             }
         }
     }

@@ -6,6 +6,7 @@ mod contents;
 mod read;
 mod salvage;
 mod source;
+mod text;
 mod write;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ pub use self::check::Refusal;
 use self::contents::Contents;
 pub(crate) use self::read::as_id;
 pub use self::source::{NotAParty, Party, Source};
+use self::text::Text;
 use crate::clock::Timestamp;
 use crate::id::mask;
 use crate::value::{Object, Value, descend};
@@ -43,17 +45,20 @@ use crate::value::{Object, Value, descend};
 /// # Ok::<(), customerdb::Refusal>(())
 /// ```
 #[must_use]
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Event {
     kind: EventKind,
-    track_name: Option<String>,
-    name: Option<String>,
-    category: Option<String>,
-    message_id: Option<String>,
-    user_id: Option<String>,
-    anonymous_id: Option<String>,
-    previous_id: Option<String>,
-    group_id: Option<String>,
+    /// What it was read from, nothing if it was made otherwise. Texts and contents may be pieces of it; what was changed since
+    /// does not stand in it.
+    json: String,
+    track_name: Option<Text>,
+    name: Option<Text>,
+    category: Option<Text>,
+    message_id: Option<Text>,
+    user_id: Option<Text>,
+    anonymous_id: Option<Text>,
+    previous_id: Option<Text>,
+    group_id: Option<Text>,
     times: EventTimes,
     properties: Contents,
     traits: Object,
@@ -93,6 +98,11 @@ impl EventKind {
             Self::Group => "group",
             Self::Alias => "alias",
         }
+    }
+
+    /// The kind of that word.
+    fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -184,6 +194,25 @@ impl EventTimes {
 }
 
 impl Event {
+    /// The JSON that it was read from, to the letter, if it was.
+    pub(crate) fn as_read(&self) -> &str {
+        &self.json
+    }
+
+    fn text<'e>(&'e self, text: Option<&'e Text>) -> Option<&'e str> {
+        text.map(|text| text.within(&self.json))
+    }
+
+    /// What it is called, each as it was given.
+    fn names(&self) -> [Option<&str>; 3] {
+        [&self.track_name, &self.name, &self.category].map(|text| self.text(text.as_ref()))
+    }
+
+    /// A member of the context.
+    fn in_context(&self, name: &str) -> Option<&Value> {
+        self.context.get(name, &self.json)
+    }
+
     /// What kind of event it is.
     pub fn kind(&self) -> EventKind {
         self.kind
@@ -193,7 +222,7 @@ impl Event {
     /// `$group` or `$alias`.
     pub fn name(&self) -> &str {
         match self.kind {
-            EventKind::Track => self.track_name.as_deref().unwrap_or_default(),
+            EventKind::Track => self.text(self.track_name.as_ref()).unwrap_or_default(),
             EventKind::Identify => "$identify",
             EventKind::Page => "$page",
             EventKind::Screen => "$screen",
@@ -205,11 +234,11 @@ impl Event {
     /// The ids at the top level, as they were given.
     pub fn ids(&self) -> EventIds<'_> {
         EventIds {
-            message_id: self.message_id.as_deref(),
-            user_id: self.user_id.as_deref(),
-            anonymous_id: self.anonymous_id.as_deref(),
-            previous_id: self.previous_id.as_deref(),
-            group_id: self.group_id.as_deref(),
+            message_id: self.text(self.message_id.as_ref()),
+            user_id: self.text(self.user_id.as_ref()),
+            anonymous_id: self.text(self.anonymous_id.as_ref()),
+            previous_id: self.text(self.previous_id.as_ref()),
+            group_id: self.text(self.group_id.as_ref()),
         }
     }
 
@@ -239,7 +268,7 @@ impl Event {
 
     /// The `properties` as given; [`visible_properties`](Self::visible_properties) are those that conditions see.
     pub fn properties(&self) -> &Object {
-        self.properties.object()
+        self.properties.object(&self.json)
     }
 
     /// The properties as conditions see them: for a page or a screen with its `name` and `category`, unless
@@ -257,14 +286,15 @@ impl Event {
     /// What a page or a screen has beside its properties that is seen as one of them.
     fn beside(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let is_paged = matches!(self.kind, EventKind::Page | EventKind::Screen);
-        let both = [("name", self.name.as_deref()), ("category", self.category.as_deref())];
+        let [_, name, category] = self.names();
+        let both = [("name", name), ("category", category)];
         both.into_iter().filter(move |_| is_paged).filter_map(|(name, text)| Some((name, text?)))
     }
 
     /// Those of the [`visible_properties`](Self::visible_properties) that have one of these names, each with the name's
     /// place; the others are not read.
     pub(crate) fn some_properties(&self, names: &[&str]) -> Vec<(usize, Value)> {
-        let mut found = self.properties.some(names);
+        let mut found = self.properties.some(names, &self.json);
         for (name, text) in self.beside() {
             if let Some(place) = names.iter().position(|other| *other == name)
                 && !found.iter().any(|(other, _)| *other == place)
@@ -282,7 +312,7 @@ impl Event {
 
     /// The `context.traits` as given, none if there are none.
     pub fn context_traits(&self) -> Option<&Object> {
-        self.context.get("traits").and_then(Value::as_object)
+        self.in_context("traits").and_then(Value::as_object)
     }
 
     /// The traits that the event asserts of its person: those of `context.traits`, and for an identify `traits`
@@ -315,7 +345,7 @@ impl Event {
 
     /// The whole `context`.
     pub fn whole_context(&self) -> &Object {
-        self.context.object()
+        self.context.object(&self.json)
     }
 
     /// The members that are not of the spec, or that mean nothing here (`integrations`).
@@ -326,7 +356,7 @@ impl Event {
     /// The pairs of type and id in `context.externalIds`. Ids that are numbers are given as their text; entries
     /// without a type or an id are passed over, and so are all if it is no array.
     pub fn external_ids(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        let entries = self.context.get("externalIds").and_then(Value::as_array);
+        let entries = self.in_context("externalIds").and_then(Value::as_array);
         entries
             .into_iter()
             .flatten()
@@ -344,7 +374,7 @@ impl Event {
     }
 
     fn of_device(&self, name: &str) -> Option<Cow<'_, str>> {
-        read::as_id(self.context.get("device")?.get(name)?)
+        read::as_id(self.in_context("device")?.get(name)?)
     }
 
     /// The value at a dotted path, as the JSON form has it.
@@ -413,6 +443,18 @@ impl Event {
             }
         }
         id
+    }
+}
+
+impl PartialEq for Event {
+    /// Whether the two say the same, in whatever form they came.
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, self.ids(), self.times) == (other.kind, other.ids(), other.times)
+            && self.names() == other.names()
+            && self.properties() == other.properties()
+            && self.traits == other.traits
+            && self.whole_context() == other.whole_context()
+            && self.other == other.other
     }
 }
 

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::str::FromStr;
 use std::{fmt, mem};
 
+use memchr::memchr;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::check::{check_depth, outside};
 use super::contents::Contents;
+use super::text::{Piece, Text};
 use super::write::{MEMBERS, Member};
 use super::{Event, EventKind, Refusal};
 use crate::clock::{NotATime, Timestamp};
@@ -19,33 +21,19 @@ use crate::value::{Object, Value, kind_of, write_canonical};
 /// The members of an event, sorted into those of the spec (null where absent) and others, but not yet checked.
 struct Members {
     known: [Value; MEMBERS],
-    /// In place of known values: objects that need not be read yet.
-    properties: Option<Contents>,
-    context: Option<Contents>,
     other: Object,
 }
 
 impl Members {
-    fn new() -> Self {
-        let known = [const { Value::Null }; MEMBERS];
-        Self { known, properties: None, context: None, other: Object::new() }
-    }
-
     fn take(&mut self, member: Member) -> Value {
         mem::take(&mut self.known[member as usize])
     }
 }
 
-/// How the members of an event are read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// Objects that can wait are not read yet. Something that is wrong may be told in other words than the parser's.
-    Quick,
-    /// Everything is read in the order in which it comes.
-    Whole,
-}
+/// Reads the members of an event in the order in which they come.
+struct Whole;
 
-impl<'de> Visitor<'de> for Reading {
+impl<'de> Visitor<'de> for Whole {
     type Value = Members;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,32 +41,47 @@ impl<'de> Visitor<'de> for Reading {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members = Members::new();
+        let mut members = Members { known: [const { Value::Null }; MEMBERS], other: Object::new() };
         while let Some(Name(name)) = map.next_key()? {
-            let member = Member::of(&name);
-            let contents = match member {
-                Some(Member::Properties) => Some(&mut members.properties),
-                Some(Member::Context) => Some(&mut members.context),
-                _ => None,
-            };
-            let value = match contents {
-                Some(contents) if self == Self::Quick => {
-                    let raw = map.next_value::<&RawValue>()?;
-                    *contents = Contents::sound(raw);
-                    if contents.is_some() {
-                        Value::Null
-                    } else {
-                        serde_json::from_str(raw.get()).map_err(A::Error::custom)?
-                    }
-                }
-                _ => map.next_value()?,
-            };
-            match member {
+            let value = map.next_value()?;
+            match Member::of(&name) {
                 Some(member) => members.known[member as usize] = value,
                 None => drop(members.other.insert(name.into_owned(), value)),
             }
         }
         Ok(members)
+    }
+}
+
+/// The same as they are written: those of the spec are found in the text, and not read yet.
+struct Raw<'de> {
+    known: [Option<&'de RawValue>; MEMBERS],
+    other: Object,
+}
+
+/// Finds the members of an event, if each is there once.
+struct Quick;
+
+impl<'de> Visitor<'de> for Quick {
+    type Value = Raw<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
+        let mut raw = Raw { known: [None; MEMBERS], other: Object::new() };
+        while let Some(Name(name)) = map.next_key()? {
+            match Member::of(&name) {
+                Some(member) => {
+                    if raw.known[member as usize].replace(map.next_value()?).is_some() {
+                        return Err(A::Error::duplicate_field(member.name()));
+                    }
+                }
+                None => drop(raw.other.insert(name.into_owned(), map.next_value()?)),
+            }
+        }
+        Ok(raw)
     }
 }
 
@@ -133,27 +136,91 @@ impl Event {
     /// `type`; a track without `event`, a group without `groupId`, an alias without `previousId`; a time that is
     /// none or lies outside the years 1970 to 2100; a member of another type than the spec's.
     pub fn from_json(text: &str) -> Result<Self, Refusal> {
-        Self::from_json_within(text, usize::MAX)
+        Self::read(text.to_owned(), usize::MAX).map_err(|(refusal, _)| refusal)
     }
 
-    /// Reads an event from JSON of at most so many bytes, otherwise as [`from_json`](Self::from_json) does. How far
-    /// ahead it is, is for [`check_time`](Self::check_time) to say.
-    pub(crate) fn from_json_within(text: &str, max_bytes: usize) -> Result<Self, Refusal> {
-        if text.len() > max_bytes {
-            let reason = format!("payload: {} bytes, at most {max_bytes} allowed", text.len());
-            return Err(Refusal::whole(reason));
+    /// Reads an event from JSON of at most so many bytes, otherwise as [`from_json`](Self::from_json) does, and keeps the text;
+    /// with a refusal it comes back. How far ahead it is, is for [`check_time`](Self::check_time) to say.
+    pub(crate) fn read(text: String, max_bytes: usize) -> Result<Self, (Refusal, String)> {
+        let found = check_text(&text, max_bytes).and_then(|()| match Self::quick(&text) {
+            Some(event) => Ok(event),
+            None => Self::whole(&text),
+        });
+        match found {
+            Ok(event) => Ok(Self { json: text, ..event }),
+            Err(refusal) => Err((refusal, text)),
         }
-        check_depth(text)?;
+    }
+
+    /// The event whose text is `text`, if that is written in none but the usual ways: its texts and contents are pieces of it,
+    /// in which they are found when it has that. What is wrong is for [`whole`](Self::whole) to say.
+    fn quick(text: &str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let mut raw = deserializer.deserialize_map(Quick).ok()?;
+        deserializer.end().ok()?;
+        let kind = plain(raw.known[Member::Type as usize]?)?;
+        let mut event = Self::blank(EventKind::named(kind)?);
+        event.other = mem::take(&mut raw.other);
+        for member in &Member::ALL[1..] {
+            if let Some(raw) = raw.known[*member as usize] {
+                event.assign_raw(*member, raw, text)?;
+            }
+        }
+        event.check_members_in(text).ok()?;
+        Some(event)
+    }
+
+    /// Takes what is written in `text` as that member, if [`assign`](Self::assign) would.
+    fn assign_raw(&mut self, member: Member, raw: &RawValue, text: &str) -> Option<()> {
+        let piece = plain(raw).and_then(|plain| Piece::of(plain, text)).map(Text::Piece);
+        match (member, piece) {
+            (Member::MessageId, Some(id)) => {
+                self.message_id = Some(id).filter(|id| !id.within(text).is_empty());
+            }
+            (Member::Event, Some(name)) => self.track_name = Some(name),
+            (Member::Name, Some(name)) => self.name = Some(name),
+            (Member::Category, Some(category)) => self.category = Some(category),
+            (Member::UserId, Some(id)) => self.user_id = Some(id),
+            (Member::AnonymousId, Some(id)) => self.anonymous_id = Some(id),
+            (Member::PreviousId, Some(id)) => self.previous_id = Some(id),
+            (Member::GroupId, Some(id)) => self.group_id = Some(id),
+            (Member::Timestamp, Some(time)) => {
+                let time: Timestamp = time.within(text).parse().ok()?;
+                self.times.timestamp = Some(time.is_plausible().then_some(time)?);
+            }
+            (Member::Properties | Member::Context, None) => {
+                let contents = Contents::sound(raw, text);
+                let slot = if member == Member::Context { &mut self.context } else { &mut self.properties };
+                match contents {
+                    Some(contents) => *slot = contents,
+                    None => self.assign(member, serde_json::from_str(raw.get()).ok()?).ok()?,
+                }
+            }
+            _ => self.assign(member, serde_json::from_str(raw.get()).ok()?).ok()?,
+        }
+        Some(())
+    }
+
+    /// The event of a text, member by member, or what is wrong with it.
+    fn whole(text: &str) -> Result<Self, Refusal> {
         if text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) != Some(b'{') {
             let other: Value = serde_json::from_str(text).map_err(|error| not_json(&error))?;
             return Err(not_an_object(&other));
         }
-        let read = |how: Reading| {
-            let mut deserializer = serde_json::Deserializer::from_str(text);
-            let members = deserializer.deserialize_map(how)?;
-            deserializer.end().map(|()| members)
-        };
-        read(Reading::Quick).or_else(|_| read(Reading::Whole)).map_err(|error| not_json(&error))?.try_into()
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let read = deserializer.deserialize_map(Whole);
+        let read = read.and_then(|members| deserializer.end().map(|()| members));
+        let mut members = read.map_err(|error| not_json(&error))?;
+        let mut event = Self::blank(kind(&members.take(Member::Type))?);
+        event.other = mem::take(&mut members.other);
+        for member in &Member::ALL[1..] {
+            match members.take(*member) {
+                Value::Null => {}
+                value => event.assign(*member, value)?,
+            }
+        }
+        event.check_members_in(text)?;
+        Ok(event)
     }
 
     /// Takes `value` as that member, with the check that belongs to it.
@@ -164,7 +231,9 @@ impl Event {
                 let reason = format!("expected {:?}, as the event was made", self.kind.as_str());
                 return Err(Refusal::new(member.name(), reason));
             }
-            Member::MessageId => self.message_id = id(member, value)?.filter(|id| !id.is_empty()),
+            Member::MessageId => {
+                self.message_id = id(member, value)?.filter(|id| !id.within(&self.json).is_empty());
+            }
             Member::Timestamp => self.times.timestamp = time(member, &value)?,
             Member::OriginalTimestamp => self.times.original_timestamp = time(member, &value)?,
             Member::SentAt => self.times.sent_at = time(member, &value)?,
@@ -190,30 +259,11 @@ impl Event {
         };
         match value {
             Value::Null => *slot = None,
-            Value::String(text) => *slot = Some(text),
+            Value::String(text) => *slot = Some(text.into()),
             other if expected => return Err(wrong_type(member, "a string", &other)),
             other => drop(self.other.insert(member.name().into(), other)),
         }
         Ok(())
-    }
-}
-
-impl TryFrom<Members> for Event {
-    type Error = Refusal;
-
-    fn try_from(mut members: Members) -> Result<Self, Refusal> {
-        let mut event = Self::blank(kind(&members.take(Member::Type))?);
-        event.other = mem::take(&mut members.other);
-        event.properties = members.properties.take().unwrap_or_default();
-        event.context = members.context.take().unwrap_or_default();
-        for member in &Member::ALL[1..] {
-            match members.take(*member) {
-                Value::Null => {}
-                value => event.assign(*member, value)?,
-            }
-        }
-        event.check_members()?;
-        Ok(event)
     }
 }
 
@@ -239,6 +289,21 @@ impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::try_from(Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+/// Refuses a text that is too large, or nests too deep.
+fn check_text(text: &str, max_bytes: usize) -> Result<(), Refusal> {
+    if text.len() > max_bytes {
+        let reason = format!("payload: {} bytes, at most {max_bytes} allowed", text.len());
+        return Err(Refusal::whole(reason));
+    }
+    check_depth(text)
+}
+
+/// The text of a string that is written without escapes.
+fn plain(raw: &RawValue) -> Option<&str> {
+    let inside = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    memchr(b'\\', inside.as_bytes()).is_none().then_some(inside)
 }
 
 /// What the parser says, without the line where there is but one.
@@ -277,7 +342,7 @@ fn kind(value: &Value) -> Result<EventKind, Refusal> {
         Value::String(name) => name,
         other => return Err(wrong_type(Member::Type, "a string", other)),
     };
-    EventKind::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
+    EventKind::named(name).ok_or_else(|| {
         let known = EventKind::ALL.map(EventKind::as_str).join(", ");
         Refusal::new("type", format!("unknown type {}, expected one of {known}", quoted(name)))
     })
@@ -302,12 +367,12 @@ pub(crate) fn as_id(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-fn id(member: Member, value: Value) -> Result<Option<String>, Refusal> {
+fn id(member: Member, value: Value) -> Result<Option<Text>, Refusal> {
     match value {
         Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
+        Value::String(text) => Ok(Some(text.into())),
         other => match as_id(&other) {
-            Some(text) => Ok(Some(text.into_owned())),
+            Some(text) => Ok(Some(text.into_owned().into())),
             None if other.is_number() => {
                 Err(Refusal::new(member.name(), "expected a string, found a number too large to be exact"))
             }
@@ -355,6 +420,7 @@ fn object(member: Member, value: Value) -> Result<Object, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -608,12 +674,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_in_the_usual_ways_is_read_quickly_and_only_that() {
+        let quick = |text: &str| Event::quick(text).map(|event| Event { json: text.to_owned(), ..event });
+        for text in [
+            r#"{"type":"track","event":"Search","messageId":"m","userId":"é","properties":{"a":[1]},"x":{"y":"\u00e9"}}"#,
+            r#" {"type" : "page", "anonymousId": "a", "timestamp": "2024-05-01T12:00:00+02:00", "userId": null} "#,
+            r#"{"type":"identify","userId":7,"traits":{"email":"a\tb"},"context":null,"messageId":""}"#,
+            r#"{"type":"group","groupId":"a\"b","traits":[],"name":5,"sentAt":1714564800000}"#,
+        ] {
+            assert_eq!(quick(text), Some(Event::whole(text).unwrap()), "{text}");
+        }
+        for text in [
+            r#"{"type":"p\u0061ge"}"#,
+            r#"{"type":"page","userId":"a","userId":"b"}"#,
+            r#"{"type":"page","timestamp":"2024-05-01T12:00:00Z"} 1"#,
+        ] {
+            assert_eq!(quick(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// Members of every kind, well-formed and not, once and twice.
+        #[test]
+        fn both_ways_of_reading_tell_the_same(
+            members in prop::collection::vec((prop::sample::select(&Member::ALL[..]), prop::sample::select(&[
+                r#""page""#, r#""track""#, r#""alias""#, r#""a b""#, r#""\u0061""#, r#""\ud800""#, r#""""#, "null", "7", "1e309", "true",
+                r#""2024-05-01T12:00:00Z""#, r#""1960-05-01T12:00:00Z""#, "1714564800000", "{}", "[]", r#"{"a":1e309}"#,
+                r#"{"traits":{"a":"\u0062"},"b":"c"}"#, r#"{"traits":7}"#, r#"{"a":"\ud800"}"#, "[1", "",
+            ][..])), 0..6),
+            kind in prop::sample::select(&["page", "track", "identify", "group", "alias", "dance"][..]),
+        ) {
+            let members = members.iter().map(|(member, value)| format!(r#","{}":{value}"#, member.name()));
+            let text = format!(r#"{{"type":"{kind}"{}}}"#, members.collect::<String>());
+            if let Some(event) = Event::quick(&text) {
+                prop_assert_eq!(Ok(Event { json: text.clone(), ..event }), Event::whole(&text));
+            }
+        }
+    }
+
+    #[test]
     fn a_payload_over_the_limit_is_refused_before_it_is_read() {
         let text = format!(r#"{{"type":"page","x":"{}"}}"#, " ".repeat((1 << 20) - 22));
         assert_eq!(text.len(), 1 << 20);
-        assert!(Event::from_json_within(&text, 1 << 20).is_ok());
+        assert!(Event::read(text.clone(), 1 << 20).is_ok());
         let text = format!("{text} ");
-        let refusal = Event::from_json_within(&text, 1 << 20).unwrap_err();
+        let (refusal, back) = Event::read(text.clone(), 1 << 20).unwrap_err();
+        assert_eq!(back, text);
         assert_eq!(refusal.to_string(), "payload: 1048577 bytes, at most 1048576 allowed");
         assert!(Event::from_json(&text).is_ok(), "the limit is the ingest's");
     }

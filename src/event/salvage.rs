@@ -20,7 +20,7 @@ impl Event {
         ];
         let Value::Object(mut members) = serde_json::from_slice(text).ok()? else { return None };
         let known = members.get("type").and_then(Value::as_str);
-        let known = known.and_then(|name| EventKind::ALL.into_iter().find(|kind| kind.as_str() == name));
+        let known = known.and_then(EventKind::named);
         let mut event = Self::blank(known.unwrap_or(EventKind::Identify));
         for member in BEARERS {
             if let Some(value) = members.remove(member.name()) {

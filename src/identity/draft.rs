@@ -126,7 +126,12 @@ pub(crate) struct Mark {
 impl Draft {
     /// A draft without changes.
     pub(crate) fn on(base: &Identities) -> Self {
-        Self { first_node: base.interner.len(), next_profile: base.next_profile, ..Self::default() }
+        Self {
+            fresh: base.interner.beside(),
+            first_node: base.interner.len(),
+            next_profile: base.next_profile,
+            ..Self::default()
+        }
     }
 
     /// The number of a namespace, a new one if need be and if there is room for it.
@@ -157,19 +162,20 @@ impl Draft {
     /// The node of an identifier, if it is known to the base or to this draft.
     pub(crate) fn find(&self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
         let kind = self.namespace_number(base, namespace)?;
-        base.interner
-            .find(kind, value)
-            .or_else(|| self.fresh.find(kind, value).map(|fresh| self.numbered(fresh)))
+        self.find_of(base, kind, value)
+    }
+
+    fn find_of(&self, base: &Identities, kind: NamespaceNo, value: &str) -> Option<Node> {
+        let hash = base.interner.hash(kind, value);
+        let fresh = || self.fresh.find_hashed(hash, kind, value).map(|fresh| self.numbered(fresh));
+        base.interner.find_hashed(hash, kind, value).or_else(fresh)
     }
 
     /// The node of an identifier, a new and dormant one if need be. `None` if that took one namespace too many.
     pub(crate) fn intern(&mut self, base: &Identities, namespace: &Namespace, value: &str) -> Option<Node> {
         let kind = self.namespace(base, namespace)?;
-        if let Some(node) = base.interner.find(kind, value) {
+        if let Some(node) = self.find_of(base, kind, value) {
             return Some(node);
-        }
-        if let Some(fresh) = self.fresh.find(kind, value) {
-            return Some(self.numbered(fresh));
         }
         let fresh = self.fresh.push(kind, value);
         let node = self.numbered(fresh);
@@ -189,11 +195,16 @@ impl Draft {
     /// Notes that an event bears a value as `anonymousId`. Gives its node, if there is room for the namespace.
     pub(super) fn bear_anonymous_id(&mut self, base: &Identities, value: &str) -> Option<Node> {
         let node = self.intern(base, &Namespace::ANONYMOUS_ID, value)?;
+        self.bear(base, node);
+        Some(node)
+    }
+
+    /// Notes that an event bears the value of a node as `anonymousId`.
+    pub(super) fn bear(&mut self, base: &Identities, node: Node) {
         self.unborne.remove(&node);
         if base.unborne.contains(&node) {
             self.unborne.insert(node, false);
         }
-        Some(node)
     }
 
     /// Takes it that no event bears an `anonymous_id` as `anonymousId` any more, until one does.
@@ -319,6 +330,11 @@ impl Draft {
     pub(crate) fn identifier(&self, base: &Identities, node: Node) -> Identifier {
         let namespace = self.namespace_of(base, self.kind(base, node));
         Identifier::new(namespace.clone(), self.value(base, node))
+    }
+
+    /// Whether what the base says of all nodes still holds, but for joins and further nodes.
+    pub(super) fn only_adds(&self) -> bool {
+        matches!(self.released, Released::Nothing)
     }
 
     /// The root of a node's set in the base, unless that set is released.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::identities::Identities;
+use super::interner::Node;
 use super::normalise::{folded, normalise, stands_for_nobody};
 use super::rules::Rules;
 use crate::event::{Event, EventKind, Refusal, as_id};
@@ -40,6 +42,39 @@ pub(crate) struct BorneIdentifier<'e> {
     pub(crate) namespace: Namespace,
     pub(crate) value: Cow<'e, str>,
     rank: usize,
+    /// Whether it tells of a device or a browser only.
+    pub(super) is_device: bool,
+    /// What was known of it when the batch began, if that was looked up.
+    pub(super) known: Option<Known>,
+}
+
+/// An identifier that was there before a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) node: Node,
+    /// The root of its set; `None` if it is dormant.
+    pub(super) root: Option<Node>,
+}
+
+/// Looks up the identifiers of many events, in those that the batch began with. Each of them is waited for; here, while others
+/// are.
+pub(crate) fn look_up<'b, 'e: 'b>(borne: impl Iterator<Item = &'b mut Borne<'e>>, base: &Identities) {
+    let mut found: Vec<_> = borne
+        .flat_map(|borne| &mut borne.identifiers)
+        .filter_map(|found| {
+            let kind = base.interner.namespace(&found.namespace)?;
+            Some((base.interner.hash(kind, &found.value), kind, found))
+        })
+        .collect();
+    for (hash, kind, found) in &mut found {
+        let node = base.interner.find_hashed(*hash, *kind, &found.value);
+        found.known = node.map(|node| Known { node, root: None });
+    }
+    for (.., found) in &mut found {
+        if let Some(known) = &mut found.known {
+            known.root = base.partition.root(known.node);
+        }
+    }
 }
 
 /// Finds the identifiers of `event`. `is_anonymous_id` tells whether any event bears a value as `anonymousId`,
@@ -132,8 +167,8 @@ impl<'e> Borne<'e> {
                     .iter()
                     .any(|other| other.namespace == namespace && other.value == value) => {}
             Ok(value) => {
-                let rank = rules.rank(&namespace);
-                self.identifiers.push(BorneIdentifier { namespace, value, rank });
+                let (rank, is_device) = (rules.rank(&namespace), namespace.is_anonymous());
+                self.identifiers.push(BorneIdentifier { namespace, value, rank, is_device, known: None });
             }
             Err(reason) => self.malformed.push((Identifier::new(namespace, raw), reason)),
         }

@@ -95,9 +95,7 @@ impl Identities {
         for namespace in namespaces {
             self.interner.add_namespace(namespace);
         }
-        for node in fresh.nodes() {
-            self.interner.push(fresh.kind(node), fresh.value(node));
-        }
+        self.interner.extend(&fresh);
         self.partition.grow(self.interner.len());
         for step in steps {
             match step {

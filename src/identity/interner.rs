@@ -41,6 +41,9 @@ const fn share(table: usize) -> usize {
     16 + table / 4
 }
 
+/// Fewer identifiers are put into the tables one by one.
+const FEW: usize = 256;
+
 /// How many identifiers are hashed before they are put into the tables, when there are many.
 const WAVE: usize = 1 << 18;
 
@@ -117,13 +120,21 @@ fn value_of<'b>(bytes: &'b [u8], blocks: &[usize], ends: &[u32], index: usize) -
     &bytes[base + start..base + ends[index] as usize]
 }
 
-/// The place of the table that a hash belongs to. `hashbrown` looks at its lowest and at its highest bits.
-fn table_of(hash: u64) -> usize {
+/// The place of the table that a hash belongs to, of all or of one. `hashbrown` looks at its lowest and at its highest bits.
+fn table_of(hash: u64, tables: usize) -> usize {
+    if tables == 1 {
+        return 0;
+    }
     let sixteen = (hash >> 40) as usize & 0xFFFF;
     usize::from(TABLE_OF[(sixteen * PARTS) >> 16])
 }
 
 impl Interner {
+    /// An empty one for few identifiers, with the same hashes.
+    pub(crate) fn beside(&self) -> Self {
+        Self { tables: vec![HashTable::new()], hasher: self.hasher.clone(), ..Self::default() }
+    }
+
     /// How many identifiers there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
@@ -176,12 +187,21 @@ impl Interner {
 
     /// The node of an identifier.
     pub(crate) fn find(&self, kind: NamespaceNo, value: &str) -> Option<Node> {
-        let hash = hash_of(&self.hasher, kind, value.as_bytes());
+        self.find_hashed(self.hash(kind, value), kind, value)
+    }
+
+    /// The hash of an identifier.
+    pub(crate) fn hash(&self, kind: NamespaceNo, value: &str) -> u64 {
+        hash_of(&self.hasher, kind, value.as_bytes())
+    }
+
+    /// The node of an identifier that has this [hash](Self::hash).
+    pub(crate) fn find_hashed(&self, hash: u64, kind: NamespaceNo, value: &str) -> Option<Node> {
         let is_it = |&index: &u32| {
             let index = index as usize;
             self.kinds[index] == kind && self.value_bytes(index) == value.as_bytes()
         };
-        self.tables[table_of(hash)].find(hash, is_it).map(|index| Node(*index))
+        self.tables[table_of(hash, self.tables.len())].find(hash, is_it).map(|index| Node(*index))
     }
 
     /// Gives the next number to an identifier that [`find`](Self::find) does not know.
@@ -190,6 +210,14 @@ impl Interner {
         self.append([kind].into_iter(), [value.len()].into_iter(), value.as_bytes());
         self.index();
         node
+    }
+
+    /// Gives the next numbers to the identifiers of another, none of which is known here or was forgotten there.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        let ends = other.ends.iter().enumerate();
+        let ends = ends.map(|(index, end)| other.blocks[index / BLOCK] + *end as usize);
+        self.append(other.kinds.iter().copied(), ends, &other.bytes);
+        self.index();
     }
 
     /// Gives the next numbers to identifiers of these namespaces, with values that end at these places in `bytes`.
@@ -231,8 +259,8 @@ impl Interner {
         let Some(&first) = gone.first() else { return };
         for &index in &gone {
             let hash = hash_of(&self.hasher, self.kinds[index], self.value_bytes(index));
-            if let Ok(entry) = self.tables[table_of(hash)].find_entry(hash, |other| *other as usize == index)
-            {
+            let table = table_of(hash, self.tables.len());
+            if let Ok(entry) = self.tables[table].find_entry(hash, |other| *other as usize == index) {
                 entry.remove();
             }
         }
@@ -266,13 +294,13 @@ impl Interner {
             hash_of(hasher, kinds[index], value_of(bytes, blocks, ends, index))
         };
         let is_there = |index: &u32| !value_of(bytes, blocks, ends, *index as usize).is_empty();
-        if ends.len() - *indexed == 1 {
-            let index = Node::at(*indexed).0;
-            if is_there(&index) {
+        if ends.len() - *indexed < FEW || tables.len() == 1 {
+            for index in (*indexed..ends.len()).map(|index| Node::at(index).0).filter(is_there) {
                 let hashed = hash(&index);
-                insert(&mut tables[table_of(hashed)], hashed, index, hash);
+                let table = table_of(hashed, tables.len());
+                insert(&mut tables[table], hashed, index, hash);
             }
-            *indexed += 1;
+            *indexed = ends.len();
             return;
         }
         for (number, table) in tables.iter_mut().enumerate().filter(|(_, table)| table.is_empty()) {
@@ -283,7 +311,7 @@ impl Interner {
         let sort = |indexes: Range<usize>, sorted: &mut Sorted| {
             for index in indexes.map(|index| Node::at(index).0).filter(is_there) {
                 let hashed = hash(&index);
-                sorted[table_of(hashed)].push((hashed, index));
+                sorted[table_of(hashed, TABLES)].push((hashed, index));
             }
         };
         let fill = |tables: &mut [HashTable<u32>], sorted: [&mut [Vec<(u64, u32)>]; 2]| {
@@ -388,6 +416,30 @@ mod tests {
         again.append(values.iter().map(|_| 0), ends.into_iter(), values.concat().as_bytes());
         again.index();
         told(&again);
+    }
+
+    #[test]
+    fn what_was_beside_is_found_in_its_place() {
+        let mut interner = Interner::default();
+        interner.add_namespace(Namespace::USER_ID);
+        for n in 0..10 {
+            interner.push(0, &format!("u{n}"));
+        }
+        for (from, until) in [(10, 11), (11, 20), (20, 20), (20, 20 + 3 * BLOCK + 7)] {
+            let mut beside = interner.beside();
+            for n in from..until {
+                let value = format!("u{n}");
+                let hash = interner.hash(0, &value);
+                assert_eq!(beside.find_hashed(hash, 0, &value), None);
+                assert_eq!(beside.push(0, &value), Node::at(n - from));
+                assert_eq!(beside.find_hashed(hash, 0, &value), Some(Node::at(n - from)));
+            }
+            interner.extend(&beside);
+            assert_eq!(interner.len(), until);
+            for n in 0..until {
+                assert_eq!(interner.find(0, &format!("u{n}")), Some(Node::at(n)));
+            }
+        }
     }
 
     /// Enough for two waves, which two threads put into the tables, and some more one by one.

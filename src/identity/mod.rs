@@ -28,7 +28,7 @@ pub(crate) mod suggest;
 pub use counts::Rule;
 pub(crate) use draft::{Basis, Draft, NAMESPACES};
 pub(crate) use evidence::{Evidence, LinkKey};
-pub(crate) use extract::{Borne, identifiers};
+pub(crate) use extract::{Borne, identifiers, look_up};
 pub use graph::{Bridge, Dot, Hub, IdentityGraph, Link};
 pub use hand::DecisionKind;
 pub(crate) use hand::{HAND, Hand, Ruling};

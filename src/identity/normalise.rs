@@ -38,6 +38,10 @@ const BLOCKED: [&str; 21] = [
 /// The form in which values are compared with blocked ones: without surrounding white space and quotes, in
 /// lower case.
 pub(crate) fn folded(value: &str) -> Cow<'_, str> {
+    // Most are.
+    if is_bare(value) && value.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(value);
+    }
     let quotes = ['"', '\'', '`', '\\', '´', '“', '”', '‘', '’', '«', '»'];
     // Marks that nobody sees: zero-width spaces and joiners, and the byte order mark.
     let unseen = |c: char| matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}');
@@ -51,6 +55,12 @@ pub(crate) fn folded(value: &str) -> Cow<'_, str> {
         let bare: String = value.trim_matches(dressed).nfkc().collect();
         Cow::Owned(bare.trim_matches(dressed).to_lowercase())
     }
+}
+
+/// Whether a value begins and ends with a letter or a digit of ASCII, so that nothing stands around it.
+fn is_bare(value: &str) -> bool {
+    let ends = value.as_bytes().first().zip(value.as_bytes().last());
+    ends.is_some_and(|(first, last)| first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric())
 }
 
 /// Whether a [`folded`] value stands for nobody, whatever the application's rules say.
@@ -68,7 +78,7 @@ pub(crate) fn normalise<'v>(
     value: &'v str,
     region: Option<&str>,
 ) -> Result<Cow<'v, str>, &'static str> {
-    let value = value.trim();
+    let value = if is_bare(value) { value } else { value.trim() };
     if value.len() > LONGEST {
         return Err("longer than 1024 bytes");
     }

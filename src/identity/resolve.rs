@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::counts::{Broken, Counts, Limits, Rule};
 use super::draft::{Basis, Draft, NAMESPACES, Step};
-use super::extract::Borne;
+use super::extract::{Borne, BorneIdentifier};
 use super::hand::{DecisionKind, Ruling};
 use super::identities::Identities;
 use super::interner::{NamespaceNo, Node};
@@ -72,6 +72,9 @@ impl Draft {
         borne: &Borne<'_>,
         occasion: Occasion<'_>,
     ) -> Option<Resolution> {
+        if let Some(resolution) = self.resolve_known(basis, borne, occasion) {
+            return Some(resolution);
+        }
         let base = basis.identities;
         let malformed = borne.malformed.iter().map(|(identifier, reason)| Refused {
             identifier: identifier.clone(),
@@ -87,10 +90,11 @@ impl Draft {
         let mut nodes = Vec::with_capacity(borne.identifiers.len());
         for found in &borne.identifiers {
             let is_own = |id: &Cow<'_, str>| found.value == *id && found.namespace == Namespace::ANONYMOUS_ID;
-            let known = own.filter(|(id, _)| is_own(id)).map(|(_, node)| node);
+            let known = found.known.map(|known| known.node);
+            let known = known.or_else(|| own.filter(|(id, _)| is_own(id)).map(|(_, node)| node));
             if let Some(node) = known.or_else(|| self.intern(base, &found.namespace, &found.value)) {
                 self.see(basis, node, Day::of(occasion.at));
-                nodes.push((node, found.namespace.is_anonymous()));
+                nodes.push((node, found.is_device));
             } else {
                 let identifier = Identifier::new(found.namespace.clone(), found.value.clone());
                 let reason = format!("a database holds at most {NAMESPACES} namespaces");
@@ -141,6 +145,50 @@ impl Draft {
             self.hold(basis, &[node]);
         }
         Some(Resolution { owner, refused, devices, anonymous, shares, apart })
+    }
+
+    /// The same of an event that bears nothing but what was one person's before the batch, as most do: nothing is joined then.
+    /// `None` if it is another, or if there may be a reason to leave something out.
+    fn resolve_known(
+        &mut self,
+        basis: Basis<'_>,
+        borne: &Borne<'_>,
+        occasion: Occasion<'_>,
+    ) -> Option<Resolution> {
+        let (owner, others) = borne.identifiers.split_first()?;
+        let known = owner.known?;
+        known.root?;
+        let is_same = |other: &BorneIdentifier<'_>| {
+            let same = other.known.filter(|other| other.root == known.root);
+            same.is_some_and(|other| !basis.hand.parts(known.node, other.node))
+        };
+        let is_plain = self.only_adds()
+            && borne.malformed.is_empty()
+            && occasion.source_cut.is_none()
+            && !basis.rules.has_periods()
+            && others.iter().all(is_same);
+        if !is_plain {
+            return None;
+        }
+        if let Some(id) = &borne.anonymous_id {
+            let is_own = |found: &&BorneIdentifier<'_>| {
+                found.value == *id && found.namespace == Namespace::ANONYMOUS_ID
+            };
+            let own = borne.identifiers.iter().find(is_own)?.known?;
+            self.bear(basis.identities, own.node);
+        }
+        for other in others.iter().filter_map(|other| other.known) {
+            self.link(known.node, other.node, occasion.source, occasion.at, occasion.message_id);
+        }
+        let devices = borne.identifiers.iter().filter(|found| found.is_device);
+        Some(Resolution {
+            owner: known.node,
+            refused: Vec::new(),
+            devices: devices.filter_map(|found| found.known).map(|known| known.node).collect(),
+            anonymous: owner.is_device,
+            shares: Vec::new(),
+            apart: Vec::new(),
+        })
     }
 
     /// The identifiers of whoever an event would be, as [`resolve`](Self::resolve) would have it. Nothing is made by

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{Event, Refusal};
+use crate::event::{Event, Refusal, Source};
 use crate::store::MessageId;
 use crate::value::{Value, nfc};
 
@@ -83,11 +83,25 @@ impl From<Vec<u8>> for Input {
     }
 }
 
-/// An event that could be read, with its JSON text, and its message id in normal form, if it bears one.
+/// An event that was read from its JSON text, and the hash of its message id, if it bears one.
 pub(crate) struct Parsed {
     pub(crate) event: Event,
-    pub(crate) json: String,
-    pub(crate) id: Option<MessageId>,
+    hash: Option<u64>,
+}
+
+impl Parsed {
+    fn new(event: Event) -> Self {
+        let hash = event.ids().message_id.map(|id| MessageId::new(nfc(id)).hash());
+        Self { event, hash }
+    }
+
+    /// Its message id in normal form; if it bears none, one that is made of its content and of the source.
+    pub(crate) fn message_id(&self, source: &Source) -> MessageId<'_> {
+        match (self.event.ids().message_id, self.hash) {
+            (Some(id), Some(hash)) => MessageId::hashed(nfc(id), hash),
+            _ => MessageId::new(self.event.content_id(&source.name)),
+        }
+    }
 }
 
 /// An input once it is read: an event, or a refusal with what was refused.
@@ -108,12 +122,9 @@ impl Input {
                 ));
             }
         };
-        match Event::from_json_within(&text, max_bytes) {
-            Ok(event) => {
-                let id = event.ids().message_id.map(|id| MessageId::new(nfc(id).into_owned()));
-                Ok(Parsed { event, json: text, id })
-            }
-            Err(refusal) => Err((refusal, text.into_bytes())),
+        match Event::read(text, max_bytes) {
+            Ok(event) => Ok(Parsed::new(event)),
+            Err((refusal, text)) => Err((refusal, text.into_bytes())),
         }
     }
 }
@@ -331,7 +342,7 @@ mod tests {
         let mut items = Vec::new();
         read_events(bytes, lines, 1 << 20, |handful| {
             items.extend(handful.into_iter().map(|item| match item.reading {
-                Ok(parsed) => (item.line, parsed.json),
+                Ok(parsed) => (item.line, parsed.event.as_read().to_owned()),
                 Err((refusal, _)) => (item.line, refusal.to_string()),
             }));
             true

@@ -22,6 +22,7 @@ pub(crate) mod membership;
 mod news;
 mod opened;
 pub(crate) mod people;
+pub(crate) mod prepare;
 mod prune;
 mod record;
 pub(crate) mod rectify;
@@ -34,7 +35,6 @@ pub(crate) mod scope;
 mod settling;
 mod suppress;
 
-use std::borrow::Cow;
 use std::mem;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -45,6 +45,7 @@ use self::input::{Parsed, Reading};
 use self::membership::Definitions;
 use self::news::News;
 use self::opened::Opened;
+use self::prepare::{Prepared, TOGETHER};
 use self::record::Record;
 use self::replay::Replay;
 use self::report::{IngestReport, Rejected, Tally};
@@ -60,7 +61,7 @@ use crate::identity::{
     identifiers,
 };
 use crate::privacy::Key;
-use crate::store::{Cause, ChangeCause, Db, MessageId, NewEvent, Version};
+use crate::store::{Cause, ChangeCause, Db, NewEvent, Version};
 
 /// What is kept in memory of the last commit, beside the file.
 #[derive(Default)]
@@ -235,19 +236,35 @@ impl Intake {
         Some(report)
     }
 
-    /// Takes one event in: keeps it, resolves whose it is, and records what it says; or puts it into quarantine.
+    /// Takes events in, each with its position: keeps it, resolves whose it is, and records what it says; or puts it into
+    /// quarantine.
     pub(crate) fn take(
         &mut self,
         counter: &mut Counter<'_>,
         source: &Source,
+        readings: &[(u64, &Reading)],
+    ) -> Result<()> {
+        for readings in readings.chunks(TOGETHER) {
+            let prepared = counter.prepare(source, readings.iter().map(|(_, reading)| *reading))?;
+            for ((position, reading), prepared) in readings.iter().zip(prepared) {
+                self.take_one(counter, source, *position, (reading, prepared))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_one(
+        &mut self,
+        counter: &mut Counter<'_>,
+        source: &Source,
         position: u64,
-        reading: &Reading,
+        (reading, prepared): (&Reading, Option<Prepared<'_>>),
     ) -> Result<()> {
         let number = counter.desk.source(counter.db, source)?;
         let (turned, raw) = match reading {
-            Ok(parsed) => match self.keep(counter, (source, number), parsed)? {
+            Ok(parsed) => match self.keep(counter, (source, number), (parsed, prepared))? {
                 Ok(()) => return Ok(()),
-                Err(turned) => (turned, parsed.json.as_bytes()),
+                Err(turned) => (turned, parsed.event.as_read().as_bytes()),
             },
             Err((_, raw)) if self.is_withheld_unread(counter, (source, number), raw)? => {
                 self.withhold();
@@ -282,21 +299,21 @@ impl Intake {
         &mut self,
         counter: &mut Counter<'_>,
         (source, source_number): (&Source, u32),
-        Parsed { event, json, id }: &Parsed,
+        (parsed, prepared): (&Parsed, Option<Prepared<'_>>),
     ) -> Result<Result<(), Turned>> {
         let (db, basis) = (counter.db, counter.state.basis());
         let (base, rules) = (basis.identities, basis.rules);
         // As it came: the same event is the same, whatever is taken out of it.
-        let id = match id {
-            Some(id) => Cow::Borrowed(id),
-            None => Cow::Owned(MessageId::new(event.content_id(&source.name))),
+        let (id, borne) = match prepared {
+            Some(Prepared { id, borne }) => (id, borne),
+            None => (parsed.message_id(source), None),
         };
         let message_id = id.as_str();
         // First of all, so that nothing else gets to see whom the suppression list keeps out: what the event says of them, of
         // consent too, is not heard.
-        let met = counter.meets(&self.draft, event, json)?;
+        let met = counter.meets(&self.draft, &parsed.event)?;
         let (event, json) = match &met {
-            Met::Nothing => (event, json.as_str()),
+            Met::Nothing => (&parsed.event, parsed.event.as_read()),
             Met::Part(event, json) => (&**event, json.as_str()),
             Met::Whole(refusal) => return Ok(Err(Turned::Away(refusal.clone()))),
         };
@@ -310,7 +327,9 @@ impl Intake {
             return Ok(Ok(()));
         }
         let draft = &self.draft;
-        let borne = identifiers(event, rules, |id| draft.is_anonymous_id(base, id));
+        // What was taken out of it, it does not bear.
+        let borne = borne.filter(|_| matches!(met, Met::Nothing));
+        let borne = borne.unwrap_or_else(|| identifiers(event, rules, |id| draft.is_anonymous_id(base, id)));
         let at = event.time(self.now);
         let source_cut = basis.hand.source_cut(&source.name);
         let occasion = Occasion { at, message_id, source: source_number, source_cut };
@@ -372,11 +391,13 @@ impl Intake {
                 }
             }
         }
-        self.touched.insert(owner);
-        // It may have joined people, and yet be another's.
-        self.touched.insert(resolution.owner);
-        // They may be people by now, of whom no event is told.
-        self.moved.extend(touched.into_iter().chain(resolution.apart));
+        if !counter.state.segments.is_empty() {
+            self.touched.insert(owner);
+            // It may have joined people, and yet be another's.
+            self.touched.insert(resolution.owner);
+            // They may be people by now, of whom no event is told.
+            self.moved.extend(touched.into_iter().chain(resolution.apart));
+        }
         self.retold.extend(resolution.shares);
         Ok(Ok(()))
     }

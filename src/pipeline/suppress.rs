@@ -41,7 +41,7 @@ impl Counter<'_> {
     /// An event is its strongest identifier's. If that is suppressed, the event is of somebody who was erased, and its
     /// other identifiers do not make it anybody else's: kept under them, it would bring back what it says of them. Weaker
     /// ones are taken out of it.
-    pub(crate) fn meets(&mut self, draft: &Draft, event: &Event, json: &str) -> Result<Met> {
+    pub(crate) fn meets(&mut self, draft: &Draft, event: &Event) -> Result<Met> {
         if !self.desk.has_suppressed(self.db)? {
             return Ok(Met::Nothing);
         }
@@ -68,7 +68,7 @@ impl Counter<'_> {
         }
         let Some(first) = theirs.first() else { return Ok(Met::Nothing) };
         let whole = Met::Whole(refusal(first.bears[0].namespace()));
-        let Ok(json) = take_out(json, &theirs) else { return Ok(whole) };
+        let Ok(json) = take_out(event.as_read(), &theirs) else { return Ok(whole) };
         let Ok(event) = Event::from_json(&json) else { return Ok(whole) };
         let is_left = !identifiers(&event, rules, is_anonymous).identifiers.is_empty();
         Ok(if is_left { Met::Part(Box::new(event), json) } else { whole })

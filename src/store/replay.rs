@@ -61,7 +61,7 @@ impl Db {
         let mut rows = select.query([])?;
         let mut owners = Vec::new();
         while let Some(row) = rows.next()? {
-            let Some(event) = self.event_with_id(&MessageId::new(row.get(1)?))? else {
+            let Some(event) = self.event_with_id(&MessageId::new(row.get::<_, String>(1)?))? else {
                 continue;
             };
             if sources.contains(&self.event(event.into())?.source) {

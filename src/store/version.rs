@@ -69,7 +69,7 @@ mod tests {
         }
         // What was taken back was no commit.
         let (source, name) = (db.source(&Source::default()).unwrap(), db.event_name("A").unwrap());
-        let (node, at, message_id) = (Node(0), Timestamp::EARLIEST, &MessageId::new("gone".into()));
+        let (node, at, message_id) = (Node(0), Timestamp::EARLIEST, &MessageId::new("gone"));
         db.add_event(NewEvent { node, at, name, source, message_id, json: "{}" }).unwrap();
         db.rollback();
         db.begin_write().unwrap();

@@ -7,14 +7,15 @@ use crate::store::{Db, Result};
 
 impl Db {
     /// The number of the event that bears a message id.
-    pub(crate) fn event_with_id(&self, message_id: &MessageId) -> Result<Option<u32>> {
+    pub(crate) fn event_with_id(&self, message_id: &MessageId<'_>) -> Result<Option<u32>> {
         self.catch_up()?;
         self.load_blooms()?;
         let hash = message_id.hash();
         let kept = ids::kept(hash);
         let log = self.log.borrow();
         let mut candidates: Vec<u32> = log.tail.with_hash(hash).collect();
-        for seal in &log.seals {
+        let seals = if message_id.is_unsealed(log.layout) { &[] } else { &log.seals[..] };
+        for seal in seals {
             if seal.bloom.as_ref().is_some_and(|bloom| bloom.may_have(kept)) {
                 let bucket = ids::bucket(kept, seal.buckets);
                 let found = self.ids_in(bucket_key(seal.number, bucket))?;
@@ -31,8 +32,27 @@ impl Db {
         Ok(None)
     }
 
+    /// Looks for many message ids in the filters of the seals. A filter is a place in memory, far from others, for each of them,
+    /// which is waited for; here, while others are.
+    pub(crate) fn sift<'i, 'e: 'i>(&self, ids: impl Iterator<Item = &'i mut MessageId<'e>>) -> Result<()> {
+        self.catch_up()?;
+        self.load_blooms()?;
+        let log = self.log.borrow();
+        let mut ids: Vec<(u64, bool, &mut MessageId<'e>)> =
+            ids.map(|id| (ids::kept(id.hash()), false, id)).collect();
+        for bloom in log.seals.iter().filter_map(|seal| seal.bloom.as_ref()) {
+            for (kept, may_be, _) in &mut ids {
+                *may_be |= bloom.may_have(*kept);
+            }
+        }
+        for (_, _, id) in ids.iter_mut().filter(|(_, may_be, _)| !may_be) {
+            id.note_unsealed(log.layout);
+        }
+        Ok(())
+    }
+
     /// The JSON of the event that bears a message id.
-    pub(crate) fn json_of(&self, message_id: &MessageId) -> Result<Option<String>> {
+    pub(crate) fn json_of(&self, message_id: &MessageId<'_>) -> Result<Option<String>> {
         let event = self.event_with_id(message_id)?;
         event.map(|event| self.with_text(event, |text| text.json.to_owned())).transpose()
     }

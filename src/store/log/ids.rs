@@ -4,26 +4,47 @@
 //! The hash is the first 64 bits of SHA-256, so nobody can make ids that meet on purpose. Of them 40 are kept beside the
 //! number of the event: 9 bytes an event, sorted, in buckets by the highest bits.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 /// A message id with its hash, which is made where there is time for it.
 #[derive(Debug, Clone)]
-pub(crate) struct MessageId {
-    text: String,
+pub(crate) struct MessageId<'e> {
+    text: Cow<'e, str>,
     hash: u64,
+    /// The layout in which no seal has its hash.
+    unsealed: Option<i64>,
 }
 
-impl MessageId {
-    pub(crate) fn new(text: String) -> Self {
-        Self { hash: hash(&text), text }
+impl<'e> MessageId<'e> {
+    pub(crate) fn new(text: impl Into<Cow<'e, str>>) -> Self {
+        let text = text.into();
+        Self { hash: hash(&text), text, unsealed: None }
+    }
+
+    /// The message id of that text, whose hash was made before.
+    pub(crate) fn hashed(text: Cow<'e, str>, hash: u64) -> Self {
+        debug_assert_eq!(hash, self::hash(&text), "of another text");
+        Self { text, hash, unsealed: None }
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// Notes that no seal of a layout has its hash.
+    pub(super) fn note_unsealed(&mut self, layout: Option<i64>) {
+        self.unsealed = layout;
+    }
+
+    /// Whether it is known that no seal of a layout has its hash.
+    pub(super) fn is_unsealed(&self, layout: Option<i64>) -> bool {
+        self.unsealed.is_some() && self.unsealed == layout
     }
 }
 

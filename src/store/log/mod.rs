@@ -273,7 +273,7 @@ pub(crate) struct NewEvent<'e> {
     pub(crate) at: Timestamp,
     pub(crate) name: u32,
     pub(crate) source: u32,
-    pub(crate) message_id: &'e MessageId,
+    pub(crate) message_id: &'e MessageId<'e>,
     pub(crate) json: &'e str,
 }
 

@@ -132,11 +132,11 @@ fn compare(db: &Db, model: &Model) {
     };
     for event in &model.events {
         assert_eq!(&plain(db.event(event.number).unwrap(), event.number), event);
-        let id = MessageId::new(event.id.clone());
+        let id = MessageId::new(&event.id);
         assert_eq!(db.event_with_id(&id).unwrap().map(i64::from), Some(event.number));
         assert_eq!(db.json_of(&id).unwrap().as_ref(), Some(&event.json));
     }
-    assert_eq!(db.event_with_id(&MessageId::new("nobody's".into())).unwrap(), None);
+    assert_eq!(db.event_with_id(&MessageId::new("nobody's")).unwrap(), None);
     for node in 0..6 {
         let own = model.of(Some(node));
         let mut found = Vec::new();
@@ -367,7 +367,7 @@ fn play(steps: Vec<Step>, seal_every: usize) {
                 let (id, json) =
                     (format!("id {}", model.added * 7 % 100_003), format!("{{\"{}\":1}}", "x".repeat(len)));
                 let at_time = Timestamp::from_micros(at);
-                let message_id = &MessageId::new(id.clone());
+                let message_id = &MessageId::new(id.as_str());
                 let (node_number, text) = (Node(node), json.as_str());
                 let new = NewEvent {
                     node: node_number,
@@ -403,7 +403,7 @@ fn play(steps: Vec<Step>, seal_every: usize) {
                 db.edit_events(&FxHashMap::from_iter([(event, None)])).unwrap();
                 let gone = model.events.iter().find(|known| known.number == event).cloned().unwrap();
                 model.events.retain(|known| known.number != event);
-                assert_eq!(db.event_with_id(&MessageId::new(gone.id.clone())).unwrap(), None);
+                assert_eq!(db.event_with_id(&MessageId::new(&gone.id)).unwrap(), None);
             }
             Step::Rewrite(which) if !model.events.is_empty() => {
                 let event = which.get(&model.events).number;
@@ -557,7 +557,7 @@ fn an_id_whose_hash_another_has_is_another() {
             at,
             name,
             source,
-            message_id: &MessageId::new("one".into()),
+            message_id: &MessageId::new("one"),
             json: "{}",
         })
         .unwrap();
@@ -568,6 +568,6 @@ fn an_id_whose_hash_another_has_is_another() {
     let mut bloom = super::ids::Bloom::new(1);
     bloom.add(hash);
     db.log.borrow_mut().seals[0].bloom = Some(bloom);
-    assert_eq!(db.event_with_id(&MessageId::new("two".into())).unwrap(), None);
+    assert_eq!(db.event_with_id(&MessageId::new("two")).unwrap(), None);
     assert_ne!(db.faults_of_log().unwrap(), []);
 }

@@ -44,8 +44,8 @@ fn damage_is_told_with_its_place() {
                 &Look { wanted: &|_| true, opened: &|_| true, known: &|_| false },
                 |_| {},
             ),
-            db.event_with_id(&MessageId::new("id 0".into())).map(|_| ()),
-            db.event_with_id(&MessageId::new("id 1".into())).map(|_| ()),
+            db.event_with_id(&MessageId::new("id 0")).map(|_| ()),
+            db.event_with_id(&MessageId::new("id 1")).map(|_| ()),
         ];
         assert!(asked.iter().any(Result::is_err) || table == "message_ids", "{table}.{column}");
         db.rollback();
