@@ -256,8 +256,8 @@ impl Replay<'_> {
                 db.give_identifier(node, None)?;
             }
         }
+        db.merge_profiles(&succession.absorbed)?;
         for (profile, by) in &succession.absorbed {
-            db.merge_profile(*profile, *by)?;
             db.journalise(now, store::Change::Joined, *by, *profile, &self.cause)?;
         }
         for (profile, other) in &succession.parted {

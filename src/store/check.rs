@@ -60,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 24] = [
+const INVARIANTS: [Invariant; 25] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -174,9 +174,14 @@ const INVARIANTS: [Invariant; 24] = [
                 NOT EXISTS (SELECT 1 FROM events e WHERE e.message_id = m.message_id AND e.node = m.node)",
     },
     Invariant {
+        table: "merges",
+        broken: "merges of profiles that are not there, or were merged before",
+        count: "SELECT count(*) - count(DISTINCT profile) + sum(profile NOT IN (SELECT profile FROM profiles)) FROM merges HAVING count(*) > 0",
+    },
+    Invariant {
         table: "standings",
         broken: "members of segments whose profile was merged into another",
-        count: "SELECT count(*) FROM standings JOIN profiles USING (profile) WHERE merged_into IS NOT NULL",
+        count: "SELECT count(*) FROM standings JOIN merges USING (profile)",
     },
     Invariant {
         table: "list_members",

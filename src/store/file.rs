@@ -178,6 +178,7 @@ impl Db {
             changes: RefCell::default(),
             log,
             fresh: RefCell::default(),
+            merges: RefCell::default(),
             silent: matches!(access, Access::Write { .. }).then(RefCell::default),
             watched: RefCell::default(),
         })

@@ -4,7 +4,7 @@ use std::thread;
 
 use rusqlite::Row;
 
-use super::packed::{self, HOLDERS, IDENTIFIERS, NONE, Pieces, REDIRECTS, damaged};
+use super::packed::{self, HOLDERS, IDENTIFIERS, MERGES, NONE, Pieces, damaged};
 use super::{Db, Result};
 use crate::id::Namespace;
 use crate::identity::{Day, Identities, Interner, Node, Partition, ProfileNo};
@@ -36,7 +36,7 @@ impl Db {
     }
 
     fn read_identities(&self, pieces: Pieces) -> Result<(Identities, [Fault; 3])> {
-        let (standing, redirects) = self.standing(pieces)?;
+        let (standing, merges) = self.standing(pieces)?;
         let (holders, held) = self.holders(&standing, pieces)?;
         let next_profile = u32::try_from(standing.len()).unwrap_or(NONE);
         drop(standing);
@@ -48,7 +48,7 @@ impl Db {
             });
             let (interner, values) = self.interner(pieces)?;
             let partition = partition.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let faults = [(IDENTIFIERS.table, values), (HOLDERS.table, held), (REDIRECTS.table, redirects)];
+            let faults = [(IDENTIFIERS.table, values), (HOLDERS.table, held), (MERGES.table, merges)];
             let mut identities = Identities { interner, partition, next_profile, ..Identities::default() };
             self.read_marks(&mut identities)?;
             Ok((identities, faults))
@@ -104,22 +104,29 @@ impl Db {
         Ok((interner, without))
     }
 
-    /// The profile that each profile stands for today, and the chunks of them without a packed copy.
+    /// The profile that each profile stands for today, and the chunks of merges without a packed copy.
     fn standing(&self, pieces: Pieces) -> Result<(Vec<u32>, Vec<u32>)> {
-        let mut standing = Vec::with_capacity(self.count(&REDIRECTS)? as usize);
-        // Profiles are numbered from 0 without gaps, and merge into older ones, so one pass resolves every chain.
-        let stand = |standing: &mut Vec<u32>, merged: u32| {
-            let own = u32::try_from(standing.len()).unwrap_or(NONE);
-            standing.push(standing.get(merged as usize).copied().unwrap_or(own));
+        let profiles = self.last("SELECT max(profile) FROM profiles")?.map_or(0, |last| last as usize + 1);
+        let mut standing = vec![NONE; profiles];
+        let merge = |standing: &mut Vec<u32>, (profile, by): (u32, u32)| {
+            if let Some(place) = standing.get_mut(profile as usize) {
+                *place = by;
+            }
         };
         let whole = |standing: &mut Vec<u32>, piece: &[u8]| {
-            packed::numbers(piece).map(|merged| merged.for_each(|merged| stand(standing, merged))).is_some()
+            packed::merges(piece).map(|merges| merges.for_each(|merged| merge(standing, merged))).is_some()
         };
         let single = |standing: &mut Vec<u32>, row: &Row<'_>| {
-            stand(standing, row.get::<_, Option<u32>>(1)?.unwrap_or(NONE));
+            merge(standing, (row.get(1)?, row.get(2)?));
             Ok(())
         };
-        let without = self.unpack(&REDIRECTS, pieces, &mut standing, whole, single)?;
+        let without = self.unpack(&MERGES, pieces, &mut standing, whole, single)?;
+        // Profiles are numbered from 0 without gaps, and merge into older ones, so one pass resolves every chain.
+        for profile in 0..standing.len() {
+            let (older, _) = standing.split_at(profile);
+            let stands_for = older.get(standing[profile] as usize).copied();
+            standing[profile] = stands_for.unwrap_or(u32::try_from(profile).unwrap_or(NONE));
+        }
         Ok((standing, without))
     }
 

@@ -18,6 +18,7 @@ mod identities;
 mod journal;
 mod links;
 mod log;
+mod merges;
 mod packed;
 mod people;
 mod pins;
@@ -97,6 +98,8 @@ pub(crate) struct Db {
     log: RefCell<log::Log>,
     /// What is known of the evidence that is not in its place yet.
     fresh: RefCell<links::Fresh>,
+    /// What is known of who was absorbed by whom.
+    merges: RefCell<merges::Merges>,
     /// Who was never said anything of: kept by the writer alone, whose rows nobody else changes.
     silent: Option<RefCell<traits::Silent>>,
     /// Whether somebody watches the call that uses it now.
@@ -122,6 +125,7 @@ impl Db {
         self.run("COMMIT")?;
         self.log.borrow_mut().committed();
         self.fresh.borrow_mut().committed();
+        self.merges.borrow_mut().committed();
         Ok(())
     }
 
@@ -130,6 +134,7 @@ impl Db {
         self.forget_changes();
         self.log.borrow_mut().rolled_back();
         self.fresh.borrow_mut().rolled_back();
+        self.merges.borrow_mut().rolled_back();
         self.forget_silent();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.
         if self.is_writing() {

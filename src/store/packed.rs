@@ -88,11 +88,16 @@ pub(super) const HOLDERS: Packed = Packed {
     compressed: false,
 };
 
-pub(super) const REDIRECTS: Packed = Packed {
-    table: "packed_redirects",
-    rows: "SELECT profile, merged_into FROM profiles WHERE profile BETWEEN ?1 AND ?2 ORDER BY profile",
-    last: "SELECT max(profile) FROM profiles",
-    pack: number,
+pub(super) const MERGES: Packed = Packed {
+    table: "packed_merges",
+    rows: "SELECT merge, profile, merged_into FROM merges WHERE merge BETWEEN ?1 AND ?2 ORDER BY merge",
+    last: "SELECT max(merge) FROM merges",
+    pack: |piece, row| {
+        for place in [1, 2] {
+            piece.head.extend(row.get::<_, u32>(place)?.to_le_bytes());
+        }
+        Ok(())
+    },
     compressed: false,
 };
 
@@ -125,11 +130,9 @@ pub(super) struct Changes {
     nodes: Vec<u32>,
     /// Identifiers whose values were let go of.
     forgotten: Vec<u32>,
-    /// Profiles that were absorbed.
-    profiles: Vec<u32>,
     /// The new ones.
     new_nodes: New,
-    new_profiles: New,
+    new_merges: New,
     /// Whether anything of traits is others now, which columns in memory have to know.
     pub(super) traits: bool,
 }
@@ -153,10 +156,9 @@ impl New {
 /// Notes a change for the packed copies, which [`Db::pack`] brings up to date.
 pub(super) enum Touched {
     NewIdentifier(u32),
-    NewProfile(u32),
+    NewMerge(u32),
     Holder(u32),
     Forgotten(u32),
-    Redirect(u32),
     Trait,
 }
 
@@ -177,6 +179,14 @@ pub(super) fn numbers(piece: &[u8]) -> Option<impl Iterator<Item = u32>> {
     let (numbers, rest) = piece.as_chunks::<4>();
     let whole = numbers.len() == CHUNK as usize && rest.is_empty();
     whole.then(|| numbers.iter().map(|number| u32::from_le_bytes(*number)))
+}
+
+/// The merges of a piece: the profile that was absorbed, and by which.
+pub(super) fn merges(piece: &[u8]) -> Option<impl Iterator<Item = (u32, u32)>> {
+    let (merges, rest) = piece.as_chunks::<8>();
+    let whole = merges.len() == CHUNK as usize && rest.is_empty();
+    let number = |bytes: &[u8]| bytes.first_chunk().map_or(NONE, |bytes| u32::from_le_bytes(*bytes));
+    whole.then(|| merges.iter().map(move |merge| (number(&merge[..4]), number(&merge[4..]))))
 }
 
 /// The checksum of a piece in its place.
@@ -204,10 +214,9 @@ impl Db {
         let mut changes = self.changes.borrow_mut();
         match change {
             Touched::NewIdentifier(node) => changes.new_nodes.add(node),
-            Touched::NewProfile(profile) => changes.new_profiles.add(profile),
+            Touched::NewMerge(merge) => changes.new_merges.add(merge),
             Touched::Holder(node) => changes.nodes.push(node),
             Touched::Forgotten(node) => changes.forgotten.push(node),
-            Touched::Redirect(profile) => changes.profiles.push(profile),
             Touched::Trait => changes.traits = true,
         }
     }
@@ -219,7 +228,7 @@ impl Db {
 
     /// Brings the packed copies up to date with the rows.
     pub(super) fn pack(&self) -> Result<()> {
-        let Changes { nodes, forgotten, profiles, new_nodes, new_profiles, traits } = self.changes.take();
+        let Changes { nodes, forgotten, new_nodes, new_merges, traits } = self.changes.take();
         if traits {
             self.set(TRAITS, self.counter(TRAITS)?.wrapping_add(1))?;
         }
@@ -232,13 +241,12 @@ impl Db {
             }
         }
         self.repack(&HOLDERS, nodes)?;
-        self.repack(&REDIRECTS, profiles)?;
         if new_nodes.fill_a_chunk() {
             self.pack_full(&IDENTIFIERS)?;
             self.pack_full(&HOLDERS)?;
         }
-        if new_profiles.fill_a_chunk() {
-            self.pack_full(&REDIRECTS)?;
+        if new_merges.fill_a_chunk() {
+            self.pack_full(&MERGES)?;
         }
         Ok(())
     }
@@ -316,7 +324,7 @@ impl Db {
         }
     }
 
-    fn last(&self, sql: &str) -> Result<Option<u32>> {
+    pub(super) fn last(&self, sql: &str) -> Result<Option<u32>> {
         Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
@@ -473,7 +481,7 @@ mod tests {
             drop(cdp);
             #[expect(clippy::disallowed_methods, reason = "a look at the tables themselves")]
             let conn = Connection::open(&path).unwrap();
-            for (packed, rows) in [(&IDENTIFIERS, "identifiers"), (&HOLDERS, "identifiers"), (&REDIRECTS, "profiles")] {
+            for (packed, rows) in [(&IDENTIFIERS, "identifiers"), (&HOLDERS, "identifiers"), (&MERGES, "merges")] {
                 prop_assert_eq!(count(&conn, packed.table), count(&conn, rows) / CHUNK);
             }
             prop_assert_eq!(open(&path).profiles().unwrap(), before);
@@ -486,13 +494,21 @@ mod tests {
         let path = folder.path().join("customers.db");
         let cdp = open(&path);
         cdp.ingest((0..20).map(|n| event((n, (Some(u8::try_from(n).unwrap()), None))))).unwrap();
+        // Devices that are somebody's of their own, and then those users'.
+        for user in [None, Some(0)] {
+            let events = (0..10_u8).map(|n| {
+                let user = user.map(|first: u8| first + n);
+                event((20 + usize::from(user.is_some()) * 10 + usize::from(n), (user, Some(n))))
+            });
+            cdp.ingest(events).unwrap();
+        }
         let people = cdp.profiles().unwrap();
         drop(cdp);
         let statements = [
             "UPDATE packed_identifiers SET bytes = CAST('no' AS BLOB) WHERE chunk = 1",
             "UPDATE packed_holders SET crc = crc + 1 WHERE chunk = 2",
             "UPDATE packed_holders SET bytes = (SELECT bytes FROM packed_holders WHERE chunk = 0) WHERE chunk = 3",
-            "DELETE FROM packed_redirects WHERE chunk = 4",
+            "DELETE FROM packed_merges WHERE chunk = 2",
         ];
         {
             #[expect(clippy::disallowed_methods, reason = "damage is not done through the front door")]
@@ -515,7 +531,7 @@ mod tests {
             [
                 format!("packed_identifiers: {what}: 1, the first is 1"),
                 format!("packed_holders: {what}: 2, the first is 2"),
-                format!("packed_redirects: {what}: 1, the first is 4"),
+                format!("packed_merges: {what}: 1, the first is 2"),
             ]
         );
         // New rules take the identifiers of two chunks from everybody.
@@ -523,7 +539,7 @@ mod tests {
             (6..12).fold(Rules::default(), |rules, user| rules.block("user_id", format!("u{user}")));
         cdp.set_rules(blocked).unwrap();
         let tables: Vec<String> = cdp.check().unwrap().into_iter().map(|problem| problem.table).collect();
-        assert_eq!(tables, ["packed_identifiers", "packed_redirects"]);
+        assert_eq!(tables, ["packed_identifiers", "packed_merges"]);
     }
 
     #[test]

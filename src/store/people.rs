@@ -1,7 +1,7 @@
 //! Identifiers, the links between them, and the profiles they belong to.
 
-use rusqlite::params;
 use rusqlite::types::ValueRef;
+use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::journal::{Cause, Change};
@@ -39,8 +39,10 @@ impl Db {
         for (node, profile) in held {
             self.give_identifier(node, Some(profile))?;
         }
+        let merged: Vec<(ProfileNo, ProfileNo)> =
+            draft.pending.absorbed.iter().map(|absorbed| (absorbed.profile, absorbed.by)).collect();
+        self.merge_profiles(&merged)?;
         for absorbed in &draft.pending.absorbed {
-            self.merge_profile(absorbed.profile, absorbed.by)?;
             // Profiles that came and went with this batch are known to nobody.
             if absorbed.profile.0 < base.next_profile {
                 let event = || Cause::Event { message_id: absorbed.message_id.clone() };
@@ -104,17 +106,7 @@ impl Db {
             [number(profile.0), id, number(founder.0), ValueRef::Integer(now.as_micros())]
         });
         insert_rows(&self.conn, "profiles (profile, id, founder, created_at)", profiles)?;
-        founded.for_each(|(profile, _)| self.note(Touched::NewProfile(profile.0)));
         Ok(())
-    }
-
-    /// Makes a profile redirect to an older one, and gives up its place in segments.
-    pub(crate) fn merge_profile(&self, profile: ProfileNo, by: ProfileNo) -> Result<()> {
-        let mut update =
-            self.conn.prepare_cached("UPDATE profiles SET merged_into = ?2 WHERE profile = ?1")?;
-        update.execute((profile.0, by.0))?;
-        self.note(Touched::Redirect(profile.0));
-        self.clear_standings_of(profile)
     }
 
     /// Gives an identifier to a profile, or to none.
@@ -139,33 +131,16 @@ impl Db {
         Ok(ProfileId::from_uuid(Uuid::from_bytes(bytes)))
     }
 
-    /// The profiles that a profile has absorbed, directly or not, in order.
-    pub(crate) fn absorbed_by(&self, profile: ProfileNo) -> Result<Vec<ProfileNo>> {
-        // Always to a lower number, so whoever it went to is known when it comes.
-        let mut select = self.conn.prepare_cached(
-            "SELECT profile, merged_into FROM profiles WHERE merged_into >= ?1 ORDER BY profile",
-        )?;
-        let mut absorbed = Vec::new();
-        let mut rows = select.query([profile.0])?;
-        while let Some(row) = rows.next()? {
-            let (gone, by) = (ProfileNo(row.get(0)?), ProfileNo(row.get(1)?));
-            if by == profile || absorbed.binary_search(&by).is_ok() {
-                absorbed.push(gone);
-            }
-        }
-        Ok(absorbed)
-    }
-
     /// An identifier of the profile that an id stands for, redirects followed.
     pub(crate) fn founder(&self, id: ProfileId) -> Result<Option<Node>> {
-        let mut select = self.conn.prepare_cached(
-            "WITH RECURSIVE standing (profile, founder, merged_into) AS (
-                 SELECT profile, founder, merged_into FROM profiles WHERE id = ?1
-                 UNION ALL
-                 SELECT p.profile, p.founder, p.merged_into FROM profiles p JOIN standing s ON p.profile = s.merged_into
-             ) SELECT founder FROM standing WHERE merged_into IS NULL",
-        )?;
-        let mut rows = select.query([id.as_uuid().as_bytes()])?;
-        Ok(rows.next()?.map(|row| row.get(0).map(Node)).transpose()?)
+        let mut select = self.conn.prepare_cached("SELECT profile, founder FROM profiles WHERE id = ?1")?;
+        let found = select.query_row([id.as_uuid().as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)));
+        let Some((profile, founder)) = found.optional()? else { return Ok(None) };
+        let standing = self.stands_for(ProfileNo(profile))?;
+        if standing.0 == profile {
+            return Ok(Some(Node(founder)));
+        }
+        let mut select = self.conn.prepare_cached("SELECT founder FROM profiles WHERE profile = ?1")?;
+        Ok(select.query_row([standing.0], |row| row.get(0)).optional()?.map(Node))
     }
 }

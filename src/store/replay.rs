@@ -45,8 +45,9 @@ impl Db {
 
     /// The profiles that redirect to nobody, each with an identifier that it has, or had.
     pub(crate) fn standing_profiles(&self) -> Result<Vec<(ProfileNo, Node)>> {
-        let mut select =
-            self.conn.prepare("SELECT profile, founder FROM profiles WHERE merged_into IS NULL")?;
+        let mut select = self.conn.prepare(
+            "SELECT profile, founder FROM profiles WHERE profile NOT IN (SELECT profile FROM merges)",
+        )?;
         let rows = select.query_map([], |row| Ok((ProfileNo(row.get(0)?), Node(row.get(1)?))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

@@ -226,12 +226,14 @@ fn a_file_that_was_cut_off_at_any_page_is_told_of() {
 fn a_flip_in_bytes_under_a_checksum_is_found() {
     let (_folder, path) = place();
     rich(&path);
-    // Of a thousand identifiers, and of profiles, there are packed copies.
+    // Of a thousand identifiers, and of merges, there are packed copies.
     let cdp = open(&path).unwrap();
-    cdp.ingest(
-        (0..1_000).map(|n| Event::page().user_id(format!("many {n}")).message_id(format!("many {n}"))),
-    )
-    .unwrap();
+    let event = |way: &str, n: usize| Event::page().message_id(format!("{way} {n}"));
+    let user = |event: Event, n: usize| event.user_id(format!("many {n}"));
+    let device = |event: Event, n: usize| event.anonymous_id(format!("many {n}"));
+    cdp.ingest((0..1_000).map(|n| user(event("user", n), n))).unwrap();
+    cdp.ingest((0..1_000).map(|n| device(event("device", n), n))).unwrap();
+    cdp.ingest((0..1_000).map(|n| user(device(event("both", n), n), n))).unwrap();
     drop(cdp);
     let whole = std::fs::read(&path).unwrap();
     for (table, column) in [
@@ -242,7 +244,7 @@ fn a_flip_in_bytes_under_a_checksum_is_found() {
         ("message_ids", "bytes"),
         ("packed_identifiers", "bytes"),
         ("packed_holders", "bytes"),
-        ("packed_redirects", "bytes"),
+        ("packed_merges", "bytes"),
         ("audit", "hash"),
     ] {
         put(&path, &whole);

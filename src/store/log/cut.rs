@@ -4,13 +4,17 @@
 //! first quotation mark after the first place where the member's name stands in quotation marks. If there is something else
 //! there (another spelling, another member of the name before), nothing is left out.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, SecondsFormat, Utc};
-use memchr::{memchr, memmem};
+use memchr::memchr;
+use memchr::memmem::Finder;
 
 use crate::clock::Timestamp;
 
-const MESSAGE_ID: &str = r#""messageId""#;
-const TIMESTAMP: &str = r#""timestamp""#;
+/// Find the names of the members.
+static MESSAGE_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""messageId""#));
+static TIMESTAMP: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""timestamp""#));
 
 /// In what form a time was left out: each, and how many bytes it has.
 const TIMES: [(SecondsFormat, usize); 3] =
@@ -32,8 +36,8 @@ impl Cuts {
 }
 
 /// Where the value of a member begins.
-fn hole(json: &str, member: &str) -> Option<usize> {
-    let behind = memmem::find(json.as_bytes(), member.as_bytes())? + member.len();
+fn hole(json: &str, member: &Finder<'_>) -> Option<usize> {
+    let behind = member.find(json.as_bytes())? + member.needle().len();
     Some(behind + memchr(b'"', &json.as_bytes()[behind..])? + 1)
 }
 
@@ -47,7 +51,7 @@ pub(super) fn cut(json: &str, id: &str, at: Timestamp, out: &mut String) -> Cuts
     let start = out.len();
     let mut cuts = 0;
     let is_there = |place: usize| json[place..].strip_prefix(id).is_some_and(|rest| rest.starts_with('"'));
-    match hole(json, MESSAGE_ID).filter(|place| is_there(*place)) {
+    match hole(json, &MESSAGE_ID).filter(|place| is_there(*place)) {
         Some(place) => {
             out.push_str(&json[..place]);
             out.push_str(&json[place + id.len()..]);
@@ -55,7 +59,7 @@ pub(super) fn cut(json: &str, id: &str, at: Timestamp, out: &mut String) -> Cuts
         }
         None => out.push_str(json),
     }
-    if let Some(place) = hole(&out[start..], TIMESTAMP).map(|place| start + place) {
+    if let Some(place) = hole(&out[start..], &TIMESTAMP).map(|place| start + place) {
         let value = &out[place..];
         // Nothing but those is as long.
         let len = value.bytes().take(TIMES[2].1 + 1).position(|byte| byte == b'"');
@@ -73,11 +77,11 @@ pub(super) fn cut(json: &str, id: &str, at: Timestamp, out: &mut String) -> Cuts
 /// Puts what was left out of the text from `start` on back into it. `None` if it was not made so.
 pub(super) fn restore(text: &mut String, start: usize, cuts: Cuts, id: &str, at: Timestamp) -> Option<()> {
     if let Some((form, _)) = usize::from(cuts.0 >> 1).checked_sub(1).and_then(|form| TIMES.get(form)) {
-        let place = start + hole(text.get(start..)?, TIMESTAMP)?;
+        let place = start + hole(text.get(start..)?, &TIMESTAMP)?;
         text.insert_str(place, &written(at, *form));
     }
     if cuts.0 & 1 == 1 {
-        let place = start + hole(text.get(start..)?, MESSAGE_ID)?;
+        let place = start + hole(text.get(start..)?, &MESSAGE_ID)?;
         text.insert_str(place, id);
     }
     Some(())
@@ -155,7 +159,7 @@ mod tests {
         fn a_text_is_whole_again(
             pieces in prop::collection::vec(
                 prop_oneof![
-                    Just(MESSAGE_ID.to_owned()), Just(TIMESTAMP.to_owned()), Just("\"".to_owned()), Just("m1".to_owned()),
+                    Just("\"messageId\"".to_owned()), Just("\"timestamp\"".to_owned()), Just("\"".to_owned()), Just("m1".to_owned()),
                     Just("2024-05-01T12:00:00Z".to_owned()), Just(":".to_owned()), "[a-z\"é]{0,3}",
                 ],
                 0..14,

@@ -20,7 +20,7 @@ use uuid::fmt::Hyphenated;
 
 use super::block::{Entry, NOBODY};
 use super::cut::{Cuts, cut, restore};
-use super::press::{self, Press, may_unpack_to};
+use super::press::{self, Press, Texts, may_unpack_to};
 use crate::clock::Timestamp;
 use crate::store::varint::{take, unzigzag, varint, zigzag};
 
@@ -80,6 +80,11 @@ impl Draft {
         self.jsons.clear();
     }
 
+    /// How many bytes it has room for.
+    pub(super) fn room(&self) -> usize {
+        self.ids.capacity() + self.jsons.capacity()
+    }
+
     /// The number of its first event.
     pub(super) fn first(&self) -> Option<u32> {
         self.entries.first().map(|(entry, ..)| entry.event)
@@ -134,33 +139,34 @@ impl Draft {
         varint(uuids.iter().flatten().count() as u64, &mut bytes);
         uuids.iter().flatten().for_each(|uuid| bytes.extend(uuid.as_bytes()));
 
-        let mut text = Vec::with_capacity(8 * self.entries.len() + self.jsons.len());
-        let (mut ids, mut jsons, mut ends) =
-            (String::new(), String::with_capacity(self.jsons.len()), Vec::new());
+        let mut texts = press.lend();
+        let Texts { whole: text, jsons, ends } = &mut texts;
         for (Text { entry, id, json }, uuid) in self.texts().zip(&uuids) {
-            varint((entry.event - first).into(), &mut text);
-            varint(entry.name.into(), &mut text);
-            varint(entry.source.into(), &mut text);
-            varint(if uuid.is_some() { 0 } else { id.len() as u64 + 1 }, &mut text);
-            varint(cut(json, id, Timestamp::from_micros(entry.at), &mut jsons).number(), &mut text);
+            varint((entry.event - first).into(), text);
+            varint(entry.name.into(), text);
+            varint(entry.source.into(), text);
+            varint(if uuid.is_some() { 0 } else { id.len() as u64 + 1 }, text);
+            varint(cut(json, id, Timestamp::from_micros(entry.at), jsons).number(), text);
             ends.push(jsons.len());
-            ids.push_str(if uuid.is_some() { "" } else { id });
         }
-        text.extend(ids.as_bytes());
+        for (Text { id, .. }, _) in self.texts().zip(&uuids).filter(|(_, uuid)| uuid.is_none()) {
+            text.extend(id.as_bytes());
+        }
         let mut begin = 0;
-        for end in ends {
+        for &end in &*ends {
             text.extend(&jsons.as_bytes()[begin..end]);
             text.push(END);
             begin = end;
         }
-        match press.pack(&text) {
+        match press.pack(text) {
             Some((packed, trained)) => {
                 bytes[0] = if trained { TRAINED } else { COMPRESSED };
                 varint(text.len() as u64, &mut bytes);
                 bytes.extend(packed);
             }
-            None => bytes.extend(text),
+            None => bytes.extend(&*text),
         }
+        press.take_back(texts);
         bytes
     }
 }

@@ -429,11 +429,12 @@ impl Db {
     fn press_group(&self) -> Result<()> {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
-        log.presses.push(std::mem::take(&mut log.draft), &log.press);
+        log.presses.push(&mut log.draft, &log.press);
         while log.presses.is_full()
             && let Some((first, span, bytes)) = log.presses.pop(&mut log.press)
         {
             self.put_group(first, span, &bytes)?;
+            log.presses.reuse(bytes);
         }
         Ok(())
     }
@@ -444,6 +445,7 @@ impl Db {
         let log = &mut *log;
         while let Some((first, span, bytes)) = log.presses.pop(&mut log.press) {
             self.put_group(first, span, &bytes)?;
+            log.presses.reuse(bytes);
         }
         let Some(first) = log.draft.first() else { return Ok(()) };
         let (span, bytes) = (log.draft.len(), log.draft.write(first, &mut log.press));

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::compress_bound;
 
-use super::group::{Draft, Text};
+use super::group::{BYTES, Draft, Text};
 
 /// What is shorter is not worth compressing without a dictionary.
 const SHORT: usize = 2 << 10;
@@ -24,6 +24,9 @@ pub(super) const EVENTS: u32 = 8;
 const PAGE: usize = 4_096 - 8;
 const ROW: usize = 18;
 
+/// What took more memory than that, in bytes, is not kept to be used again.
+const ROOM: usize = 2 * BYTES;
+
 /// Compresses and unpacks.
 pub(super) struct Press {
     /// What the file has to begin with, if it has by now.
@@ -35,6 +38,16 @@ pub(super) struct Press {
     events: u32,
     /// What was compressed last.
     packed: Vec<u8>,
+    /// Where the texts of a group are put together.
+    texts: Texts,
+}
+
+/// The texts of a group as they are put together: all of them; those that are JSON, and where each of these ends.
+#[derive(Default)]
+pub(super) struct Texts {
+    pub(super) whole: Vec<u8>,
+    pub(super) jsons: String,
+    pub(super) ends: Vec<usize>,
 }
 
 /// Made when they are first needed.
@@ -78,7 +91,15 @@ impl Press {
 
     pub(super) fn new(dictionary: Option<Arc<[u8]>>) -> Self {
         let (plain, trained) = (Tools::default(), Tools::default());
-        Self { dictionary, plain, trained, each: 0, events: EVENTS, packed: Vec::new() }
+        Self {
+            dictionary,
+            plain,
+            trained,
+            each: 0,
+            events: EVENTS,
+            packed: Vec::new(),
+            texts: Texts::default(),
+        }
     }
 
     /// How many events are to be a group, if there is a dictionary.
@@ -98,6 +119,22 @@ impl Press {
 
     pub(super) fn dictionary(&self) -> Option<&Arc<[u8]>> {
         self.dictionary.as_ref()
+    }
+
+    /// Lends what is needed to put texts together, empty.
+    pub(super) fn lend(&mut self) -> Texts {
+        let mut texts = mem::take(&mut self.texts);
+        texts.whole.clear();
+        texts.jsons.clear();
+        texts.ends.clear();
+        texts
+    }
+
+    /// Takes it back.
+    pub(super) fn take_back(&mut self, texts: Texts) {
+        if texts.whole.capacity() <= ROOM {
+            self.texts = texts;
+        }
     }
 
     /// The bytes compressed, if that makes them fewer, and whether with the dictionary.
@@ -155,6 +192,9 @@ pub(super) struct Presses {
     /// The first ones of those, compressed.
     pressed: VecDeque<Vec<u8>>,
     thread: Option<Running>,
+    /// What groups that are written stood in, to be used again: to ask for it anew takes about as long as to fill it.
+    drafts: Vec<Draft>,
+    bytes: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -201,11 +241,15 @@ impl Presses {
     /// As many groups may wait: beyond, whoever adds another waits for the first.
     const MOST: usize = 1 << 10;
 
+    /// Of as many the memory is kept.
+    const SPARE: usize = 1 << 8;
+
     /// As many groups are given to the thread at once: to wake it for fewer takes longer than to compress them.
     const GIVEN: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 
-    /// Adds a group, and begins to compress where there are enough.
-    pub(super) fn push(&mut self, draft: Draft, press: &Press) {
+    /// Adds a group, and begins to compress where there are enough. The draft is empty then.
+    pub(super) fn push(&mut self, draft: &mut Draft, press: &Press) {
+        let draft = mem::replace(draft, self.drafts.pop().unwrap_or_default());
         self.waiting.push_back(Arc::new(draft));
         if self.waiting.len() < self.given + Self::GIVEN {
             return;
@@ -215,7 +259,9 @@ impl Presses {
         }
         if let Some(give) = self.thread.as_ref().and_then(|running| running.give.as_ref()) {
             // If the thread is gone, whoever takes the groups does its work.
-            let pressing = |draft: &Arc<Draft>| (Arc::clone(draft), Vec::with_capacity(draft.guess()));
+            let spare = &mut self.bytes;
+            let mut bytes = |draft: &Draft| spare.pop().unwrap_or_else(|| Vec::with_capacity(draft.guess()));
+            let pressing = |draft: &Arc<Draft>| (Arc::clone(draft), bytes(draft));
             let _ = give.send(self.waiting.range(self.given..).map(pressing).collect());
             self.given = self.waiting.len();
         }
@@ -245,8 +291,25 @@ impl Presses {
         let pressed = self.pressed.pop_front();
         self.given -= usize::from(pressed.is_some());
         let bytes = pressed.unwrap_or_else(|| draft.write(first, press));
-        press.note(draft.len(), bytes.len());
-        Some((first, draft.len(), bytes))
+        let len = draft.len();
+        press.note(len, bytes.len());
+        // Nobody else has it by now, unless its thread is gone.
+        if let Ok(mut draft) = Arc::try_unwrap(draft)
+            && self.drafts.len() < Self::SPARE
+            && draft.room() <= ROOM
+        {
+            draft.clear();
+            self.drafts.push(draft);
+        }
+        Some((first, len, bytes))
+    }
+
+    /// Takes the bytes of a group back that is written.
+    pub(super) fn reuse(&mut self, mut bytes: Vec<u8>) {
+        if self.bytes.len() < Self::SPARE && bytes.capacity() <= ROOM {
+            bytes.clear();
+            self.bytes.push(bytes);
+        }
     }
 
     /// An event that waits here, with its texts.

@@ -1,10 +1,8 @@
 -- Format 1. Times are microseconds since 1970-01-01T00:00:00Z. Everything that starts with "node" is an
 -- identifier's number, everything that starts with "profile" a profile's.
 --
--- Where rows come by the thousand (identifiers, links, traits, standings) no REFERENCES stands: looking up what a number refers to
--- took a fifth of the time that writing the row does. That it is there is for the check of the file to say. Nor does one
--- where a table refers to itself (profiles, which are numbered without gaps and merge into lower numbers): SQLite writes
--- every index of such a table anew, whatever is changed.
+-- Where rows come by the thousand (identifiers, merges, links, traits, standings) no REFERENCES stands: looking up what a number
+-- refers to took a fifth of the time that writing the row does. That it is there is for the check of the file to say.
 
 -- What the application has set: the rules of identity (JSON), and counters that readers compare.
 CREATE TABLE settings (
@@ -28,14 +26,20 @@ CREATE TABLE namespaces (
     name      TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- A join is one row here that says so, and rewrites no identifier: whose an identifier is, one learns by
--- following merged_into from the profile that it was given.
 CREATE TABLE profiles (
     profile     INTEGER PRIMARY KEY,
     id          BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     founder     INTEGER NOT NULL,
-    created_at  INTEGER NOT NULL,
-    merged_into INTEGER CHECK (merged_into < profile)
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+-- A join is one row here, and rewrites neither a profile nor an identifier: whose an identifier is, one learns by following
+-- merged_into from the profile that it was given. Rows are only added, numbered from 0; a column of profiles would cost nearly
+-- every join a page.
+CREATE TABLE merges (
+    merge       INTEGER PRIMARY KEY,
+    profile     INTEGER NOT NULL,
+    merged_into INTEGER NOT NULL CHECK (merged_into < profile)
 ) STRICT;
 
 -- Numbered in order of arrival. No index on the value: the application keeps one in memory, and a B-tree with
@@ -413,7 +417,7 @@ CREATE TABLE quarantine (
 ) STRICT;
 
 -- Packed copies, of a thousand rows each, from which a file is opened quickly: `identifiers` without and with whose they
--- are, and `merged_into` of `profiles`. They are remade in the transaction that changes their rows. `crc` is the CRC-32
+-- are, and `merges`. They are remade in the transaction that changes their rows. `crc` is the CRC-32
 -- of the table's name, the chunk's number (4 bytes, little-endian) and the bytes. docs/format.md says what is in them.
 CREATE TABLE packed_identifiers (
     chunk INTEGER PRIMARY KEY,
@@ -427,7 +431,7 @@ CREATE TABLE packed_holders (
     bytes BLOB NOT NULL
 ) STRICT;
 
-CREATE TABLE packed_redirects (
+CREATE TABLE packed_merges (
     chunk INTEGER PRIMARY KEY,
     crc   INTEGER NOT NULL,
     bytes BLOB NOT NULL
