@@ -242,6 +242,11 @@ impl Periods {
         Finder { first, next, stretches, shift: *shift, are_short: *are_short }
     }
 
+    /// The first instant of each, and of the one after the last.
+    pub(super) fn edges(&self) -> &[i64] {
+        &self.edges
+    }
+
     pub(super) fn start(&self, period: usize) -> Timestamp {
         Timestamp::from_micros(self.edges[period])
     }

@@ -110,6 +110,17 @@ impl Counter {
         }
     }
 
+    /// Instants that follow each other, if it is enough to know how many events there are between them.
+    pub(crate) fn edges(&self) -> Option<&[i64]> {
+        if let Self::Tally(tally) = self { tally.edges() } else { None }
+    }
+
+    /// Counts events of which no more is known than how many there are between those instants, and says whether it could.
+    #[must_use]
+    pub(crate) fn add_counts(&mut self, counts: &[u32]) -> bool {
+        if let Self::Tally(tally) = self { tally.add_counts(counts) } else { false }
+    }
+
     /// Adds what another has counted of other events, if there is room for it.
     #[must_use]
     pub(crate) fn merge(&mut self, other: Self) -> bool {

@@ -142,6 +142,22 @@ impl Tally {
         are_whole
     }
 
+    /// The instants between which it is enough to know how many events there are. Of hours it is not: their first instant and
+    /// the last have to be known.
+    pub(super) fn edges(&self) -> Option<&[i64]> {
+        let is_enough = self.count == Count::Events && self.interval != Interval::Hour;
+        is_enough.then(|| self.periods.edges())
+    }
+
+    /// Counts events without a breakdown of which no more is known than how many there are between those instants, and says
+    /// whether it could.
+    #[must_use]
+    pub(super) fn add_counts(&mut self, counts: &[u32]) -> bool {
+        let could = self.make_room(1);
+        self.events.iter_mut().zip(counts).for_each(|(own, count)| *own += u64::from(*count));
+        could
+    }
+
     /// Makes room for so many values, if there is.
     fn make_room(&mut self, labels: usize) -> bool {
         let cells = labels * self.periods.len();

@@ -262,8 +262,15 @@ impl Counts {
         let times = least.iter().any(|least| counting(least) != bounds);
         let from = (bounds.0 > i64::MIN).then(|| Timestamp::from_micros(bounds.0));
         let range = (from, end((bounds.1 < i64::MAX).then(|| Timestamp::from_micros(bounds.1))));
-        let visit =
-            Visit { range, wanted: &wanted, times, people: Some(numbers), numbers: false, asked: None };
+        let visit = Visit {
+            range,
+            wanted: &wanted,
+            times,
+            edges: &[],
+            people: Some(numbers),
+            numbers: false,
+            asked: None,
+        };
         let people = numbers.roots().len();
         let make = || Self {
             events: vec![0; if needs.events() { people } else { 0 }],
@@ -350,7 +357,7 @@ impl<'g> Gathering<'g> {
         let asked =
             (!members.is_empty()).then_some(Asked { members, added_up: None, names: wanted, read: wants });
         let (range, whose) = ((None, end(*until)), Some(*numbers));
-        let visit = Visit { range, wanted, times: true, people: whose, numbers: true, asked };
+        let visit = Visit { range, wanted, times: true, edges: &[], people: whose, numbers: true, asked };
         let take = |found: &mut Vec<(u32, Loose)>, chunk: &Chunk<'_>| {
             let name = names.get(&chunk.name).copied().unwrap_or_default();
             let keys = chunk.keys.iter().copied().chain(repeat(0));

@@ -195,6 +195,9 @@ impl Gather {
         let are_all_wanted = name.asking.is_empty() && scan.is_everyone_meant();
         self.people.clear();
         self.masks.clear();
+        if !chunk.counts.is_empty() {
+            return Ok(counter.add_counts(chunk.counts));
+        }
         if are_all_wanted {
             self.values(scan, chunk, chunk.keys, events)?;
             if counter.is_of_people() {

@@ -71,9 +71,11 @@ pub(crate) fn timeline(
         let is_asked =
             !texts.is_empty() && wants.iter().zip(&looked_into).any(|(wanted, into)| *wanted && *into);
         let asked = is_asked.then_some(asked);
+        let edges = counter.filter(|_| are_all_wanted && !is_asked).and_then(Counter::edges);
+        let edges = edges.unwrap_or_default();
         let (mut stopped, before) = (Ok(()), seen_before.get());
         let gathered = db.visit_events(
-            Visit { range, wanted: wants, times: true, people, numbers: wanted.is_ordered(), asked },
+            Visit { range, wanted: wants, times: true, edges, people, numbers: wanted.is_ordered(), asked },
             |seen| {
                 seen_before.set(before + seen);
                 go_on(watch.tell(before + seen), &mut stopped)

@@ -783,6 +783,68 @@ proptest! {
         }
     }
 
+    /// How many events there are is counted without a look at each where nothing else of them matters; with a breakdown each is
+    /// looked at. Both find as many from period to period as are somebody's, also if they were nobody's for a while.
+    #[test]
+    fn what_is_counted_by_period_is_what_events_say(
+        events in prop::collection::vec((0_u32..6, 0_i64..1_000, any::<bool>()), 1..150),
+        unit in prop::sample::select(vec![1_i64, 1_000, 1_000_000]),
+        interval in prop::sample::select(vec![Interval::Hour, Interval::Day, Interval::Week, Interval::Month]),
+        since in prop::option::of(0_i64..1_000),
+        until in prop::option::of(0_i64..1_000),
+        only in any::<bool>(),
+        (seal_every, block, maintain, unblock) in (2_usize..90, any::<bool>(), any::<bool>(), any::<bool>()),
+    ) {
+        // A name that few have shares a part of a block with others.
+        let events: Vec<(u32, i64, bool)> = events.into_iter().map(|(user, h, visit)| (user, h, visit || only)).collect();
+        // The clocks go forward in the second week. What lies beside an hour does so by a few units.
+        let hour = |n: i64| at("2024-08-28T00:00:00Z").as_micros() + n / 3 * 3_600_000_000 + (n % 3 - 1) * unit;
+        let hour = |n: i64| Timestamp::from_micros(hour(n));
+        let clock = ManualClock::at(at("2025-06-01T00:00:00Z"));
+        let zone = "America/Santiago".parse().unwrap();
+        let cdp = builder(&clock).zone(zone).seal_every(seal_every).in_memory().unwrap();
+        let all = events.iter().enumerate().map(|(n, (user, h, visit))| {
+            let name = if *visit { "Visit" } else { "Start" };
+            event(&format!("u{user}"), name, hour(*h)).message_id(format!("m{n}")).property("kind", user % 3)
+        });
+        let mut early: Vec<Event> = all.collect();
+        let late = early.split_off(events.len() / 2);
+        cdp.ingest(early).unwrap();
+        if block {
+            cdp.set_rules(Rules::default().block("user_id", "u1")).unwrap();
+        }
+        if maintain {
+            cdp.maintain().unwrap();
+        }
+        if unblock {
+            cdp.set_rules(Rules::default()).unwrap();
+        }
+        cdp.ingest(late).unwrap();
+        let is_held = |user: u32| user != 1 || !block || unblock;
+        let mut trend = Trend::of(did("Visit")).every(interval);
+        trend = since.into_iter().fold(trend, |trend, since| trend.since(hour(since)));
+        trend = until.into_iter().fold(trend, |trend, until| trend.until(hour(until)));
+        if until.zip(since).is_some_and(|(until, since)| hour(until) <= hour(since)) {
+            return Ok(());
+        }
+        let series = cdp.trend(&trend).unwrap().series;
+        let from = since.map_or(Timestamp::from_micros(i64::MIN), hour);
+        let end = until.map_or(Timestamp::from_micros(i64::MAX), hour);
+        let times = events.iter().filter(|event| event.2 && is_held(event.0)).map(|event| hour(event.1));
+        let times: Vec<Timestamp> = times.filter(|at| *at >= from && *at < end).collect();
+        let mut counted = 0;
+        for (place, point) in series.iter().enumerate() {
+            let next = series.get(place + 1).map_or(end, |next| next.start);
+            let count = times.iter().filter(|at| (point.start..next).contains(at)).count();
+            prop_assert_eq!(&point.value, &json!(count));
+            counted += count;
+        }
+        prop_assert_eq!(counted, times.len());
+        if !times.is_empty() {
+            prop_assert_eq!(cdp.trend(&trend.by(By::property("kind"))).unwrap().series, series);
+        }
+    }
+
     /// Who did which step when is noted in words while events are read; where there is a breakdown, or something is excluded,
     /// events are kept. Both find the same of everybody.
     #[test]

@@ -32,6 +32,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::gauge::{Counts, Gauge};
 use super::pack::{self, Column, Numbers};
 
 /// The node of events that are nobody's, and its rank.
@@ -41,6 +42,9 @@ const WAY: u8 = 1;
 
 /// What a block begins with.
 const HEAD: usize = 17;
+
+/// By how many microseconds times may be divided.
+pub(super) const UNITS: [i64; 3] = [1, 1_000, 1_000_000];
 
 /// A name with fewer events than that has no part of its own in a block.
 const FEW: usize = if cfg!(test) { 2 } else { 64 };
@@ -71,7 +75,7 @@ pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
         parts.push(rest);
     }
     let divides = |unit: &&i64| entries.iter().all(|entry| entry.at % **unit == 0);
-    let unit = *[1_000_000, 1_000].iter().find(divides).unwrap_or(&1);
+    let unit = *UNITS.iter().rev().find(divides).unwrap_or(&1);
     let len = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
     let mut out = vec![WAY];
     out.extend(len(entries.len()));
@@ -88,8 +92,8 @@ pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-/// Makes negative numbers the lower ones.
-const SIGN: u64 = 1 << 63;
+/// Makes negative numbers of times the lower ones.
+pub(super) const SIGN: u64 = 1 << 63;
 
 /// A block, read.
 #[derive(Debug)]
@@ -123,7 +127,7 @@ impl Block {
         let (parts, head) = head.split_first_chunk()?;
         let unit = i64::from_le_bytes(*head.first_chunk()?);
         let (count, many) = (u32::from_le_bytes(*count) as usize, u32::from_le_bytes(*parts));
-        if *way != WAY || ![1, 1_000, 1_000_000].contains(&unit) {
+        if *way != WAY || !UNITS.contains(&unit) {
             return None;
         }
         let (mut rest, mut parts, mut names, mut found) = (HEAD, Vec::new(), Vec::new(), 0_usize);
@@ -263,6 +267,12 @@ impl Part<'_> {
         self.times.inside(places, number(ceil(from))..=number(last), out);
     }
 
+    /// How many events that are somebody's there are between the instants of a gauge, if it can tell.
+    pub(super) fn count<'c>(&self, gauge: &Gauge, counts: &'c mut Counts) -> Option<&'c [u32]> {
+        let held = if self.is_any_nobodys() { self.places_of(NOBODY).start } else { self.count };
+        Some(gauge.scale(self.unit)?.count(&self.times, held, counts))
+    }
+
     pub(super) fn events(&self, places: &Places<'_>, out: &mut Vec<u32>) {
         places.read(&self.events, out, |event| event as u32);
     }
@@ -381,6 +391,16 @@ mod tests {
                         prop_assert_eq!(inside, expected);
                     }
                 }
+                let edges = [-9, 1_000_000_000, 2_000_000_001, 5_000_000_000];
+                let gauge = Gauge::new(&edges, (0, i64::MAX));
+                let held = || (0..part.len()).map(|place| part.entry(place)).filter(|entry| entry.node != NOBODY);
+                let count = |between: &[i64]| {
+                    let range = between[0].max(0)..between[1];
+                    held().filter(|entry| range.contains(&entry.at)).count() as u32
+                };
+                let expected: Vec<u32> = edges.windows(2).map(count).collect();
+                let mut counts = Counts::default();
+                prop_assert_eq!(part.count(&gauge, &mut counts), Some(&expected[..]));
                 part.ranks(&all, &mut nodes, |rank| rank);
                 part.times(&all, &mut times);
                 part.events(&all, &mut events);

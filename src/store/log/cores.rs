@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use crate::store::Result;
 /// How many jobs wait for each core: so few that they take little memory, so many that no core waits for the next.
 const WAITING: usize = 4;
 
-/// How many cores there are.
+/// How many cores there are. To ask the system takes as long as to go through some blocks: it is asked once.
 pub(super) fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// How long whoever feeds may be left unheard while others are at work.

@@ -22,6 +22,7 @@ mod cut;
 mod dictionary;
 mod edit;
 mod find;
+mod gauge;
 mod group;
 mod ids;
 mod pack;
@@ -135,6 +136,11 @@ impl Moves {
             return node;
         }
         self.by_event.get(&event).map_or(node, |moved| moved.node)
+    }
+
+    /// Whether any event came to be somebody's that was nobody's, or the other way round.
+    fn change_who_is_held(&self) -> bool {
+        self.by_event.values().any(|moved| (moved.node == NOBODY) != (moved.entry.node == NOBODY))
     }
 
     /// The events that came to be a node's.

@@ -161,6 +161,24 @@ impl Numbers<'_> {
         }))
     }
 
+    /// Calls `each` with the places of some of them, in order, and how far above the least of the column each is.
+    #[inline]
+    pub(super) fn above(&self, places: Range<usize>, mut each: impl FnMut(usize, u64)) {
+        let above = |place: usize| self.get(place).wrapping_sub(self.least);
+        by_width!(self.width, WIDTH => {
+            let groups = places.start.div_ceil(8)..(places.end / 8).max(places.start.div_ceil(8));
+            let end = places.end.min(groups.start * 8);
+            (places.start..end).for_each(|place| each(place, above(place)));
+            for group in groups.clone() {
+                match self.group::<WIDTH, u64>(group, |number| number) {
+                    Some(numbers) => (group * 8..).zip(numbers).for_each(|(place, number)| each(place, number)),
+                    None => (group * 8..group * 8 + 8).for_each(|place| each(place, above(place))),
+                }
+            }
+            (end.max(groups.end * 8)..places.end).for_each(|place| each(place, above(place)));
+        }, places.for_each(|place| each(place, above(place))));
+    }
+
     /// The places of those that are neither below nor above these bounds, instead of what `out` held.
     pub(super) fn inside(&self, places: Range<usize>, bounds: RangeInclusive<u64>, out: &mut Vec<u32>) {
         out.clear();
@@ -174,23 +192,10 @@ impl Numbers<'_> {
         out.resize(places.len(), 0);
         let mut many = 0;
         // All places are written, and those that fit stay: so a core need not guess.
-        let mut note = |place: usize, number: u64| {
+        self.above(places, |place, number| {
             out[many] = u32::try_from(place).unwrap_or(u32::MAX);
             many += usize::from(fits(number));
-        };
-        let above = |place: usize| self.get(place).wrapping_sub(self.least);
-        by_width!(self.width, WIDTH => {
-            let groups = places.start.div_ceil(8)..(places.end / 8).max(places.start.div_ceil(8));
-            let end = places.end.min(groups.start * 8);
-            (places.start..end).for_each(|place| note(place, above(place)));
-            for group in groups.clone() {
-                match self.group::<WIDTH, u64>(group, |number| number) {
-                    Some(numbers) => (group * 8..).zip(numbers).for_each(|(place, number)| note(place, number)),
-                    None => (group * 8..group * 8 + 8).for_each(|place| note(place, above(place))),
-                }
-            }
-            (end.max(groups.end * 8)..places.end).for_each(|place| note(place, above(place)));
-        }, places.for_each(|place| note(place, above(place))));
+        });
         out.truncate(many);
     }
 
@@ -210,6 +215,16 @@ impl Numbers<'_> {
             out[kept] = out[before + (place - first) as usize];
         }
         out.truncate(before + places.len());
+    }
+
+    /// The number that all are told from.
+    pub(super) fn least(&self) -> u64 {
+        self.least
+    }
+
+    /// How far above the least one may be. `None` if that is beyond all numbers.
+    pub(super) fn reach(&self) -> Option<u64> {
+        self.least.checked_add(self.mask).map(|_| self.mask)
     }
 
     /// If all are the same number: that number.
@@ -253,6 +268,13 @@ mod tests {
             let mut together = vec![7];
             column.of(&bytes).read(start..end.max(start), &mut together, |number| number);
             prop_assert_eq!(&together[1..], &numbers[start..end.max(start)]);
+            let mut above = Vec::new();
+            column.of(&bytes).above(start..end.max(start), |place, above_least| above.push((place, above_least)));
+            let least = numbers.iter().min().copied().unwrap_or_default();
+            let expected: Vec<(usize, u64)> = (start..end).map(|place| (place, numbers[place] - least)).collect();
+            prop_assert_eq!(above, expected);
+            let reach = column.of(&bytes).reach();
+            prop_assert!(numbers.iter().all(|number| reach.is_none_or(|reach| number - least <= reach)));
             let bounds = bounds.0 >> shift..=bounds.1 >> shift;
             let mut inside = vec![7];
             column.of(&bytes).inside(start..end.max(start), bounds.clone(), &mut inside);

@@ -230,7 +230,7 @@ fn compare_visits(db: &Db, model: &Model) {
     ] {
         let pause = |_| ControlFlow::Continue(());
         let people = Some(&*whose);
-        let visit = Visit { range, wanted, times: true, people, numbers: true, asked };
+        let visit = Visit { range, wanted, times: true, edges: &[], people, numbers: true, asked };
         let take = |found: &mut Vec<i64>, chunk: &Chunk<'_>| {
             assert_eq!(chunk.keys.len(), if asked.is_some() { chunk.people.len() } else { 0 });
             for (place, ((person, at), event)) in
@@ -287,7 +287,8 @@ fn compare_parts_of_visits(
 ) {
     let names = db.event_names().unwrap();
     // Where it does not matter whose they are, the same ones are found.
-    let visit = Visit { range: some, wanted, times: true, people: None, numbers: false, asked: None };
+    let visit =
+        Visit { range: some, wanted, times: true, edges: &[], people: None, numbers: false, asked: None };
     let take = |found: &mut Vec<(u32, i64)>, chunk: &Chunk<'_>| {
         found.extend(chunk.times.iter().map(|at| (chunk.name, *at)));
         ControlFlow::Continue(())
@@ -301,8 +302,17 @@ fn compare_parts_of_visits(
         model.events.iter().filter(fits).map(|event| (number(event), event.at)).collect();
     fitting.sort_unstable();
     assert_eq!(found, fitting);
+    compare_counts(db, model, (some, wanted));
     // And so they are where it does not matter when they were.
-    let visit = Visit { range: some, wanted, times: false, people: Some(whose), numbers: false, asked: None };
+    let visit = Visit {
+        range: some,
+        wanted,
+        times: false,
+        edges: &[],
+        people: Some(whose),
+        numbers: false,
+        asked: None,
+    };
     let take = |found: &mut Vec<(u32, u32)>, chunk: &Chunk<'_>| {
         found.extend(chunk.people.iter().map(|person| (chunk.name, *person)));
         ControlFlow::Continue(())
@@ -315,6 +325,30 @@ fn compare_parts_of_visits(
     let mut fitting: Vec<(u32, u32)> = own.filter(|(_, person)| *person != Numbers::NOBODY).collect();
     fitting.sort_unstable();
     assert_eq!(found, fitting);
+}
+
+/// Holds how many events there are between instants against the model, whether they are handed out or only counted.
+fn compare_counts(db: &Db, model: &Model, (some, wanted): ((Option<Timestamp>, Option<Timestamp>), &[bool])) {
+    // Some are inside of stretches of time.
+    let edges = [0, 3, 7, 12];
+    let cell = |at: i64| edges[1..].partition_point(|edge| *edge <= at);
+    for (range, between) in [(some, 2..7), ((None, None), 0..12)] {
+        let visit =
+            Visit { range, wanted, times: true, edges: &edges, people: None, numbers: false, asked: None };
+        let take = |found: &mut [u32; 3], chunk: &Chunk<'_>| {
+            assert!(chunk.counts.is_empty() || chunk.times.is_empty() && chunk.counts.len() == found.len());
+            found.iter_mut().zip(chunk.counts).for_each(|(own, count)| *own += count);
+            chunk.times.iter().for_each(|at| found[cell(*at)] += 1);
+            ControlFlow::Continue(())
+        };
+        let found = db.visit_events(visit, |_| ControlFlow::Continue(()), || [0; 3], take).unwrap();
+        let mut expected = [0; 3];
+        let fits =
+            |event: &&Known| event.node.is_some() && between.contains(&event.at) && event.name != "name 2";
+        model.events.iter().filter(fits).for_each(|event| expected[cell(event.at)] += 1);
+        let sum = |place: usize| found.iter().map(|own| own[place]).sum::<u32>();
+        assert_eq!([sum(0), sum(1), sum(2)], expected);
+    }
 }
 
 /// A member of every event: how long its JSON is, if it is long.

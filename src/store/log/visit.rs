@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::aligned::align;
 use super::block::{Block, Entry, NOBODY, Part, Places};
 use super::cores::{Breath, Pause, cores, on_cores};
+use super::gauge::{Counts, Gauge};
 use super::values::{Key, Of, Opened, Values, piece_of};
 use super::{Asked, Moves, Place};
 use crate::clock::Timestamp;
@@ -32,6 +33,9 @@ pub(crate) struct Visit<'v> {
     pub(crate) wanted: &'v [bool],
     /// Whether the times of events are wanted. If nothing is, nothing is handed out.
     pub(crate) times: bool,
+    /// Instants that follow each other, from the first of the range to its end: where nothing is wanted of events but their
+    /// times, it may be handed out how many there are between these instead. Empty if that is of no use.
+    pub(crate) edges: &'v [i64],
     /// The numbers of people, if it is wanted whose events are.
     pub(crate) people: Option<&'v Numbers>,
     /// Whether the numbers of events are wanted.
@@ -48,6 +52,12 @@ impl Visit<'_> {
     fn range(&self) -> (i64, i64) {
         let (from, until) = self.range;
         (from.map_or(i64::MIN, Timestamp::as_micros), until.map_or(i64::MAX, Timestamp::as_micros))
+    }
+
+    /// What counts events, if they need not be handed out one by one.
+    fn gauge(&self) -> Option<Gauge> {
+        let are_only_counted = self.people.is_none() && !self.numbers && self.asked.is_none();
+        (are_only_counted && !self.edges.is_empty()).then(|| Gauge::new(self.edges, self.range()))
     }
 
     /// Whether a block lies in the range for the most part, by time.
@@ -73,6 +83,8 @@ pub(crate) struct Chunk<'c> {
     pub(crate) people: &'c [u32],
     /// When they were, in microseconds; may be empty if that was not wanted.
     pub(crate) times: &'c [i64],
+    /// How many more there are between instants, of which nothing else is handed out; empty if there are none.
+    pub(crate) counts: &'c [u32],
     /// Their numbers, if those were wanted.
     pub(crate) events: &'c [u32],
     /// The members that were asked for, and by which keys they are found, if any were.
@@ -129,6 +141,7 @@ struct Buffers {
     times: Vec<i64>,
     events: Vec<u32>,
     keys: Vec<u32>,
+    counts: Counts,
     /// The places of those that are left; kept for its space.
     left: Vec<u32>,
 }
@@ -179,9 +192,10 @@ impl Db {
         let total = tail.len() + places.iter().map(|place| place.count as usize).sum::<usize>();
         let many = if total <= FEW { 1 } else { cores() };
         let workers = (0..many).map(|_| Worker { own: make(), columns: Buffers::default() }).collect();
-        let whose =
-            Whose { moves: &log.moves, order: &order, numbers: visit.people, by_rank: by_rank.as_deref() };
-        let all = Visiting { visit: &visit, whose, values: &values, is_in_order: false, cut: true };
+        let whose = Whose::new(&log.moves, &order, visit.people, by_rank.as_deref());
+        let gauge = visit.gauge();
+        let gauge = gauge.as_ref();
+        let all = Visiting { visit: &visit, whose, values: &values, gauge, is_in_order: false, cut: true };
         let sealed = |worker: &mut Worker<W>, sealed: Sealed| {
             let Sealed { block, place, found, cut } = sealed;
             let own = match found {
@@ -330,6 +344,7 @@ struct Visiting<'v> {
     visit: &'v Visit<'v>,
     whose: Whose<'v>,
     values: &'v Opened<'v>,
+    gauge: Option<&'v Gauge>,
     /// Whether values are found by the places of events in their block, and not by their numbers.
     is_in_order: bool,
     /// Whether some may be outside of the range.
@@ -343,12 +358,21 @@ struct Whose<'v> {
     order: &'v Order,
     numbers: Option<&'v Numbers>,
     by_rank: Option<&'v ByRank>,
+    /// Whether events have moved, so that it is asked of each by its number whose it is.
+    are_any_moved: bool,
 }
 
-impl Whose<'_> {
-    /// Whether events have moved, so that it is asked of each by its number whose it is.
-    fn are_any_moved(&self) -> bool {
-        !self.moves.by_event.is_empty()
+impl<'v> Whose<'v> {
+    fn new(
+        moves: &'v Moves,
+        order: &'v Order,
+        numbers: Option<&'v Numbers>,
+        by_rank: Option<&'v ByRank>,
+    ) -> Self {
+        // Where it does not matter whose an event is, it does whether it is anybody's.
+        let are_any_moved =
+            if numbers.is_some() { !moves.by_event.is_empty() } else { moves.change_who_is_held() };
+        Self { moves, order, numbers, by_rank, are_any_moved }
     }
 
     /// The number of the person whose an event is that was written as a node's; where none is wanted, that of the node.
@@ -389,11 +413,17 @@ impl Visiting<'_> {
             });
             return self.loose(keyed.collect(), columns, each);
         };
-        let (is_asked, are_any_moved) = (self.visit.asked.is_some(), self.whose.are_any_moved());
+        let (is_asked, are_any_moved) = (self.visit.asked.is_some(), self.whose.are_any_moved);
+        if let Some(gauge) = self.gauge.filter(|_| !are_any_moved)
+            && let Some(counts) = part.count(gauge, &mut columns.counts)
+        {
+            let (people, times, events, keys) = (&[], &[], &[], &[]);
+            return each(&Chunk { name, people, times, counts, events, keys, values: self.values });
+        }
         let are_numbers_needed = self.visit.numbers || is_asked && !self.is_in_order || are_any_moved;
         for start in (0..part.len()).step_by(CHUNK) {
             columns.clear();
-            let Buffers { people, times, events, keys, left } = &mut *columns;
+            let Buffers { people, times, events, keys, left, .. } = &mut *columns;
             let all = start..part.len().min(start + CHUNK);
             let places = if self.cut {
                 part.inside(all, self.visit.range(), left);
@@ -460,7 +490,7 @@ impl Visiting<'_> {
         }
         let events = if self.visit.numbers { &events[..] } else { &[] };
         let keys = if self.visit.asked.is_some() { &keys[..] } else { &[] };
-        each(&Chunk { name, people, times, events, keys, values: self.values })
+        each(&Chunk { name, people, times, counts: &[], events, keys, values: self.values })
     }
 }
 
@@ -474,7 +504,7 @@ impl Buffers {
 
     /// Leaves only events that somebody holds.
     fn leave_held(&mut self) {
-        let Self { people, times, events, keys, left } = self;
+        let Self { people, times, events, keys, left, .. } = self;
         left.clear();
         left.extend((0..).zip(&*people).filter(|(_, person)| **person != NOBODY).map(|(place, _)| place));
         leave(times, left);
