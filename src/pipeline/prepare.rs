@@ -10,8 +10,8 @@ use crate::event::Source;
 use crate::identity::{Borne, identifiers, look_up};
 use crate::store::MessageId;
 
-/// How many events are looked at together.
-pub(crate) const TOGETHER: usize = 512;
+/// How many events are looked at together: enough for their places in memory to be under way at once.
+pub(crate) const TOGETHER: usize = 128;
 
 /// What is known of an event before it is its turn.
 pub(super) struct Prepared<'e> {
