@@ -106,21 +106,14 @@ impl Db {
 
     /// The profile that each profile stands for today, and the chunks of merges without a packed copy.
     fn standing(&self, pieces: Pieces) -> Result<(Vec<u32>, Vec<u32>)> {
-        let profiles = self.last("SELECT max(profile) FROM profiles")?.map_or(0, |last| last as usize + 1);
-        let mut standing = vec![NONE; profiles];
-        let merge = |standing: &mut Vec<u32>, (profile, by): (u32, u32)| {
+        // As many as there are rows: a number that is damaged must not ask for memory.
+        let mut standing = vec![NONE; self.numbered_profiles()?];
+        let note = |standing: &mut Vec<u32>, profile: u32, by: u32| {
             if let Some(place) = standing.get_mut(profile as usize) {
                 *place = by;
             }
         };
-        let whole = |standing: &mut Vec<u32>, piece: &[u8]| {
-            packed::merges(piece).map(|merges| merges.for_each(|merged| merge(standing, merged))).is_some()
-        };
-        let single = |standing: &mut Vec<u32>, row: &Row<'_>| {
-            merge(standing, (row.get(1)?, row.get(2)?));
-            Ok(())
-        };
-        let without = self.unpack(&MERGES, pieces, &mut standing, whole, single)?;
+        let without = self.read_merges(pieces, &mut standing, note)?;
         // Profiles are numbered from 0 without gaps, and merge into older ones, so one pass resolves every chain.
         for profile in 0..standing.len() {
             let (older, _) = standing.split_at(profile);
@@ -128,6 +121,17 @@ impl Db {
             standing[profile] = stands_for.unwrap_or(u32::try_from(profile).unwrap_or(NONE));
         }
         Ok((standing, without))
+    }
+
+    /// How many profiles there are, which are numbered without gaps.
+    fn numbered_profiles(&self) -> Result<usize> {
+        let sql = "SELECT count(*), coalesce(min(profile), 0), coalesce(max(profile) + 1, 0) FROM profiles";
+        let (profiles, first, end): (usize, i64, i64) =
+            self.conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        if first == 0 && i64::try_from(profiles) == Ok(end) {
+            return Ok(profiles);
+        }
+        Err(damaged(format!("{profiles} profiles with numbers from {first} to {}", end - 1)))
     }
 
     /// The profile, of those that stand, of each identifier, and the chunks of them without a packed copy.

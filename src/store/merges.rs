@@ -3,10 +3,11 @@
 //! To note it in the row of the profile would write a page of the file anew for nearly each of them, and one of the packed copies,
 //! as anybody may be absorbed at any time. What was appended stays as it is, and so do the copies of it.
 
+use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use rustc_hash::FxHashMap;
 
-use super::packed::{MERGES, Touched};
+use super::packed::{self, MERGES, Pieces, Touched};
 use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::identity::ProfileNo;
@@ -58,18 +59,43 @@ impl Db {
     /// The profile that a profile stands for today.
     pub(super) fn stands_for(&self, profile: ProfileNo) -> Result<ProfileNo> {
         let mut merges = self.merges.borrow_mut();
-        let mut select =
-            self.conn.prepare_cached("SELECT merge, profile, merged_into FROM merges WHERE merge >= ?1")?;
-        let mut rows = select.query([merges.read])?;
-        while let Some(row) = rows.next()? {
-            merges.read = row.get::<_, u32>(0)?.saturating_add(1);
-            merges.into.insert(row.get(1)?, row.get(2)?);
+        let count = self.count(&MERGES)?;
+        if merges.read == 0 {
+            self.read_merges(Pieces::Use, &mut merges.into, |into, profile, by| {
+                into.insert(profile, by);
+            })?;
+        } else {
+            self.each_row(&MERGES, merges.read..count, |row| {
+                merges.into.insert(row.get(1)?, row.get(2)?);
+                Ok(())
+            })?;
         }
+        merges.read = count;
         let mut at = profile;
         while let Some(by) = merges.into.get(&at.0).filter(|by| **by < at.0) {
             at = ProfileNo(*by);
         }
         Ok(at)
+    }
+
+    /// Reads all merges, from their packed copies where there are some: calls `each` with the profile that was absorbed, and by
+    /// which. Gives the chunks without a copy that can be used.
+    pub(super) fn read_merges<T>(
+        &self,
+        pieces: Pieces,
+        to: &mut T,
+        each: impl Fn(&mut T, u32, u32),
+    ) -> Result<Vec<u32>> {
+        let whole = |to: &mut T, piece: &[u8]| {
+            let Some(merges) = packed::merges(piece) else { return false };
+            merges.for_each(|(profile, by)| each(to, profile, by));
+            true
+        };
+        let single = |to: &mut T, row: &Row<'_>| {
+            each(to, row.get(1)?, row.get(2)?);
+            Ok(())
+        };
+        self.unpack(&MERGES, pieces, to, whole, single)
     }
 
     /// The profiles that a profile has absorbed, directly or not, in order.

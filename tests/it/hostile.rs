@@ -276,6 +276,24 @@ fn a_flip_in_bytes_under_a_checksum_is_found() {
     }
 }
 
+/// The number of the last profile alone once said how much memory opening a file asks for, and a gap was not noticed.
+#[test]
+fn profiles_that_are_not_numbered_one_by_one_are_told_when_a_file_is_opened() {
+    let (_folder, path) = place();
+    rich(&path);
+    let whole = std::fs::read(&path).unwrap();
+    for damage in [
+        "UPDATE profiles SET profile = 4000000000 WHERE profile = (SELECT max(profile) FROM profiles)",
+        "UPDATE profiles SET profile = -5 WHERE profile = 0",
+        "DELETE FROM profiles WHERE profile = 1",
+    ] {
+        put(&path, &whole);
+        sqlite(&path).execute_batch(&format!("PRAGMA foreign_keys = OFF; {damage};")).unwrap();
+        assert!(matches!(open(&path), Err(Error::Damaged(_))), "{damage}");
+        assert!(matches!(open_read_only(&path), Err(Error::Damaged(_))), "{damage}");
+    }
+}
+
 /// Everything in a folder, by name. What SQLite keeps beside a file in WAL mode while it is looked at is left out.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let beside = |path: &PathBuf| ["-wal", "-shm"].iter().any(|end| path.to_str().unwrap().ends_with(end));

@@ -436,7 +436,7 @@ impl Db {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
         log.presses.push(&mut log.draft, &log.press);
-        while log.presses.is_full()
+        while log.presses.is_ready()
             && let Some((first, span, bytes)) = log.presses.pop(&mut log.press)
         {
             self.put_group(first, span, &bytes)?;

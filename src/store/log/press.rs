@@ -242,7 +242,7 @@ impl Presses {
     const MOST: usize = 1 << 10;
 
     /// Of as many the memory is kept.
-    const SPARE: usize = 1 << 8;
+    const SPARE: usize = 1 << 6;
 
     /// As many groups are given to the thread at once: to wake it for fewer takes longer than to compress them.
     const GIVEN: usize = if cfg!(debug_assertions) { 2 } else { 16 };
@@ -265,10 +265,13 @@ impl Presses {
             let _ = give.send(self.waiting.range(self.given..).map(pressing).collect());
             self.given = self.waiting.len();
         }
+        let done = self.thread.as_ref().map(|running| running.take.try_iter().flatten());
+        self.pressed.extend(done.into_iter().flatten().map(|(_, bytes)| bytes));
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() > Self::MOST
+    /// Whether the first of the groups can be had without waiting for it, or must.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.pressed.is_empty() || self.waiting.len() > Self::MOST
     }
 
     /// Lets the thread go, for the next one to begin with another dictionary. No group may wait.
