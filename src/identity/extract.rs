@@ -48,6 +48,13 @@ pub(crate) struct BorneIdentifier<'e> {
     pub(super) known: Option<Known>,
 }
 
+impl BorneIdentifier<'_> {
+    /// Whether it is what is borne as `anonymousId`, by its value in normal form.
+    pub(super) fn is_anonymous_id(&self, id: &str) -> bool {
+        self.value == *id && self.namespace == Namespace::ANONYMOUS_ID
+    }
+}
+
 /// An identifier that was there before a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
