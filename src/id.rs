@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::{ContextV7, Uuid};
+use uuid::{Builder, Uuid};
 
 use crate::clock::Timestamp;
 use crate::value::nfc;
@@ -205,17 +205,57 @@ impl<'de> Deserialize<'de> for Identifier {
 #[serde(transparent)]
 pub struct ProfileId(Uuid);
 
-/// What makes ids of profiles: UUIDs of version 7 (RFC 9562), each greater than the one before, also within a moment and
-/// where the clock is set back. So they go to the end of their index, and not somewhere into it, each to a page of its own.
+/// What makes ids of profiles: UUIDs of version 7 (RFC 9562, section 6.2, method 2), each greater than the one before, also
+/// within a moment and where the clock is set back. So they go to the end of their index, and not somewhere into it, each to a
+/// page of its own.
 #[derive(Debug, Default)]
-pub(crate) struct ProfileIds(Mutex<ContextV7>);
+pub(crate) struct ProfileIds(Mutex<Latest>);
+
+/// The latest id that was made.
+#[derive(Debug, Default)]
+struct Latest {
+    /// The moment, in milliseconds since 1970, and the 74 bits that tell ids of one moment apart.
+    moment: u64,
+    bits: u128,
+    /// What is added to those for the next id of the moment; 0 before the first id of all. To ask the system for other bits each time took as long as half of
+    /// what else a new profile takes.
+    step: u128,
+}
+
+impl Latest {
+    /// How many bits of an id are in its last eight bytes, behind the two that say which variant of UUIDs it is.
+    const LOW: u32 = 62;
+
+    /// Goes on to the next id.
+    fn advance(&mut self, moment: u64) {
+        if moment > self.moment || self.step == 0 {
+            let random = Uuid::new_v4().as_u128();
+            // Which of the bits say that it is of version 4 does not matter. The highest of the 74 is left for what is added.
+            self.bits = random >> (u128::BITS - 73);
+            self.step = 1 + (random & u128::from(u32::MAX));
+            self.moment = moment;
+        } else {
+            self.bits += self.step;
+        }
+    }
+
+    fn id(&self) -> Uuid {
+        let high = u16::try_from(self.bits >> Self::LOW & 0xFFF).unwrap_or_default().to_be_bytes();
+        let low = u64::try_from(self.bits & ((1 << Self::LOW) - 1)).unwrap_or_default().to_be_bytes();
+        let mut bytes = [0; 10];
+        bytes[..2].copy_from_slice(&high);
+        bytes[2..].copy_from_slice(&low);
+        Builder::from_unix_timestamp_millis(self.moment, &bytes).into_uuid()
+    }
+}
 
 impl ProfileIds {
     /// A new id.
     pub(crate) fn next(&self, now: Timestamp) -> ProfileId {
-        let micros = u64::try_from(now.as_micros()).unwrap_or(0);
-        let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
-        ProfileId(Uuid::new_v7(uuid::Timestamp::from_unix(&self.0, micros / 1_000_000, nanos)))
+        let moment = u64::try_from(now.as_micros()).unwrap_or(0) / 1_000;
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.advance(moment);
+        ProfileId(latest.id())
     }
 }
 
@@ -289,6 +329,21 @@ mod tests {
         let made = times.map(|time| ids.next(time));
         assert!(made.is_sorted_by(|a, b| a < b), "{made:?}");
         assert!(made.iter().all(|id| id.as_uuid().get_version_num() == 7));
+        assert!(made.iter().all(|id| id.as_uuid().get_variant() == uuid::Variant::RFC4122));
+        let second = |id: &ProfileId| id.as_uuid().get_timestamp().unwrap().to_unix().0;
+        assert_eq!(made.each_ref().map(second), [5, 5, 5, 7, 7, 7, 7, 8]);
+    }
+
+    /// A million of one moment; and by others who make some in the same moment.
+    #[test]
+    fn ids_of_a_moment_differ_among_all_who_make_them() {
+        let moment = Timestamp::from_millis(1_790_000_000_000);
+        let makers: Vec<ProfileIds> = (0..10).map(|_| ProfileIds::default()).collect();
+        let mut made: Vec<ProfileId> =
+            makers.iter().flat_map(|ids| (0..100_000).map(|_| ids.next(moment))).collect();
+        assert!(made.chunks(100_000).all(|own| own.is_sorted_by(|a, b| a < b)));
+        made.sort_unstable();
+        assert!(made.is_sorted_by(|a, b| a < b));
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Cdp {
         self.apply_retention(&mut done)?;
         self.seal(&mut done)?;
         self.arrange(&mut done)?;
-        self.bring_links_home()?;
+        self.bring_home()?;
         self.tidy(&mut done)?;
         Ok(done)
     }
@@ -104,10 +104,13 @@ impl Cdp {
         Ok(())
     }
 
-    /// Brings evidence to its place, unless there is no room to do it in: it can wait.
-    fn bring_links_home(&self) -> Result<()> {
+    /// Brings evidence, and what was asserted, to where it is looked for, unless there is no room to do it in: it can wait.
+    fn bring_home(&self) -> Result<()> {
         let turn = self.turn()?;
-        let bring = || if turn.db().bring_links_home()? { turn.publish(|_| {}) } else { Ok(()) };
+        let bring = || {
+            let (links, traits) = (turn.db().bring_links_home()?, turn.db().bring_traits_home()?);
+            if links || traits { turn.publish(|_| {}) } else { Ok(()) }
+        };
         unless_full(bring()).map(drop)
     }
 

@@ -257,12 +257,10 @@ impl Replay<'_> {
             }
         }
         db.merge_profiles(&succession.absorbed)?;
-        for (profile, by) in &succession.absorbed {
-            db.journalise(now, store::Change::Joined, *by, *profile, &self.cause)?;
-        }
-        for (profile, other) in &succession.parted {
-            db.journalise(now, store::Change::Split, *profile, *other, &self.cause)?;
-        }
+        let joined = succession.absorbed.iter().map(|(profile, by)| (*by, *profile, &self.cause));
+        db.journalise(now, store::Change::Joined, joined)?;
+        let parted = succession.parted.iter().map(|(profile, other)| (*profile, *other, &self.cause));
+        db.journalise(now, store::Change::Split, parted)?;
         for profile in &succession.vacated {
             db.clear_standings_of(*profile)?;
         }

@@ -60,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 25] = [
+const INVARIANTS: [Invariant; 28] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -158,6 +158,19 @@ const INVARIANTS: [Invariant; 25] = [
     },
     Invariant {
         table: "traits",
+        broken: "trait values that are not found by whose they are",
+        count: "SELECT count(*) FROM traits t WHERE event < (SELECT value FROM settings WHERE name = 'traits_home')
+                AND NOT EXISTS (SELECT 1 FROM traits_by_node i WHERE (i.node, i.at, i.event) = (t.node, t.at, t.event))",
+    },
+    Invariant {
+        table: "traits_by_node",
+        broken: "trait values that are found and not there, or wait to be found",
+        count: "SELECT count(*) FROM traits_by_node i WHERE NOT EXISTS (SELECT 1 FROM traits t
+                    WHERE t.event = i.event AND (t.node, t.at) = (i.node, i.at)
+                    AND t.event < (SELECT value FROM settings WHERE name = 'traits_home'))",
+    },
+    Invariant {
+        table: "traits",
         broken: "assertions that are no object with a trait",
         count: "SELECT count(*) FROM traits WHERE NOT json_valid(said) OR json_type(said) <> 'object' OR said = '{}'",
     },
@@ -177,6 +190,12 @@ const INVARIANTS: [Invariant; 25] = [
         table: "merges",
         broken: "merges of profiles that are not there, or were merged before",
         count: "SELECT count(*) - count(DISTINCT profile) + sum(profile NOT IN (SELECT profile FROM profiles)) FROM merges HAVING count(*) > 0",
+    },
+    Invariant {
+        table: "journal",
+        broken: "joins and splits of profiles that are not there",
+        count: "SELECT count(*) FROM journal WHERE profile NOT IN (SELECT profile FROM profiles)
+                OR other NOT IN (SELECT profile FROM profiles)",
     },
     Invariant {
         table: "standings",

@@ -90,8 +90,7 @@ impl Db {
         self.give_event(event, Some(to))?;
         self.note(Touched::Trait);
         self.no_more_silent(to);
-        let sql = "UPDATE traits SET node = ?1 WHERE event = ?2";
-        self.conn.prepare_cached(sql)?.execute((to.0, event))?;
+        self.move_assertion(event, to)?;
         let sql = "UPDATE account_members SET node = ?1 WHERE node = ?2 AND message_id = ?3";
         self.conn.prepare_cached(sql)?.execute((to.0, from.0, message_id))?;
         Ok(())

@@ -14,8 +14,9 @@ struct About {
     keeps: Option<&'static str>,
 }
 
-/// Every table whose rows are about an identifier. What is new goes here, and is erased.
-const ABOUT: [About; 17] = [
+/// Every table whose rows are about an identifier, but for those of traits and evidence that one has to know more of. What is new
+/// goes here, and is erased.
+const ABOUT: [About; 16] = [
     About { table: "decisions", column: "a", keeps: Some("true") },
     About { table: "decisions", column: "b", keeps: Some("true") },
     About { table: "list_members", column: "node", keeps: Some("until IS NULL") },
@@ -26,7 +27,6 @@ const ABOUT: [About; 17] = [
     About { table: "refusals", column: "owner", keeps: None },
     About { table: "links", column: "a", keeps: None },
     About { table: "links", column: "b", keeps: None },
-    About { table: "traits", column: "node", keeps: None },
     About { table: "account_members", column: "node", keeps: None },
     About { table: "sightings", column: "device", keeps: None },
     About { table: "anonymous_events", column: "device", keeps: None },
@@ -126,6 +126,7 @@ impl Db {
         self.note(Touched::Trait);
         self.log.borrow().shared.forget_values();
         self.forget_fresh_links_of(nodes)?;
+        self.forget_traits_of(nodes)?;
         self.forget_ranks(nodes)?;
         for About { table, column, .. } in &ABOUT {
             let sql = format!("DELETE FROM {table} WHERE {column} = ?1");

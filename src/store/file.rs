@@ -1,6 +1,6 @@
 //! Opening the file: whose it is, who may write, and how SQLite is set up to be trusted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,9 @@ impl Db {
             conn,
             changes: RefCell::default(),
             log,
-            fresh: RefCell::default(),
+            fresh_links: RefCell::default(),
+            fresh_traits: RefCell::default(),
+            unindexed: Cell::default(),
             merges: RefCell::default(),
             silent: matches!(access, Access::Write { .. }).then(RefCell::default),
             watched: RefCell::default(),

@@ -1,9 +1,11 @@
 //! Joins and splits of profiles, as they were committed.
 
-use rusqlite::{Row, params};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::id::ProfileId;
@@ -119,25 +121,25 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<JournalEntry> {
 }
 
 impl Db {
-    /// Adds an entry to the journal of profiles.
-    pub(crate) fn journalise(
+    /// Adds entries of one kind to the journal of profiles: each with the profile, the other, and why.
+    pub(crate) fn journalise<'c>(
         &self,
         at: Timestamp,
         change: Change,
-        profile: ProfileNo,
-        other: ProfileNo,
-        cause: &Cause,
+        entries: impl Iterator<Item = (ProfileNo, ProfileNo, &'c Cause)>,
     ) -> Result<()> {
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO journal (at, change, profile, other, cause, message_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?;
         let change = match change {
             Change::Joined => "joined",
             Change::Split => "split",
         };
-        let (cause, message_id) = cause.columns();
-        insert.execute(params![at.as_micros(), change, profile.0, other.0, cause, message_id])?;
-        Ok(())
+        let number = |profile: ProfileNo| ValueRef::Integer(profile.0.into());
+        let rows = entries.map(|(profile, other, cause)| {
+            let (cause, message_id) = cause.columns();
+            let message_id = message_id.map_or(ValueRef::Null, ValueRef::from);
+            let at = ValueRef::Integer(at.as_micros());
+            [at, change.into(), number(profile), number(other), cause.into(), message_id]
+        });
+        insert_rows(&self.conn, "journal (at, change, profile, other, cause, message_id)", rows)
     }
 
     /// Up to `limit` entries of the journal after a cursor, the earliest first.

@@ -10,13 +10,11 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use rustc_hash::FxHashSet;
 
+use super::fresh::Waiting;
 use super::rows::insert_rows;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::identity::{Draft, Evidence, LinkKey, Node};
-
-/// The counter that rises when fresh links are brought home or forgotten, and their numbers may come again.
-const LINKS: &str = "links";
 
 /// Fresh links are brought home once they are one to so many identifiers: nearly every page of `links` is then written anew,
 /// and that must not become more of the work the more links there are.
@@ -24,39 +22,16 @@ const SHARE: u64 = 4;
 
 const COLUMNS: &str = "a, b, source, first_seen, last_seen, count, message_id";
 
-/// The ends of fresh links, for whoever looks for those of an identifier.
-#[derive(Debug, Default)]
-pub(super) struct Fresh {
-    /// How often fresh links had been brought home.
-    homecomings: i64,
-    /// The last row that is known, 0 for none.
-    last: i64,
-    /// A node, one that it is linked with, and the number of the row, in order; each row from both of its ends.
-    ends: Vec<(u32, u32, i64)>,
-    /// Whether the transaction under way has changed anything, so that what is known is worth nothing if it is taken back.
-    changed: bool,
-}
-
-impl Fresh {
-    /// The rows that bear witness to links of a node with another: with whom, and the number.
-    fn of(&self, node: Node) -> impl Iterator<Item = (Node, i64)> {
-        let from = self.ends.partition_point(|(own, ..)| *own < node.0);
-        let own = self.ends[from..].iter().take_while(move |(own, ..)| *own == node.0);
-        own.map(|(_, other, number)| (Node(*other), *number))
-    }
-
-    /// The transaction is committed.
-    pub(super) fn committed(&mut self) {
-        self.changed = false;
-    }
-
-    /// The transaction is taken back, if it was not only reading.
-    pub(super) fn rolled_back(&mut self) {
-        if self.changed {
-            *self = Self::default();
-        }
-    }
-}
+/// Fresh links, from both of their ends: the other end, and the number of the row.
+const WAITING: Waiting = Waiting {
+    counter: "links",
+    later: "SELECT number, a, b FROM fresh_links WHERE number > ?1 ORDER BY number",
+    places: |row, places| {
+        let (number, a, b): (i64, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        places.extend([(a, b.into(), number), (b, a.into(), number)]);
+        Ok(())
+    },
+};
 
 /// The row of a link: its two nodes, the source, the times of the first and the last event, how many, and the first one's
 /// message id.
@@ -75,6 +50,11 @@ fn link(row: &Row<'_>) -> rusqlite::Result<(LinkKey, Evidence)> {
     Ok((key, Evidence { first_seen, last_seen, count: row.get(5)?, message_id: row.get(6)? }))
 }
 
+/// With whom a fresh link links the node that it was found by.
+fn other((other, _): (i64, i64)) -> Option<Node> {
+    u32::try_from(other).ok().map(Node)
+}
+
 /// Adds evidence to what there is.
 fn add(links: &mut BTreeMap<LinkKey, Evidence>, (key, seen): (LinkKey, Evidence)) {
     match links.get_mut(&key) {
@@ -89,7 +69,7 @@ impl Db {
         if draft.pending.links.is_empty() {
             return Ok(());
         }
-        self.fresh.borrow_mut().changed = true;
+        self.fresh_links.borrow_mut().appended();
         let mut links: Vec<_> = draft.pending.links.iter().collect();
         links.sort_unstable_by_key(|(link, _)| **link);
         insert_rows(&self.conn, &format!("fresh_links ({COLUMNS})"), links.into_iter().map(link_row))?;
@@ -130,7 +110,7 @@ impl Db {
     pub(super) fn forget_fresh_links_of(&self, nodes: &[Node]) -> Result<()> {
         self.catch_up_on_links()?;
         let gone: FxHashSet<i64> = {
-            let fresh = self.fresh.borrow();
+            let fresh = self.fresh_links.borrow();
             nodes.iter().flat_map(|node| fresh.of(*node)).map(|(_, number)| number).collect()
         };
         if gone.is_empty() {
@@ -141,52 +121,20 @@ impl Db {
             delete.execute([number])?;
         }
         // The highest numbers may come again.
-        let homecomings = self.note_homecoming()?;
-        let last: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT max(number) FROM fresh_links")?
-            .query_row([], |row| row.get(0))?;
-        let mut fresh = self.fresh.borrow_mut();
-        fresh.ends.retain(|(.., number)| !gone.contains(number));
-        (fresh.homecomings, fresh.last) = (homecomings, last.unwrap_or(0));
-        Ok(())
+        let mut last = self.conn.prepare_cached("SELECT coalesce(max(number), 0) FROM fresh_links")?;
+        let last = last.query_row([], |row| row.get(0))?;
+        self.note_departure(&self.fresh_links, &WAITING, last, |(.., number)| !gone.contains(number))
     }
 
     /// Forgets all evidence that is not in its place yet.
     pub(super) fn forget_fresh_links(&self) -> Result<()> {
         self.conn.execute("DELETE FROM fresh_links", [])?;
-        self.note_homecoming().map(drop)
-    }
-
-    /// Tells every connection that rows which it may know are gone, and gives the counter that says so.
-    fn note_homecoming(&self) -> Result<i64> {
-        self.fresh.borrow_mut().changed = true;
-        let homecomings = self.counter(LINKS)?.wrapping_add(1);
-        self.set(LINKS, homecomings)?;
-        Ok(homecomings)
+        self.note_departure(&self.fresh_links, &WAITING, 0, |_| false)
     }
 
     /// Learns which fresh links there are by now.
     fn catch_up_on_links(&self) -> Result<()> {
-        let homecomings = self.counter(LINKS)?;
-        let mut fresh = self.fresh.borrow_mut();
-        if fresh.homecomings != homecomings {
-            *fresh = Fresh { homecomings, changed: fresh.changed, ..Fresh::default() };
-        }
-        let sql = "SELECT number, a, b FROM fresh_links WHERE number > ?1 ORDER BY number";
-        let mut select = self.conn.prepare_cached(sql)?;
-        let mut rows = select.query([fresh.last])?;
-        let known = fresh.ends.len();
-        while let Some(row) = rows.next()? {
-            let (number, a, b) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            fresh.ends.extend([(a, b, number), (b, a, number)]);
-            fresh.last = number;
-        }
-        if fresh.ends.len() > known {
-            #[expect(clippy::stable_sort_primitive, reason = "it finds what is in order already")]
-            fresh.ends.sort();
-        }
-        Ok(())
+        self.catch_up_on(&self.fresh_links, &WAITING, |_| Ok(0))
     }
 
     /// The nodes that are linked with a node.
@@ -196,7 +144,7 @@ impl Db {
         let mut others: Vec<Node> =
             select.query_map([node.0], |row| row.get(0).map(Node))?.collect::<rusqlite::Result<_>>()?;
         self.catch_up_on_links()?;
-        others.extend(self.fresh.borrow().of(node).map(|(other, _)| other));
+        others.extend(self.fresh_links.borrow().of(node).filter_map(other));
         others.sort_unstable();
         others.dedup();
         Ok(others)
@@ -213,10 +161,11 @@ impl Db {
             add(&mut links, link(row)?);
         }
         self.catch_up_on_links()?;
-        let fresh = self.fresh.borrow();
+        let fresh = self.fresh_links.borrow();
         let sql = format!("SELECT {COLUMNS} FROM fresh_links WHERE number = ?1");
         let mut select = self.conn.prepare_cached(&sql)?;
-        for (_, number) in fresh.of(a).filter(|(other, _)| a < *other && b.is_none_or(|b| *other == b)) {
+        let is_asked = |other: Node| a < other && b.is_none_or(|b| other == b);
+        for (_, number) in fresh.of(a).filter(|place| other(*place).is_some_and(is_asked)) {
             add(&mut links, select.query_row([number], link)?);
         }
         Ok(links)
@@ -266,16 +215,14 @@ impl Db {
             self.conn.prepare_cached("SELECT count(*) FROM links")?.query_row([], |row| row.get(0))?;
         self.catch_up_on_links()?;
         // From the lower end, so that each pair is one run of them.
-        let fresh = self.fresh.borrow();
+        let fresh = self.fresh_links.borrow();
+        let places: Vec<_> = fresh.places().filter(|(a, b, _)| i64::from(*a) < *b).collect();
         let mut sources = self.conn.prepare_cached("SELECT source FROM fresh_links WHERE number = ?1")?;
         let mut known =
             self.conn.prepare_cached("SELECT 1 FROM links WHERE a = ?1 AND b = ?2 AND source = ?3")?;
         let mut new = 0;
-        for pair in fresh.ends.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+        for pair in places.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
             let (a, b, _) = pair[0];
-            if a > b {
-                continue;
-            }
             let mut seen: Vec<u32> = Vec::new();
             for (.., number) in pair {
                 let source = sources.query_row([number], |row| row.get(0))?;

@@ -1,5 +1,6 @@
 //! What is kept, in one SQLite file. This module knows SQL and no rules.
 
+mod asserted;
 mod audit;
 mod backup;
 mod changes;
@@ -13,6 +14,7 @@ mod devices;
 mod erasure;
 mod events;
 mod file;
+mod fresh;
 mod graph;
 mod identities;
 mod journal;
@@ -61,7 +63,7 @@ pub(crate) use traits::Assertion;
 pub(crate) use version::Version;
 pub(crate) use watch::Watcher;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rusqlite::Connection;
 
@@ -96,8 +98,10 @@ pub(crate) struct Db {
     changes: RefCell<packed::Changes>,
     /// What is known of the log of events.
     log: RefCell<log::Log>,
-    /// What is known of the evidence that is not in its place yet.
-    fresh: RefCell<links::Fresh>,
+    /// What is known of the evidence that is not in its place yet, and of assertions that are not.
+    fresh_links: RefCell<fresh::Fresh>,
+    fresh_traits: RefCell<fresh::Fresh>,
+    unindexed: Cell<Option<asserted::Unindexed>>,
     /// What is known of who was absorbed by whom.
     merges: RefCell<merges::Merges>,
     /// Who was never said anything of: kept by the writer alone, whose rows nobody else changes.
@@ -115,6 +119,8 @@ impl Db {
     /// Begins a reader's transaction: what it reads is one snapshot.
     pub(crate) fn begin_read(&self) -> Result<()> {
         self.log.borrow_mut().look_again();
+        self.fresh_links.borrow_mut().look_again();
+        self.fresh_traits.borrow_mut().look_again();
         self.run("BEGIN DEFERRED")
     }
 
@@ -124,7 +130,8 @@ impl Db {
         self.pack()?;
         self.run("COMMIT")?;
         self.log.borrow_mut().committed();
-        self.fresh.borrow_mut().committed();
+        self.fresh_links.borrow_mut().committed();
+        self.fresh_traits.borrow_mut().committed();
         self.merges.borrow_mut().committed();
         Ok(())
     }
@@ -133,7 +140,9 @@ impl Db {
     pub(crate) fn rollback(&self) {
         self.forget_changes();
         self.log.borrow_mut().rolled_back();
-        self.fresh.borrow_mut().rolled_back();
+        self.fresh_links.borrow_mut().rolled_back();
+        self.fresh_traits.borrow_mut().rolled_back();
+        self.unindexed.set(None);
         self.merges.borrow_mut().rolled_back();
         self.forget_silent();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.

@@ -231,6 +231,7 @@ impl Db {
         let Changes { nodes, forgotten, new_nodes, new_merges, traits } = self.changes.take();
         if traits {
             self.set(TRAITS, self.counter(TRAITS)?.wrapping_add(1))?;
+            self.bring_many_traits_home()?;
         }
         let mut chunks: Vec<u32> = forgotten.into_iter().map(|node| node / CHUNK).collect();
         chunks.sort_unstable();

@@ -42,14 +42,16 @@ impl Db {
         let merged: Vec<(ProfileNo, ProfileNo)> =
             draft.pending.absorbed.iter().map(|absorbed| (absorbed.profile, absorbed.by)).collect();
         self.merge_profiles(&merged)?;
-        for absorbed in &draft.pending.absorbed {
-            // Profiles that came and went with this batch are known to nobody.
-            if absorbed.profile.0 < base.next_profile {
-                let event = || Cause::Event { message_id: absorbed.message_id.clone() };
-                let cause = cause.cloned().unwrap_or_else(event);
-                self.journalise(now, Change::Joined, absorbed.by, absorbed.profile, &cause)?;
-            }
-        }
+        // Profiles that came and went with this batch are known to nobody.
+        let known = draft.pending.absorbed.iter().filter(|gone| gone.profile.0 < base.next_profile);
+        let joined: Vec<(ProfileNo, ProfileNo, Cause)> = known
+            .map(|gone| {
+                let event = || Cause::Event { message_id: gone.message_id.clone() };
+                (gone.by, gone.profile, cause.cloned().unwrap_or_else(event))
+            })
+            .collect();
+        let joined = joined.iter().map(|(by, gone, cause)| (*by, *gone, cause));
+        self.journalise(now, Change::Joined, joined)?;
         self.write_links(draft)?;
         draft.written();
         Ok(())

@@ -7,11 +7,10 @@ use crate::identity::{Node, ProfileNo};
 impl Db {
     /// Forgets everything that is made from the log but for segments' standings: of all nodes, or of some.
     pub(crate) fn clear_derived(&self, nodes: Option<&[Node]>) -> Result<()> {
-        const OF_NODE: [(&str, &str); 8] = [
+        const OF_NODE: [(&str, &str); 7] = [
             ("first_days", "node"),
             ("links", "a"),
             ("links", "b"),
-            ("traits", "node"),
             ("account_members", "node"),
             ("refusals", "owner"),
             ("sightings", "device"),
@@ -20,6 +19,7 @@ impl Db {
         self.note(Touched::Trait);
         if let Some(nodes) = nodes {
             self.forget_fresh_links_of(nodes)?;
+            self.forget_traits_of(nodes)?;
             for (table, column) in OF_NODE {
                 let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
                 let mut delete = self.conn.prepare_cached(&sql)?;
@@ -34,7 +34,8 @@ impl Db {
         {
             self.conn.execute(&format!("DELETE FROM {table}"), [])?;
         }
-        self.forget_fresh_links()
+        self.forget_fresh_links()?;
+        self.forget_traits()
     }
 
     /// Forgets what was assumed of an alias.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::Type;
-use rusqlite::{Row, params};
+use rusqlite::{Row, Rows, params};
 use serde::Deserialize;
 
 use super::packed::{Touched, damaged};
@@ -95,6 +95,22 @@ impl Silent {
     }
 }
 
+/// Adds what the rows of one person or account say.
+fn add_said(mut rows: Rows<'_>, all: &mut Vec<(String, Trait)>) -> Result<()> {
+    while let Some(row) = rows.next()? {
+        let said: Object = parsed(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        for (name, value) in said {
+            all.push((name, of_event(row, value)?));
+        }
+    }
+    Ok(())
+}
+
+/// Sorts by trait, and the oldest first.
+fn sort(all: &mut [(String, Trait)]) {
+    all.sort_by(|(a, first), (b, second)| (a, first.order()).cmp(&(b, second.order())));
+}
+
 impl Db {
     /// Notes that somebody is going to have a row in `traits`.
     pub(super) fn no_more_silent(&self, node: Node) {
@@ -117,7 +133,8 @@ impl Db {
         }
         self.note(Touched::Trait);
         self.no_more_silent(node);
-        self.assert("traits (event, node, at, message_id, source, said)", i64::from(node.0), said)
+        self.assert("traits (event, node, at, message_id, source, said)", i64::from(node.0), said)?;
+        self.index_assertion(node, said.at, said.event)
     }
 
     /// Records what an event says of an account, if it says anything.
@@ -145,27 +162,19 @@ impl Db {
 
     /// Everything asserted of a node, by trait and the oldest first, and then what was set right by hand.
     pub(crate) fn traits_of(&self, node: Node) -> Result<Vec<(String, Trait)>> {
-        let mut all =
-            self.said_of("traits t JOIN sources s USING (source) WHERE t.node = ?1", node.0.into())?;
+        self.catch_up_on_traits()?;
+        let mut all = Vec::new();
+        let mut said = self.conn.prepare_cached(
+            "SELECT t.said, t.at, t.message_id, s.name FROM traits t JOIN sources s USING (source) WHERE t.event = ?1",
+        )?;
+        self.each_assertion_of(node, |_, event| {
+            add_said(said.query([event])?, &mut all)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        sort(&mut all);
         let mut select = self.conn.prepare_cached("SELECT value, at, pin, name FROM pins WHERE node = ?1")?;
         let pins = select.query_map([node.0], pinned)?.collect::<rusqlite::Result<Vec<_>>>()?;
         all.extend(pins);
-        Ok(all)
-    }
-
-    /// What the rows of one person or account say: by trait, and the oldest first.
-    fn said_of(&self, from: &str, of: i64) -> Result<Vec<(String, Trait)>> {
-        let sql = format!("SELECT t.said, t.at, t.message_id, s.name FROM {from}");
-        let mut select = self.conn.prepare_cached(&sql)?;
-        let mut rows = select.query([of])?;
-        let mut all: Vec<(String, Trait)> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let said: Object = parsed(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-            for (name, value) in said {
-                all.push((name, of_event(row, value)?));
-            }
-        }
-        all.sort_by(|(a, first), (b, second)| (a, first.order()).cmp(&(b, second.order())));
         Ok(all)
     }
 
@@ -177,24 +186,26 @@ impl Db {
             return Ok(found);
         }
         let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+        self.catch_up_on_traits()?;
         let mut select = self.conn.prepare_cached(
             "SELECT said, at, message_id, (SELECT s.name FROM sources s WHERE s.source = t.source)
-             FROM traits t WHERE node = ?1 ORDER BY at DESC",
+             FROM traits t WHERE event = ?1",
         )?;
         let is_silent = |node| self.silent.as_ref().is_some_and(|silent| silent.borrow().has(node));
         for node in nodes.iter().filter(|node| !is_silent(**node)) {
             let mut is_there = false;
             let mut latest: Vec<Option<Trait>> = wanted.iter().map(|_| None).collect();
-            let mut rows = select.query([node.0])?;
-            while let Some(row) = rows.next()? {
+            self.each_assertion_of(*node, |at, event| {
                 is_there = true;
-                let at = Timestamp::from_micros(row.get(1)?);
+                let at = Timestamp::from_micros(at);
                 let is_known = |latest: &[Option<Trait>], place: usize| {
                     wanted[place].1 && latest[place].as_ref().is_some_and(|known| at < known.at)
                 };
                 if (0..wanted.len()).all(|place| is_known(&latest, place)) {
-                    break;
+                    return Ok(ControlFlow::Break(()));
                 }
+                let mut rows = select.query([event])?;
+                let row = rows.next()?.ok_or_else(|| Self::asserted_nothing(event))?;
                 let mut here: Vec<Option<&str>> = vec![None; wanted.len()];
                 pick_in(row, &names, |place, value| here[place] = Some(value))?;
                 for (place, value) in here.iter().enumerate() {
@@ -207,7 +218,8 @@ impl Db {
                         none => *none = Some(said),
                     }
                 }
-            }
+                Ok(ControlFlow::Continue(()))
+            })?;
             if let Some(silent) = self.silent.as_ref().filter(|_| !is_there) {
                 silent.borrow_mut().put(*node);
             }
@@ -258,7 +270,14 @@ impl Db {
 
     /// Everything asserted of an account: by trait, and the oldest first.
     pub(crate) fn traits_of_account(&self, account: i64) -> Result<Vec<(String, Trait)>> {
-        self.said_of("account_traits t JOIN sources s USING (source) WHERE t.account = ?1", account)
+        let mut select = self.conn.prepare_cached(
+            "SELECT t.said, t.at, t.message_id, s.name FROM account_traits t JOIN sources s USING (source)
+             WHERE t.account = ?1",
+        )?;
+        let mut all = Vec::new();
+        add_said(select.query([account])?, &mut all)?;
+        sort(&mut all);
+        Ok(all)
     }
 
     /// Makes a node a member of an account, a new one if need be, because of an event, and gives the account's number.
@@ -294,51 +313,111 @@ impl Db {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
     use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::{Access, Place, Shared};
+    use crate::store::{Access, Cipher, Place, Shared, create};
+
+    const NODES: [u32; 5] = [0, 1, 63, 64, 129];
+
+    /// What was asserted: by event, of which node.
+    type Model = BTreeMap<i64, u32>;
 
     fn node() -> impl Strategy<Value = u32> {
-        prop::sample::select(vec![0, 1, 63, 64, 129])
+        prop::sample::select(NODES.to_vec())
+    }
+
+    /// One of the events there are, if there are any.
+    fn one(model: &Model, place: usize) -> Option<(i64, u32)> {
+        model.iter().nth(place % model.len().max(1)).map(|(event, node)| (*event, *node))
+    }
+
+    /// When an event was: not in the order of numbers.
+    fn time(event: i64) -> Timestamp {
+        Timestamp::from_micros(event * 7 % 5)
+    }
+
+    fn assert_one(db: &Db, source: u32, event: i64, node: u32) {
+        let said = Object::from_iter([("plan".to_owned(), event.into())]);
+        let (at, message_id) = (time(event), format!("m{event}"));
+        let assertion = Assertion { event, said: &said, at, message_id: &message_id, source };
+        db.assert_traits(Node(node), assertion).unwrap();
+    }
+
+    /// Holds what is found of each node, of everything and of the latest alone, against what there is.
+    fn hold(db: &Db, model: &Model) -> std::result::Result<(), TestCaseError> {
+        for node in NODES {
+            let mut events: Vec<i64> =
+                model.iter().filter(|(_, own)| **own == node).map(|(event, _)| *event).collect();
+            events.sort_by_key(|event| (time(*event), format!("m{event}")));
+            let values =
+                |said: Vec<(String, Trait)>| said.into_iter().map(|(_, said)| said.value).collect::<Vec<_>>();
+            let all: Vec<Value> = events.iter().map(|event| (*event).into()).collect();
+            prop_assert_eq!(&values(db.traits_of(Node(node)).unwrap()), &all);
+            for _ in 0..2 {
+                let mut said = values(db.said(&[Node(node)], &[("plan", false)]).unwrap());
+                said.reverse();
+                said.sort_by_key(|value| all.iter().position(|one| one == value));
+                prop_assert_eq!(&said, &all);
+                let latest = values(db.said(&[Node(node)], &[("plan", true)]).unwrap());
+                prop_assert_eq!(latest.as_slice(), &all[all.len() - all.len().min(1)..]);
+            }
+        }
+        Ok(())
     }
 
     proptest! {
-        /// Whatever is asserted, given away, forgotten or taken back between: what was said of somebody is asked for again
-        /// and again, and of those of whom nothing was said it need not be read.
+        /// Whatever is asserted, given away, forgotten, told anew or taken back between, and whenever it is brought into the index:
+        /// what was said of somebody is found, by whoever writes and by whoever reads, and of those of whom nothing was said it
+        /// need not be read.
         #[test]
-        fn who_was_silent_is_heard_when_they_are_not_any_more(
-            turns in prop::collection::vec((0..5_u8, node(), node()), 1..30),
+        fn what_was_said_is_found_by_whose_it_is(
+            seal_every in prop::sample::select(vec![1, 48, 96, 1_000]),
+            turns in prop::collection::vec((0..9_u8, node(), any::<usize>()), 1..60),
         ) {
-            let shared = Arc::new(Shared::new(9, 0));
-            let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let (path, lock) = create(&folder.path().join("some.db"), &Cipher::default()).unwrap();
+            let place = Place::File(path, Cipher::default());
+            let shared = Arc::new(Shared::new(seal_every, 0));
+            let db = Db::open(&place, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
             db.begin_write().unwrap();
             let source = db.source(&crate::event::Source::default()).unwrap();
             db.commit().unwrap();
+            let reader = Db::open(&place, Access::Read, &shared).unwrap();
+            let (mut model, mut committed, mut gone) = (Model::new(), Model::new(), Model::new());
             db.begin_write().unwrap();
-            let (mut model, mut committed): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
-            for (event, (turn, node, other)) in (1..).zip(turns) {
+            for (event, (turn, node, place)) in (1..).zip(turns) {
                 match turn {
-                    0 | 1 => {
-                        let said = Object::from_iter([("plan".to_owned(), "gold".into())]);
-                        let at = Timestamp::from_micros(event);
-                        let assertion = Assertion { event, said: &said, at, message_id: "m", source };
-                        db.assert_traits(Node(node), assertion).unwrap();
-                        model.push(node);
-                    }
-                    2 => {
-                        db.no_more_silent(Node(other));
-                        let sql = "UPDATE traits SET node = ?1 WHERE node = ?2";
-                        db.conn.execute(sql, [other, node]).unwrap();
-                        model.iter_mut().filter(|own| **own == node).for_each(|own| *own = other);
+                    0..=2 => {
+                        assert_one(&db, source, event, node);
+                        model.insert(event, node);
                     }
                     3 => {
-                        db.clear_derived(Some(&[Node(node)])).unwrap();
-                        model.retain(|own| *own != node);
+                        let Some((event, _)) = one(&model, place) else { continue };
+                        db.no_more_silent(Node(node));
+                        db.move_assertion(event, Node(node)).unwrap();
+                        model.insert(event, node);
                     }
-                    _ if event % 2 == 0 => {
+                    4 => {
+                        db.clear_derived(Some(&[Node(node)])).unwrap();
+                        gone.extend(model.extract_if(.., |_, own| *own == node));
+                    }
+                    5 if place % 4 == 0 => {
+                        db.clear_derived(None).unwrap();
+                        gone.append(&mut model);
+                    }
+                    5 | 6 => {
+                        let Some((event, _)) = one(&gone, place) else { continue };
+                        if let Entry::Vacant(place) = model.entry(event) {
+                            assert_one(&db, source, event, node);
+                            place.insert(node);
+                        }
+                    }
+                    7 => {
                         db.commit().unwrap();
                         db.begin_write().unwrap();
                         committed.clone_from(&model);
@@ -349,13 +428,25 @@ mod tests {
                         model.clone_from(&committed);
                     }
                 }
-                for asked in [node, other] {
-                    for _ in 0..2 {
-                        let said = db.said(&[Node(asked)], &[("plan", false)]).unwrap().len();
-                        prop_assert_eq!(said, model.iter().filter(|own| **own == asked).count());
-                    }
-                }
+                hold(&db, &model)?;
+                reader.begin_read().unwrap();
+                hold(&reader, &committed)?;
+                reader.rollback();
             }
+            db.commit().unwrap();
+            let home = "SELECT node, at, event FROM traits WHERE event < (SELECT value FROM settings WHERE name = 'traits_home')";
+            let indexed = "SELECT node, at, event FROM traits_by_node";
+            for (these, those) in [(home, indexed), (indexed, home)] {
+                let sql = format!("SELECT count(*) FROM ({these} EXCEPT {those})");
+                prop_assert_eq!(db.conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+            }
+            db.begin_write().unwrap();
+            db.bring_traits_home().unwrap();
+            db.commit().unwrap();
+            hold(&db, &model)?;
+            let indexed = db.conn.query_row("SELECT count(*) FROM traits_by_node", [], |row| row.get::<_, usize>(0));
+            prop_assert_eq!(indexed.unwrap(), model.len());
+            drop((reader, db, lock));
         }
     }
 }

@@ -1,7 +1,7 @@
 -- Format 1. Times are microseconds since 1970-01-01T00:00:00Z. Everything that starts with "node" is an
 -- identifier's number, everything that starts with "profile" a profile's.
 --
--- Where rows come by the thousand (identifiers, merges, links, traits, standings) no REFERENCES stands: looking up what a number
+-- Where rows come by the thousand (identifiers, merges, links, traits, the journal, standings) no REFERENCES stands: looking up what a number
 -- refers to took a fifth of the time that writing the row does. That it is there is for the check of the file to say.
 
 -- What the application has set: the rules of identity (JSON), and counters that readers compare.
@@ -113,8 +113,8 @@ CREATE TABLE journal (
     entry      INTEGER PRIMARY KEY AUTOINCREMENT,
     at         INTEGER NOT NULL,
     change     TEXT NOT NULL CHECK (change IN ('joined', 'split')),
-    profile    INTEGER NOT NULL REFERENCES profiles,
-    other      INTEGER NOT NULL REFERENCES profiles,
+    profile    INTEGER NOT NULL,
+    other      INTEGER NOT NULL,
     cause      TEXT NOT NULL,
     message_id TEXT
 ) STRICT;
@@ -216,7 +216,15 @@ CREATE TABLE traits (
     source     INTEGER NOT NULL,
     said       TEXT NOT NULL
 ) STRICT;
-CREATE INDEX traits_by_node ON traits (node, at);
+
+-- Which events asserted something of whom, of those before the one that traits_home in settings says: the later ones wait to be
+-- brought here many at once. To bring each to its place when it comes would cost nearly each a page.
+CREATE TABLE traits_by_node (
+    node  INTEGER NOT NULL,
+    at    INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (node, at, event)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE accounts (
     account INTEGER PRIMARY KEY,

@@ -1,0 +1,211 @@
+//! Which events asserted something of a node: the table `traits_by_node`, and what waits to be brought into it.
+//!
+//! Rows of `traits` come in the order of events, of anybody. An index by whose they are would cost nearly each of them a page, of
+//! which there are thousands once many people have said something: half of what a commit wrote at ten million events. So the
+//! index is a table of its own, into which rows are brought many at once.
+
+use std::ops::ControlFlow;
+
+use rusqlite::OptionalExtension;
+
+use super::fresh::Waiting;
+use super::packed::damaged;
+use super::{Db, Result};
+use crate::clock::Timestamp;
+use crate::identity::Node;
+
+/// The setting that says from which event on rows wait.
+const HOME: &str = "traits_home";
+
+/// Rows are brought home once they are one to so many that are: nearly every page of the index is then written anew, and that
+/// must not become more of the work the more of them there are.
+const SHARE: u64 = 16;
+
+/// Rows that wait, by node and time.
+const WAITING: Waiting = Waiting {
+    counter: "traits_moved",
+    later: "SELECT event, node, at FROM traits WHERE event > ?1 ORDER BY event",
+    places: |row, places| {
+        places.push((row.get(1)?, row.get(2)?, row.get(0)?));
+        Ok(())
+    },
+};
+
+/// What the writer knows of rows that wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unindexed {
+    /// The number of the first event whose row waits, or may.
+    home: i64,
+    /// How many do, about, and at how many they are brought home.
+    rows: u64,
+    enough: u64,
+}
+
+impl Db {
+    /// From which event on rows wait, and how many do.
+    fn unindexed(&self) -> Result<Unindexed> {
+        if let Some(known) = self.unindexed.get() {
+            return Ok(known);
+        }
+        let home = self.counter(HOME)?;
+        let count = |sql: &str, from: &[i64]| {
+            let mut count = self.conn.prepare_cached(sql)?;
+            count.query_row(rusqlite::params_from_iter(from), |row| row.get::<_, u64>(0))
+        };
+        let rows = count("SELECT count(*) FROM traits WHERE event >= ?1", &[home])?;
+        let indexed = count("SELECT count(*) FROM traits_by_node", &[])?;
+        let least = self.log.borrow().shared.seal_every as u64 / SHARE;
+        let enough = least.max(indexed / SHARE).max(1);
+        let unindexed = Unindexed { home, rows, enough };
+        self.unindexed.set(Some(unindexed));
+        Ok(unindexed)
+    }
+
+    /// Notes that an event has a row in `traits`.
+    pub(super) fn index_assertion(&self, node: Node, at: Timestamp, event: i64) -> Result<()> {
+        let known = self.unindexed()?;
+        if event < known.home {
+            return self.put_in_index(node, at.as_micros(), event);
+        }
+        self.unindexed.set(Some(Unindexed { rows: known.rows + 1, ..known }));
+        self.wait_for_index(node, at.as_micros(), event)
+    }
+
+    fn put_in_index(&self, node: Node, at: i64, event: i64) -> Result<()> {
+        let mut insert =
+            self.conn.prepare_cached("INSERT OR IGNORE INTO traits_by_node VALUES (?1, ?2, ?3)")?;
+        insert.execute((node.0, at, event))?;
+        Ok(())
+    }
+
+    /// Notes a row that waits.
+    fn wait_for_index(&self, node: Node, at: i64, event: i64) -> Result<()> {
+        let mut fresh = self.fresh_traits.borrow_mut();
+        fresh.appended();
+        if !fresh.is_past(event) {
+            return Ok(());
+        }
+        // An event that is told anew: nobody who knows the rows up to some later one would come upon it.
+        fresh.put((node.0, at, event));
+        drop(fresh);
+        self.note_change(&self.fresh_traits, &WAITING)
+    }
+
+    /// Gives what an event asserted, if it did, to another node.
+    pub(super) fn move_assertion(&self, event: i64, to: Node) -> Result<()> {
+        let mut select = self.conn.prepare_cached("SELECT node, at FROM traits WHERE event = ?1")?;
+        let found = select.query_row([event], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((from, at)): Option<(u32, i64)> = found else { return Ok(()) };
+        let mut update = self.conn.prepare_cached("UPDATE traits SET node = ?1 WHERE event = ?2")?;
+        update.execute((to.0, event))?;
+        if event < self.unindexed()?.home {
+            let sql = "DELETE FROM traits_by_node WHERE (node, at, event) = (?1, ?2, ?3)";
+            self.conn.prepare_cached(sql)?.execute((from, at, event))?;
+            return self.put_in_index(to, at, event);
+        }
+        self.fresh_traits.borrow_mut().remove((from, at, event));
+        self.wait_for_index(to, at, event)?;
+        self.note_change(&self.fresh_traits, &WAITING)
+    }
+
+    /// Forgets what was asserted of some nodes.
+    pub(super) fn forget_traits_of(&self, nodes: &[Node]) -> Result<()> {
+        self.catch_up_on_traits()?;
+        let mut select = self.conn.prepare_cached("SELECT event FROM traits_by_node WHERE node = ?1")?;
+        let mut unlist = self.conn.prepare_cached("DELETE FROM traits_by_node WHERE node = ?1")?;
+        let mut delete = self.conn.prepare_cached("DELETE FROM traits WHERE event = ?1")?;
+        let mut fresh = Vec::new();
+        for node in nodes {
+            let home: Vec<i64> =
+                select.query_map([node.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            unlist.execute([node.0])?;
+            let waiting = self.fresh_traits.borrow();
+            let before = fresh.len();
+            fresh.extend(waiting.of(*node).map(|(at, event)| (node.0, at, event)));
+            for event in home.iter().chain(fresh[before..].iter().map(|(.., event)| event)) {
+                delete.execute([event])?;
+            }
+        }
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        for place in fresh {
+            self.fresh_traits.borrow_mut().remove(place);
+        }
+        self.note_change(&self.fresh_traits, &WAITING)
+    }
+
+    /// Forgets everything that was asserted.
+    pub(super) fn forget_traits(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM traits", [])?;
+        self.conn.execute("DELETE FROM traits_by_node", [])?;
+        self.set_home(0)
+    }
+
+    fn set_home(&self, home: i64) -> Result<()> {
+        self.set(HOME, home)?;
+        self.unindexed.set(None);
+        self.note_departure(&self.fresh_traits, &WAITING, home - 1, |_| false)
+    }
+
+    /// Brings rows into the index if many wait.
+    pub(super) fn bring_many_traits_home(&self) -> Result<()> {
+        let Unindexed { rows, enough, .. } = self.unindexed()?;
+        if rows >= enough {
+            self.bring_traits_home()?;
+        }
+        Ok(())
+    }
+
+    /// Brings rows into the index. False if none wait.
+    pub(crate) fn bring_traits_home(&self) -> Result<bool> {
+        let Unindexed { home, .. } = self.unindexed()?;
+        let mut insert = self.conn.prepare_cached(
+            "INSERT OR IGNORE INTO traits_by_node
+             SELECT node, at, event FROM traits WHERE event >= ?1 ORDER BY node, at, event",
+        )?;
+        if insert.execute([home])? == 0 {
+            return Ok(false);
+        }
+        let mut last = self.conn.prepare_cached("SELECT max(event) FROM traits")?;
+        let last: i64 = last.query_row([], |row| row.get(0))?;
+        self.set_home(last + 1)?;
+        Ok(true)
+    }
+
+    /// Learns which rows wait by now.
+    pub(super) fn catch_up_on_traits(&self) -> Result<()> {
+        self.catch_up_on(&self.fresh_traits, &WAITING, |db| Ok(db.counter(HOME)? - 1))
+    }
+
+    /// Calls `each` with the events that asserted something of a node, and their times, the latest first, until it has seen
+    /// enough. It is known which rows wait.
+    pub(super) fn each_assertion_of(
+        &self,
+        node: Node,
+        mut each: impl FnMut(i64, i64) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let waiting = self.fresh_traits.borrow();
+        let mut waiting = waiting.of(node).rev().peekable();
+        let mut select = self.conn.prepare_cached(
+            "SELECT at, event FROM traits_by_node WHERE node = ?1 ORDER BY at DESC, event DESC",
+        )?;
+        let mut rows = select.query_map([node.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut home: Option<(i64, i64)> = rows.next().transpose()?;
+        loop {
+            let fresh = waiting.next_if(|fresh| home.is_none_or(|home| home < *fresh));
+            let Some((at, event)) = fresh.or(home) else { return Ok(()) };
+            if fresh.is_none() {
+                home = rows.next().transpose()?;
+            }
+            if each(at, event)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The failure of an index that names an event which asserted nothing.
+    pub(super) fn asserted_nothing(event: i64) -> super::Failure {
+        damaged(format!("traits_by_node: the event {event} is not in traits"))
+    }
+}
