@@ -110,7 +110,7 @@ fn left_beside(path: &Path) -> Option<PathBuf> {
     left.find(|left| fs::metadata(left).is_ok_and(|found| found.len() > 0))
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(end);
     name.into()

@@ -14,7 +14,8 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::cipher::Cipher;
-use super::file::{BUSY, connect};
+use super::file::{BUSY, connect, page_size};
+use super::room::Room;
 use crate::error::{Error, Result};
 
 /// How many pages of the write-ahead log are brought home together: 16 MB. What many commits change is so written once for
@@ -48,13 +49,22 @@ struct Work {
 }
 
 impl Checkpoints {
-    /// Sees to the log of `conn`, which writes to the file at `path`.
-    pub(super) fn of(conn: &mut Connection, path: PathBuf, cipher: Cipher) -> rusqlite::Result<Self> {
+    /// Sees to the log of `conn`, which writes to the file at `path`. With `syncs` commits wait for the disk.
+    pub(super) fn of(
+        conn: &mut Connection,
+        path: PathBuf,
+        cipher: Cipher,
+        syncs: bool,
+    ) -> rusqlite::Result<Self> {
+        let mut room = if syncs { Some(Room::in_log(&path, page_size(conn)?)) } else { None };
         let shared = Arc::new(Shared { path, cipher, work: Mutex::default(), changed: Condvar::new() });
         let of_hook = Arc::clone(&shared);
         let mut asked = 0;
         conn.wal_hook(Some(move |wal: &mut Wal, pages: i32| {
             of_hook.committed(wal, pages, &mut asked);
+            if let Some(room) = &mut room {
+                room.committed(pages);
+            }
             // It is committed, whatever has become of the rest.
             Ok(())
         }))?;
@@ -181,7 +191,7 @@ mod tests {
         conn.pragma_update(None, "journal_mode", "wal").unwrap();
         conn.pragma_update(None, "synchronous", "off").unwrap();
         conn.execute_batch("CREATE TABLE some (bytes BLOB)").unwrap();
-        let checkpoints = Checkpoints::of(&mut conn, path.clone(), Cipher::default()).unwrap();
+        let checkpoints = Checkpoints::of(&mut conn, path.clone(), Cipher::default(), false).unwrap();
         (path, conn, checkpoints)
     }
 

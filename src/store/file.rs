@@ -165,8 +165,8 @@ impl Db {
         };
         set_up(&conn, place, access).map_err(Error::from_sqlite)?;
         let checkpoints = match (place, access) {
-            (Place::File(path, cipher), Access::Write { .. }) => {
-                let made = Checkpoints::of(&mut conn, path.clone(), cipher.clone());
+            (Place::File(path, cipher), Access::Write { full, .. }) => {
+                let made = Checkpoints::of(&mut conn, path.clone(), cipher.clone(), full);
                 Some(made.map_err(Error::from_sqlite)?)
             }
             _ => None,

@@ -27,6 +27,7 @@ mod pins;
 mod quarantine;
 mod refusals;
 mod replay;
+mod room;
 mod rows;
 mod segments;
 mod standings;

@@ -5,8 +5,9 @@ use rusqlite::{Connection, Statement};
 
 use super::Result;
 
-/// How many rows a statement inserts. With more of them a row becomes hardly cheaper, and the statement longer to make.
-const AT_ONCE: usize = 32;
+/// How many rows a statement inserts: the most there are. With more of them a row becomes hardly cheaper, and the statement longer
+/// to make; and every number of rows has a statement of its own.
+const AT_ONCE: [usize; 4] = [32, 8, 2, 1];
 
 /// Inserts rows into a table, given with its columns. One that cannot be inserted is an error, and those before it stay: whoever
 /// hears of it takes the transaction back, so SQLite need not write down how to take back the statement.
@@ -15,22 +16,24 @@ pub(super) fn insert_rows<'v, const N: usize>(
     into: &str,
     rows: impl IntoIterator<Item = [ValueRef<'v>; N]>,
 ) -> Result<()> {
-    let mut rows = rows.into_iter();
-    let mut batch: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
-    if batch.len() == AT_ONCE {
-        let mut many = conn.prepare_cached(&insert(into, N, AT_ONCE))?;
-        while batch.len() == AT_ONCE {
+    let (most, mut rows) = (AT_ONCE[0], rows.into_iter());
+    let mut batch: Vec<_> = rows.by_ref().take(most).collect();
+    if batch.len() == most {
+        let mut many = conn.prepare_cached(&insert(into, N, most))?;
+        while batch.len() == most {
             run(&mut many, &batch)?;
             batch.clear();
-            batch.extend(rows.by_ref().take(AT_ONCE));
+            batch.extend(rows.by_ref().take(most));
         }
     }
-    if batch.is_empty() {
-        return Ok(());
+    let mut left = batch.as_slice();
+    for at_once in AT_ONCE {
+        while let Some((these, rest)) = left.split_at_checked(at_once) {
+            run(&mut *conn.prepare_cached(&insert(into, N, at_once))?, these)?;
+            left = rest;
+        }
     }
-    // Every number of rows would have a statement of its own: what is left over goes row by row.
-    let mut one = conn.prepare_cached(&insert(into, N, 1))?;
-    batch.chunks(1).try_for_each(|row| run(&mut one, row))
+    Ok(())
 }
 
 /// Runs a statement with the values of as many rows as it has.
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any table will do")]
     fn any_number_of_rows_arrives() {
-        for count in [0, 1, 31, 32, 33, 64, 100] {
+        for count in [0, 1, 2, 3, 9, 15, 31, 32, 33, 64, 100] {
             let conn = Connection::open_in_memory().unwrap();
             conn.execute_batch("CREATE TABLE t (number INTEGER, text TEXT) STRICT").unwrap();
             let texts: Vec<String> = (0..count).map(|number| format!("row {number}")).collect();
