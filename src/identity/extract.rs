@@ -73,8 +73,9 @@ pub(crate) fn look_up<'b, 'e: 'b>(borne: impl Iterator<Item = &'b mut Borne<'e>>
             Some((base.interner.hash(kind, &found.value), kind, found))
         })
         .collect();
-    for (hash, kind, found) in &mut found {
-        let node = base.interner.find_hashed(*hash, *kind, &found.value);
+    let asked: Vec<_> = found.iter().map(|(hash, kind, found)| (*hash, *kind, &*found.value)).collect();
+    let nodes = base.interner.find_all(&asked);
+    for ((.., found), node) in found.iter_mut().zip(nodes) {
         found.known = node.map(|node| Known { node, root: None });
     }
     for (.., found) in &mut found {

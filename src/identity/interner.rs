@@ -113,11 +113,16 @@ impl Default for Interner {
     }
 }
 
-/// The value of a node, of the arena, the blocks' starts and the values' ends.
-fn value_of<'b>(bytes: &'b [u8], blocks: &[usize], ends: &[u32], index: usize) -> &'b [u8] {
+/// Where the value of a node lies, of the blocks' starts and the values' ends.
+fn place_of(blocks: &[usize], ends: &[u32], index: usize) -> Range<usize> {
     let base = blocks[index / BLOCK];
     let start = if index.is_multiple_of(BLOCK) { 0 } else { ends[index - 1] as usize };
-    &bytes[base + start..base + ends[index] as usize]
+    base + start..base + ends[index] as usize
+}
+
+/// The value of a node, of the arena, the blocks' starts and the values' ends.
+fn value_of<'b>(bytes: &'b [u8], blocks: &[usize], ends: &[u32], index: usize) -> &'b [u8] {
+    &bytes[place_of(blocks, ends, index)]
 }
 
 /// The place of the table that a hash belongs to, of all or of one. `hashbrown` looks at its lowest and at its highest bits.
@@ -202,6 +207,26 @@ impl Interner {
             self.kinds[index] == kind && self.value_bytes(index) == value.as_bytes()
         };
         self.tables[table_of(hash, self.tables.len())].find(hash, is_it).map(|index| Node(*index))
+    }
+
+    /// The nodes of many identifiers with their [hashes](Self::hash). Each step of a search asks memory for a place far from the
+    /// others; taken by all searches before the next, they are waited for together.
+    pub(crate) fn find_all(&self, asked: &[(u64, NamespaceNo, &str)]) -> Vec<Option<Node>> {
+        // Most often the only node that may have the hash, as far as can be told without a look at its value.
+        let likely = |(hash, ..): &(u64, NamespaceNo, &str)| {
+            self.tables[table_of(*hash, self.tables.len())].find(*hash, |_| true).map(|index| *index as usize)
+        };
+        let likely: Vec<Option<usize>> = asked.iter().map(likely).collect();
+        let place = |index: usize| (index, self.kinds[index], place_of(&self.blocks, &self.ends, index));
+        let places: Vec<_> = likely.into_iter().map(|index| index.map(place)).collect();
+        let found = asked.iter().zip(places).map(|(&(hash, kind, value), likely)| {
+            let (index, its_kind, place) = likely?;
+            if its_kind == kind && self.bytes[place] == *value.as_bytes() {
+                return Some(Node::at(index));
+            }
+            self.find_hashed(hash, kind, value)
+        });
+        found.collect()
     }
 
     /// Gives the next number to an identifier that [`find`](Self::find) does not know.
@@ -374,6 +399,17 @@ mod tests {
         }
         assert_eq!(interner.find(0, "nobody"), None);
         assert_eq!(interner.namespace(&Namespace::PHONE), None);
+
+        // Of those that are not there, some have a hash by which another is likely.
+        let names: Vec<String> = (0..2 * many).map(|n| format!("u{n}")).collect();
+        let both = names.iter().flat_map(|name| [(0, name.as_str()), (1, name)]);
+        let asked: Vec<_> = both.map(|(kind, name)| (interner.hash(kind, name), kind, name)).collect();
+        let found = interner.find_all(&asked);
+        let one_by_one: Vec<_> = asked.iter().map(|(_, kind, name)| interner.find(*kind, name)).collect();
+        assert_eq!(found, one_by_one);
+        assert_eq!(found.iter().flatten().count(), many + 1);
+        let likely = |hash: u64| interner.tables[table_of(hash, TABLES)].find(hash, |_| true).is_some();
+        assert!(asked.iter().zip(&found).any(|((hash, ..), found)| found.is_none() && likely(*hash)));
     }
 
     #[test]

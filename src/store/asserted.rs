@@ -145,7 +145,7 @@ impl Db {
     fn set_home(&self, home: i64) -> Result<()> {
         self.set(HOME, home)?;
         self.unindexed.set(None);
-        self.note_departure(&self.fresh_traits, &WAITING, home - 1, |_| false)
+        self.note_departure(&self.fresh_traits, &WAITING, home.saturating_sub(1), |_| false)
     }
 
     /// Brings rows into the index if many wait.
@@ -169,13 +169,13 @@ impl Db {
         }
         let mut last = self.conn.prepare_cached("SELECT max(event) FROM traits")?;
         let last: i64 = last.query_row([], |row| row.get(0))?;
-        self.set_home(last + 1)?;
+        self.set_home(last.saturating_add(1))?;
         Ok(true)
     }
 
     /// Learns which rows wait by now.
     pub(super) fn catch_up_on_traits(&self) -> Result<()> {
-        self.catch_up_on(&self.fresh_traits, &WAITING, |db| Ok(db.counter(HOME)? - 1))
+        self.catch_up_on(&self.fresh_traits, &WAITING, |db| Ok(db.counter(HOME)?.saturating_sub(1)))
     }
 
     /// Calls `each` with the events that asserted something of a node, and their times, the latest first, until it has seen
