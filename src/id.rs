@@ -201,6 +201,8 @@ impl<'de> Deserialize<'de> for Identifier {
 /// The id of a profile: a UUID that never changes and is never used again.
 ///
 /// When two profiles join, the older one's id survives, and the other redirects to it for ever.
+///
+/// An id is no secret: it tells when it was made, and two of one moment lead to the others of that moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProfileId(Uuid);
@@ -217,8 +219,8 @@ struct Latest {
     /// The moment, in milliseconds since 1970, and the 74 bits that tell ids of one moment apart.
     moment: u64,
     bits: u128,
-    /// What is added to those for the next id of the moment; 0 before the first id of all. To ask the system for other bits each time took as long as half of
-    /// what else a new profile takes.
+    /// What is added to those for the next id of the moment; 0 before the first id of all. To ask the system for other bits each
+    /// time took as long as half of what else a new profile takes.
     step: u128,
 }
 

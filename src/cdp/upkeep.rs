@@ -4,7 +4,7 @@ use super::Cdp;
 use crate::error::{Error, Result};
 use crate::pipeline::retain::{retain, rules};
 use crate::privacy::{Maintenance, RetentionRule};
-use crate::store::Place;
+use crate::store::{self, Db, Place};
 use crate::value::nfc;
 
 /// The file is written anew if this share of it is free pages, and so many bytes at least.
@@ -63,7 +63,8 @@ impl Cdp {
         self.apply_retention(&mut done)?;
         self.seal(&mut done)?;
         self.arrange(&mut done)?;
-        self.bring_home()?;
+        self.bring_home(Db::bring_links_home)?;
+        self.bring_home(Db::bring_traits_home)?;
         self.tidy(&mut done)?;
         Ok(done)
     }
@@ -104,13 +105,10 @@ impl Cdp {
         Ok(())
     }
 
-    /// Brings evidence, and what was asserted, to where it is looked for, unless there is no room to do it in: it can wait.
-    fn bring_home(&self) -> Result<()> {
+    /// Brings rows to where they are looked for, unless there is no room to do it in: it can wait.
+    fn bring_home(&self, rows: impl FnOnce(&Db) -> store::Result<bool>) -> Result<()> {
         let turn = self.turn()?;
-        let bring = || {
-            let (links, traits) = (turn.db().bring_links_home()?, turn.db().bring_traits_home()?);
-            if links || traits { turn.publish(|_| {}) } else { Ok(()) }
-        };
+        let bring = || if rows(turn.db())? { turn.publish(|_| {}) } else { Ok(()) };
         unless_full(bring()).map(drop)
     }
 

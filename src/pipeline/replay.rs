@@ -205,6 +205,8 @@ impl Replay<'_> {
         db.write_links(draft)?;
         draft.written();
         if scope.nodes().is_none() {
+            // Everything that was ever said waits: whoever looks for it would have all of it in memory.
+            db.bring_many_traits_home()?;
             db.clear_standings()?;
         }
         if !segments.is_empty() {

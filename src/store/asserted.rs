@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use rusqlite::OptionalExtension;
 
-use super::fresh::Waiting;
+use super::fresh::{Place, Waiting};
 use super::packed::damaged;
 use super::{Db, Result};
 use crate::clock::Timestamp;
@@ -20,6 +20,12 @@ const HOME: &str = "traits_home";
 /// Rows are brought home once they are one to so many that are: nearly every page of the index is then written anew, and that
 /// must not become more of the work the more of them there are.
 const SHARE: u64 = 16;
+
+/// Or once they are so many: whoever reads keeps their places in memory. Nor are more of them sorted at once.
+const MOST: u64 = 1 << 18;
+
+/// The setting that says how many rows were brought home, whether they are there still or not.
+const INDEXED: &str = "traits_indexed";
 
 /// Rows that wait, by node and time.
 const WAITING: Waiting = Waiting {
@@ -36,6 +42,8 @@ const WAITING: Waiting = Waiting {
 pub(super) struct Unindexed {
     /// The number of the first event whose row waits, or may.
     home: i64,
+    /// No event from here on has a row, or had one that anybody may know.
+    next: i64,
     /// How many do, about, and at how many they are brought home.
     rows: u64,
     enough: u64,
@@ -48,15 +56,14 @@ impl Db {
             return Ok(known);
         }
         let home = self.counter(HOME)?;
-        let count = |sql: &str, from: &[i64]| {
-            let mut count = self.conn.prepare_cached(sql)?;
-            count.query_row(rusqlite::params_from_iter(from), |row| row.get::<_, u64>(0))
-        };
-        let rows = count("SELECT count(*) FROM traits WHERE event >= ?1", &[home])?;
-        let indexed = count("SELECT count(*) FROM traits_by_node", &[])?;
+        let mut count = self
+            .conn
+            .prepare_cached("SELECT count(*), coalesce(max(event), -1) FROM traits WHERE event >= ?1")?;
+        let (rows, highest): (u64, i64) = count.query_row([home], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let indexed = u64::try_from(self.counter(INDEXED)?).unwrap_or(0);
         let least = self.log.borrow().shared.seal_every as u64 / SHARE;
-        let enough = least.max(indexed / SHARE).max(1);
-        let unindexed = Unindexed { home, rows, enough };
+        let enough = least.max(indexed / SHARE).clamp(1, MOST);
+        let unindexed = Unindexed { home, next: home.max(highest.saturating_add(1)), rows, enough };
         self.unindexed.set(Some(unindexed));
         Ok(unindexed)
     }
@@ -67,8 +74,14 @@ impl Db {
         if event < known.home {
             return self.put_in_index(node, at.as_micros(), event);
         }
-        self.unindexed.set(Some(Unindexed { rows: known.rows + 1, ..known }));
-        self.wait_for_index(node, at.as_micros(), event)
+        let next = known.next.max(event.saturating_add(1));
+        self.unindexed.set(Some(Unindexed { rows: known.rows + 1, next, ..known }));
+        self.fresh_traits.borrow_mut().appended();
+        if event >= known.next {
+            return Ok(());
+        }
+        // An event that is told anew: nobody who knows the rows up to some later one would come upon it.
+        self.wait_anew((node.0, at.as_micros(), event))
     }
 
     fn put_in_index(&self, node: Node, at: i64, event: i64) -> Result<()> {
@@ -78,16 +91,14 @@ impl Db {
         Ok(())
     }
 
-    /// Notes a row that waits.
-    fn wait_for_index(&self, node: Node, at: i64, event: i64) -> Result<()> {
-        let mut fresh = self.fresh_traits.borrow_mut();
-        fresh.appended();
-        if !fresh.is_past(event) {
-            return Ok(());
+    /// Notes a row that waits where it was not looked for until now.
+    fn wait_anew(&self, place: Place) -> Result<()> {
+        {
+            let mut fresh = self.fresh_traits.borrow_mut();
+            if fresh.is_past(place.2) {
+                fresh.put(place);
+            }
         }
-        // An event that is told anew: nobody who knows the rows up to some later one would come upon it.
-        fresh.put((node.0, at, event));
-        drop(fresh);
         self.note_change(&self.fresh_traits, &WAITING)
     }
 
@@ -104,13 +115,14 @@ impl Db {
             return self.put_in_index(to, at, event);
         }
         self.fresh_traits.borrow_mut().remove((from, at, event));
-        self.wait_for_index(to, at, event)?;
-        self.note_change(&self.fresh_traits, &WAITING)
+        self.wait_anew((to.0, at, event))
     }
 
     /// Forgets what was asserted of some nodes.
     pub(super) fn forget_traits_of(&self, nodes: &[Node]) -> Result<()> {
         self.catch_up_on_traits()?;
+        // Before the last row may go: that it was there, others know.
+        let known = self.unindexed()?;
         let mut select = self.conn.prepare_cached("SELECT event FROM traits_by_node WHERE node = ?1")?;
         let mut unlist = self.conn.prepare_cached("DELETE FROM traits_by_node WHERE node = ?1")?;
         let mut delete = self.conn.prepare_cached("DELETE FROM traits WHERE event = ?1")?;
@@ -129,6 +141,7 @@ impl Db {
         if fresh.is_empty() {
             return Ok(());
         }
+        self.unindexed.set(Some(Unindexed { rows: known.rows.saturating_sub(fresh.len() as u64), ..known }));
         for place in fresh {
             self.fresh_traits.borrow_mut().remove(place);
         }
@@ -139,9 +152,11 @@ impl Db {
     pub(super) fn forget_traits(&self) -> Result<()> {
         self.conn.execute("DELETE FROM traits", [])?;
         self.conn.execute("DELETE FROM traits_by_node", [])?;
+        self.set(INDEXED, 0)?;
         self.set_home(0)
     }
 
+    /// Notes that no row waits, until an event from `home` on has one.
     fn set_home(&self, home: i64) -> Result<()> {
         self.set(HOME, home)?;
         self.unindexed.set(None);
@@ -149,7 +164,7 @@ impl Db {
     }
 
     /// Brings rows into the index if many wait.
-    pub(super) fn bring_many_traits_home(&self) -> Result<()> {
+    pub(crate) fn bring_many_traits_home(&self) -> Result<()> {
         let Unindexed { rows, enough, .. } = self.unindexed()?;
         if rows >= enough {
             self.bring_traits_home()?;
@@ -159,32 +174,41 @@ impl Db {
 
     /// Brings rows into the index. False if none wait.
     pub(crate) fn bring_traits_home(&self) -> Result<bool> {
-        let Unindexed { home, .. } = self.unindexed()?;
+        let start = self.unindexed()?.home;
+        let mut last = self.conn.prepare_cached(
+            "SELECT max(event) FROM (SELECT event FROM traits WHERE event >= ?1 ORDER BY event LIMIT ?2)",
+        )?;
         let mut insert = self.conn.prepare_cached(
             "INSERT OR IGNORE INTO traits_by_node
-             SELECT node, at, event FROM traits WHERE event >= ?1 ORDER BY node, at, event",
+             SELECT node, at, event FROM traits WHERE event BETWEEN ?1 AND ?2 ORDER BY node, at, event",
         )?;
-        if insert.execute([home])? == 0 {
+        let (mut home, mut indexed) = (start, self.counter(INDEXED)?);
+        while let Some(last) = last.query_row((home, MOST), |row| row.get::<_, Option<i64>>(0))? {
+            let brought = insert.execute((home, last))?;
+            indexed = indexed.saturating_add(i64::try_from(brought).unwrap_or(0));
+            home = last.saturating_add(1);
+        }
+        if home == start {
             return Ok(false);
         }
-        let mut last = self.conn.prepare_cached("SELECT max(event) FROM traits")?;
-        let last: i64 = last.query_row([], |row| row.get(0))?;
-        self.set_home(last.saturating_add(1))?;
+        self.set(INDEXED, indexed)?;
+        self.set_home(home)?;
         Ok(true)
     }
 
     /// Learns which rows wait by now.
-    pub(super) fn catch_up_on_traits(&self) -> Result<()> {
+    fn catch_up_on_traits(&self) -> Result<()> {
         self.catch_up_on(&self.fresh_traits, &WAITING, |db| Ok(db.counter(HOME)?.saturating_sub(1)))
     }
 
     /// Calls `each` with the events that asserted something of a node, and their times, the latest first, until it has seen
-    /// enough. It is known which rows wait.
+    /// enough.
     pub(super) fn each_assertion_of(
         &self,
         node: Node,
         mut each: impl FnMut(i64, i64) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        self.catch_up_on_traits()?;
         let waiting = self.fresh_traits.borrow();
         let mut waiting = waiting.of(node).rev().peekable();
         let mut select = self.conn.prepare_cached(
@@ -193,6 +217,8 @@ impl Db {
         let mut rows = select.query_map([node.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut home: Option<(i64, i64)> = rows.next().transpose()?;
         loop {
+            // Only damage makes a row wait that is home.
+            while waiting.next_if(|fresh| home == Some(*fresh)).is_some() {}
             let fresh = waiting.next_if(|fresh| home.is_none_or(|home| home < *fresh));
             let Some((at, event)) = fresh.or(home) else { return Ok(()) };
             if fresh.is_none() {

@@ -60,11 +60,17 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 28] = [
+const INVARIANTS: [Invariant; 29] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
         count: "SELECT count(*) FROM profiles HAVING count(*) <> coalesce(max(profile) + 1, 0)",
+    },
+    Invariant {
+        table: "settings",
+        broken: "counters that are no numbers, or less than nothing",
+        count: "SELECT count(*) FROM settings WHERE (typeof(value) <> 'integer' OR value < 0) AND name IN ('version', 'links', 'traits',
+                'traits_home', 'traits_indexed', 'traits_moved', 'layout', 'moves', 'ranks', 'withheld', 'erasures_waiting')",
     },
     Invariant {
         table: "identifiers",
@@ -368,6 +374,11 @@ mod tests {
             ("UPDATE traits SET node = node + 1", "traits"),
             ("UPDATE traits SET said = '[1'", "traits"),
             ("UPDATE traits SET said = '{}'", "traits"),
+            ("INSERT INTO traits_by_node SELECT node, at, event FROM traits", "traits_by_node"),
+            ("INSERT INTO settings VALUES ('traits_home', 7)", "traits"),
+            ("INSERT INTO settings VALUES ('traits_home', -1)", "settings"),
+            ("INSERT OR REPLACE INTO settings VALUES ('traits_moved', 'x')", "settings"),
+            ("INSERT INTO journal VALUES (1, 0, 'joined', 0, 99, 'rules', NULL)", "journal"),
             ("UPDATE account_traits SET event = event + 100", "account_traits"),
             ("UPDATE account_traits SET said = '7'", "account_traits"),
             ("UPDATE standings SET stands = x'8e030e', wake = 7", "standings"),

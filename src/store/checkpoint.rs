@@ -29,7 +29,11 @@ const ENOUGH: i32 = 4 * TOGETHER;
 const TOO_MANY: i32 = 2 * ENOUGH;
 
 /// Brings the write-ahead log of a connection home that writes to a file. Dropped, it waits until its thread has ended.
-pub(super) struct Checkpoints(Arc<Shared>);
+pub(super) struct Checkpoints {
+    shared: Arc<Shared>,
+    /// Behind a log that commits wait for.
+    room: Option<Arc<Mutex<Room>>>,
+}
 
 struct Shared {
     path: PathBuf,
@@ -56,24 +60,33 @@ impl Checkpoints {
         cipher: Cipher,
         syncs: bool,
     ) -> rusqlite::Result<Self> {
-        let mut room = if syncs { Some(Room::in_log(&path, page_size(conn)?)) } else { None };
+        let room =
+            if syncs { Some(Arc::new(Mutex::new(Room::in_log(&path, page_size(conn)?)))) } else { None };
+        let of_commits = room.clone();
         let shared = Arc::new(Shared { path, cipher, work: Mutex::default(), changed: Condvar::new() });
         let of_hook = Arc::clone(&shared);
         let mut asked = 0;
         conn.wal_hook(Some(move |wal: &mut Wal, pages: i32| {
             of_hook.committed(wal, pages, &mut asked);
-            if let Some(room) = &mut room {
-                room.committed(pages);
+            if let Some(room) = &of_commits {
+                room.lock().unwrap_or_else(PoisonError::into_inner).committed(pages);
             }
             // It is committed, whatever has become of the rest.
             Ok(())
         }))?;
-        Ok(Self(shared))
+        Ok(Self { shared, room })
+    }
+
+    /// A transaction has begun that may write.
+    pub(super) fn begun(&self) {
+        if let Some(room) = &self.room {
+            room.lock().unwrap_or_else(PoisonError::into_inner).make();
+        }
     }
 
     /// Waits until the thread is at nothing.
     pub(super) fn wait(&self) {
-        self.0.wait();
+        self.shared.wait();
     }
 }
 
@@ -86,11 +99,11 @@ impl fmt::Debug for Checkpoints {
 impl Drop for Checkpoints {
     fn drop(&mut self) {
         let thread = {
-            let mut work = self.0.work();
+            let mut work = self.shared.work();
             work.over = true;
             work.thread.take()
         };
-        self.0.changed.notify_all();
+        self.shared.changed.notify_all();
         if let Some(thread) = thread {
             // If it has panicked, nothing was lost but its work.
             let _ = thread.join();

@@ -13,7 +13,7 @@ use super::{Db, Result};
 use crate::identity::Node;
 
 /// A row that is not home: the node under which it is looked for, what it is looked for in the order of, and its number.
-type Place = (u32, i64, i64);
+pub(super) type Place = (u32, i64, i64);
 
 /// Which rows wait: the counter that rises when some of those that a connection may know are others now, are home or gone; what
 /// gives the rows that came after a number, the number first; and where each is looked for.
@@ -36,7 +36,7 @@ pub(super) struct Fresh {
     current: bool,
     /// Whether the transaction under way has changed anything, so that what is known is worth nothing if it is taken back.
     changed: bool,
-    /// Whether it has told the others.
+    /// Whether it has told the others so, by the counter.
     told: bool,
 }
 
@@ -83,11 +83,14 @@ impl Fresh {
     }
 
     /// The transaction is taken back, if it was not only reading.
-    pub(super) fn rolled_back(&mut self) {
-        if self.changed {
+    /// Whether it was not.
+    pub(super) fn rolled_back(&mut self) -> bool {
+        let changed = self.changed;
+        if changed {
             *self = Self::default();
         }
         self.look_again();
+        changed
     }
 
     fn learn(&mut self, new: Vec<Place>) {
@@ -132,7 +135,7 @@ impl Db {
         Ok(())
     }
 
-    /// Tells every connection that rows which it may know are not what they were. Those that are known here are.
+    /// Tells every other connection that rows which it may know are not what they were. What is known here is right already.
     pub(super) fn note_change(&self, fresh: &RefCell<Fresh>, waiting: &Waiting) -> Result<()> {
         if fresh.borrow().told {
             return Ok(());

@@ -114,7 +114,11 @@ pub(crate) struct Db {
 impl Db {
     /// Begins the writer's transaction.
     pub(crate) fn begin_write(&self) -> Result<()> {
-        self.run("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE")?;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.begun();
+        }
+        Ok(())
     }
 
     /// Begins a reader's transaction: what it reads is one snapshot.
@@ -142,8 +146,9 @@ impl Db {
         self.forget_changes();
         self.log.borrow_mut().rolled_back();
         self.fresh_links.borrow_mut().rolled_back();
-        self.fresh_traits.borrow_mut().rolled_back();
-        self.unindexed.set(None);
+        if self.fresh_traits.borrow_mut().rolled_back() {
+            self.unindexed.set(None);
+        }
         self.merges.borrow_mut().rolled_back();
         self.forget_silent();
         // A failed statement may have rolled back already; and there is nothing to be done if this fails.

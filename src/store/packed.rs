@@ -231,7 +231,10 @@ impl Db {
         let Changes { nodes, forgotten, new_nodes, new_merges, traits } = self.changes.take();
         if traits {
             self.set(TRAITS, self.counter(TRAITS)?.wrapping_add(1))?;
-            self.bring_many_traits_home()?;
+            // What only takes away, or tells anew, must not need room for what others have said.
+            if self.log.borrow().appended().is_some() {
+                self.bring_many_traits_home()?;
+            }
         }
         let mut chunks: Vec<u32> = forgotten.into_iter().map(|node| node / CHUNK).collect();
         chunks.sort_unstable();

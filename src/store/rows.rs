@@ -5,8 +5,8 @@ use rusqlite::{Connection, Statement};
 
 use super::Result;
 
-/// How many rows a statement inserts: the most there are. With more of them a row becomes hardly cheaper, and the statement longer
-/// to make; and every number of rows has a statement of its own.
+/// How many rows a statement inserts: of these the largest that there are enough for. With more rows one becomes hardly cheaper, and the
+/// statement longer to make.
 const AT_ONCE: [usize; 4] = [32, 8, 2, 1];
 
 /// Inserts rows into a table, given with its columns. One that cannot be inserted is an error, and those before it stay: whoever

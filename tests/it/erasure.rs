@@ -15,6 +15,7 @@ use customerdb::{
 use proptest::prelude::*;
 use serde_json::json;
 
+use crate::hostile::sqlite;
 use crate::reference::{NAMES, Told, agree, answer, binds, book, decide, deed, history, ingest, open_book};
 use crate::support::{NOW, builder, cases, define, everybody, ids, memory, partition, place, sound};
 
@@ -851,5 +852,36 @@ fn erasing_somebody_needs_no_room_for_the_evidence_of_others() {
     let cdp = unsealed().max_file_bytes(size + (64 << 10)).open(&path).unwrap();
     assert!(cdp.erase("user_id:u7").unwrap().complete);
     assert_eq!(cdp.graph().unwrap().links().len(), 3_999);
+    sound(&cdp);
+}
+
+/// Nor is what others have said brought into its index, though it is time for it.
+#[test]
+fn erasing_somebody_needs_no_room_for_what_others_have_said() {
+    let (_folder, path) = place();
+    let clock = ManualClock::at(NOW);
+    let cdp = builder(&clock).seal_every(1 << 16).open(&path).unwrap();
+    let said = |n: u32| {
+        let event = Event::identify().at(NOW).message_id(format!("message-{n}"));
+        event.user_id(format!("u{n}")).with_trait("number", n)
+    };
+    cdp.ingest((0..4_000).map(said)).unwrap();
+    drop(cdp);
+    let size = fs::metadata(&path).unwrap().len();
+    let cdp = builder(&clock).seal_every(1 << 10).max_file_bytes(size + (32 << 10)).open(&path).unwrap();
+    assert!(cdp.erase("user_id:u7").unwrap().complete);
+    assert_eq!(cdp.profile("user_id:u8").unwrap().unwrap().traits["number"].value, 8);
+    sound(&cdp);
+    drop(cdp);
+
+    let cdp = builder(&clock).seal_every(1 << 10).open(&path).unwrap();
+    cdp.ingest([said(4_000)]).unwrap();
+    let brought = || {
+        let sql = "SELECT count(*) FROM traits_by_node";
+        sqlite(&path).query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    assert_eq!(brought(), 4_000);
+    assert!(cdp.erase("user_id:u8").unwrap().complete);
+    assert_eq!((brought(), cdp.profiles().unwrap().len()), (3_999, 3_999));
     sound(&cdp);
 }
