@@ -50,8 +50,8 @@ pub(super) struct Unindexed {
 }
 
 impl Db {
-    /// From which event on rows wait, and how many do.
-    fn unindexed(&self) -> Result<Unindexed> {
+    /// From which event on rows wait, and how many do. Asked before a row is added or taken away.
+    pub(super) fn unindexed(&self) -> Result<Unindexed> {
         if let Some(known) = self.unindexed.get() {
             return Ok(known);
         }
@@ -68,9 +68,12 @@ impl Db {
         Ok(unindexed)
     }
 
-    /// Notes that an event has a row in `traits`.
-    pub(super) fn index_assertion(&self, node: Node, at: Timestamp, event: i64) -> Result<()> {
-        let known = self.unindexed()?;
+    /// Notes that an event has a row in `traits`, of which it was `known` before what waits.
+    pub(super) fn index_assertion(
+        &self,
+        known: Unindexed,
+        (node, at, event): (Node, Timestamp, i64),
+    ) -> Result<()> {
         if event < known.home {
             return self.put_in_index(node, at.as_micros(), event);
         }
@@ -121,7 +124,6 @@ impl Db {
     /// Forgets what was asserted of some nodes.
     pub(super) fn forget_traits_of(&self, nodes: &[Node]) -> Result<()> {
         self.catch_up_on_traits()?;
-        // Before the last row may go: that it was there, others know.
         let known = self.unindexed()?;
         let mut select = self.conn.prepare_cached("SELECT event FROM traits_by_node WHERE node = ?1")?;
         let mut unlist = self.conn.prepare_cached("DELETE FROM traits_by_node WHERE node = ?1")?;

@@ -82,8 +82,7 @@ impl Fresh {
         (self.changed, self.told) = (false, false);
     }
 
-    /// The transaction is taken back, if it was not only reading.
-    /// Whether it was not.
+    /// The transaction is taken back. Gives whether it had changed anything.
     pub(super) fn rolled_back(&mut self) -> bool {
         let changed = self.changed;
         if changed {

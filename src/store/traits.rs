@@ -135,8 +135,9 @@ impl Db {
         }
         self.note(Touched::Trait);
         self.no_more_silent(node);
+        let known = self.unindexed()?;
         self.assert("traits (event, node, at, message_id, source, said)", i64::from(node.0), said)?;
-        self.index_assertion(node, said.at, said.event)
+        self.index_assertion(known, (node, said.at, said.event))
     }
 
     /// Records what an event says of an account, if it says anything.
