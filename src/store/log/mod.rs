@@ -138,9 +138,13 @@ impl Moves {
         self.by_event.get(&event).map_or(node, |moved| moved.node)
     }
 
-    /// Whether any event came to be somebody's that was nobody's, or the other way round.
-    fn change_who_is_held(&self) -> bool {
-        self.by_event.values().any(|moved| (moved.node == NOBODY) != (moved.entry.node == NOBODY))
+    /// Whether any event came to be somebody's that is nobody's in its columns, or the other way round. What was written as that of
+    /// a node that was let go of may be either there: it is nobody's in columns that were written since.
+    fn change_who_is_held(&self, order: &Order) -> bool {
+        let is_changed = |Moved { entry, node }: &Moved| {
+            (*node == NOBODY) != (entry.node == NOBODY) || order.rank(entry.node).is_none()
+        };
+        self.by_event.values().any(is_changed)
     }
 
     /// The events that came to be a node's.

@@ -493,6 +493,43 @@ proptest! {
     }
 }
 
+/// What was written as that of a node that was let go of since is nobody's in columns that are written after that: whoever has it by
+/// then has it still, and nobody has it once.
+#[test]
+fn what_moved_from_a_node_that_was_let_go_of_is_told_once_and_as_whose_it_is() {
+    for owner in [None, Some(1)] {
+        let files = Files::new(5);
+        let db = files.writer();
+        let (source, name) = (db.source(&Source::default()).unwrap(), db.event_name("name 0").unwrap());
+        let mut model = Model::default();
+        let add = |model: &mut Model, node: u32| {
+            let (id, json) = (format!("id {}", model.added), "{}".to_owned());
+            let message_id = &MessageId::new(id.as_str());
+            let at = Timestamp::from_micros(5);
+            let new = NewEvent { node: Node(node), at, name, source, message_id, json: &json };
+            let number = db.add_event(new).unwrap();
+            model.added += 1;
+            let name = "name 0".to_owned();
+            model.events.push(Known { number, node: Some(node), at: 5, name, id, json });
+        };
+        for node in [0, 3, 0, 1, 0, 2, 0] {
+            add(&mut model, node);
+        }
+        db.give_event(model.events[1].number, owner.map(Node)).unwrap();
+        model.events[1].node = owner;
+        compare(&db, &model);
+        assert!(db.arrange(&numbers(&[Some(3), None, None, Some(3)])).unwrap() > 0);
+        compare(&db, &model);
+        db.forget_ranks(&[Node(3)]).unwrap();
+        compare(&db, &model);
+        // So many that seals are merged.
+        for _ in 0..10 {
+            add(&mut model, 0);
+            compare(&db, &model);
+        }
+    }
+}
+
 /// Two ids whose hashes are the same cannot be found; that nothing rests on the hash is shown by what has it in a bucket.
 #[test]
 fn an_id_whose_hash_another_has_is_another() {

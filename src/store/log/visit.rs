@@ -371,7 +371,7 @@ impl<'v> Whose<'v> {
     ) -> Self {
         // Where it does not matter whose an event is, it does whether it is anybody's.
         let are_any_moved =
-            if numbers.is_some() { !moves.by_event.is_empty() } else { moves.change_who_is_held() };
+            if numbers.is_some() { !moves.by_event.is_empty() } else { moves.change_who_is_held(order) };
         Self { moves, order, numbers, by_rank, are_any_moved }
     }
 
