@@ -44,7 +44,7 @@ pub(super) struct Unindexed {
     home: i64,
     /// No event from here on has a row, or had one that anybody may know.
     next: i64,
-    /// How many do, about, and at how many they are brought home.
+    /// How many rows wait, about, and at how many they are brought home.
     rows: u64,
     enough: u64,
 }

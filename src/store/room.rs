@@ -90,18 +90,18 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use rusqlite::Connection;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::{Access, Cipher, Db, Place, Shared, create};
-    use std::sync::Arc;
+    use crate::store::{Access, Cipher, Db, FileLock, Place, Shared, create};
 
     struct Opened {
         path: PathBuf,
         db: Db,
-        _lock: crate::store::FileLock,
+        _lock: FileLock,
     }
 
     fn open(folder: &TempDir, full: bool) -> Opened {

@@ -370,6 +370,29 @@ mod tests {
         Ok(())
     }
 
+    /// What the check tells of, and no answer may be wrong by.
+    #[test]
+    fn damage_to_the_index_doubles_nothing_and_is_told() {
+        let shared = Arc::new(Shared::new(1_000, 0));
+        let db = Db::open(&Place::Memory, Access::Write { full: false, max_bytes: None }, &shared).unwrap();
+        db.begin_write().unwrap();
+        let source = db.source(&crate::event::Source::default()).unwrap();
+        (1..=3).for_each(|event| assert_one(&db, source, event, 7));
+        db.bring_traits_home().unwrap();
+        db.commit().unwrap();
+        // As if all that is home waited too.
+        db.set("traits_home", 0).unwrap();
+        db.set("traits_moved", 99).unwrap();
+        db.fresh_traits.borrow_mut().look_again();
+        assert_eq!(db.traits_of(Node(7)).unwrap().len(), 3);
+        assert_eq!(db.said(&[Node(7)], &[("plan", false)]).unwrap().len(), 3);
+        assert_eq!(db.fresh_traits.borrow().of(Node(7)).count(), 3);
+
+        db.conn.execute("DELETE FROM traits WHERE event = 2", []).unwrap();
+        assert!(db.traits_of(Node(7)).is_err());
+        assert!(db.said(&[Node(7)], &[("plan", false)]).is_err());
+    }
+
     proptest! {
         /// Whatever is asserted, given away, forgotten, told anew or taken back between, and whenever it is brought into the index:
         /// what was said of somebody is found, by whoever writes and by whoever reads, and of those of whom nothing was said it
