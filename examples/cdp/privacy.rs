@@ -220,6 +220,7 @@ impl Display for Maintained {
             .row(["events dropped", &amount(done.retained)])
             .row(["identifiers let go of", &amount(done.identifiers)])
             .row(["events sealed into columns", &amount(done.sealed)])
+            .row(["events put together in the log", &amount(done.gathered)])
             .row(["events put in the order of people", &amount(done.arranged)])
             .row(["new owners written down", &amount(done.settled)])
             .row(["erasures completed", &amount(done.erasures)])

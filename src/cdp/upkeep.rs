@@ -47,9 +47,9 @@ impl Cdp {
     }
 
     /// Does what is to be done now and then, once a day say: moves those out of segments whose time is up, drops events that
-    /// were kept as long as they may be, seals into columns what waits for it, puts the columns in the order of people where
-    /// many have joined since that was last done, brings evidence to its place, completes erasures, writes the file anew if a
-    /// quarter of it is free, and empties the write-ahead log.
+    /// were kept as long as they may be, seals into columns what waits for it, puts together in the log what came a few events
+    /// at a time, puts the columns in the order of people where many have joined since that was last done, brings evidence to
+    /// its place, completes erasures, writes the file anew if a quarter of it is free, and empties the write-ahead log.
     ///
     /// What a retention rule drops leaves everything as if it had never come: identifiers that no other event bears, traits,
     /// joins and memberships go with it. Only its message id stays known, as a keyed hash: an import that is done again
@@ -62,6 +62,7 @@ impl Cdp {
         let mut done = Maintenance::default();
         self.apply_retention(&mut done)?;
         self.seal(&mut done)?;
+        self.gather(&mut done)?;
         self.arrange(&mut done)?;
         self.bring_home(Db::bring_links_home)?;
         self.bring_home(Db::bring_traits_home)?;
@@ -88,6 +89,24 @@ impl Cdp {
         done.settled = turn.db().settle_moves()? as u64;
         done.sealed = turn.db().seal()? as u64;
         turn.publish(|_| {})
+    }
+
+    /// Puts together what came a few events at a time, unless there is no room to do it in: it can wait.
+    fn gather(&self, done: &mut Maintenance) -> Result<()> {
+        loop {
+            let turn = self.turn()?;
+            let gather = || -> Result<Option<u64>> {
+                let gathered = turn.db().gather()?;
+                if gathered.is_some() {
+                    turn.publish(|_| {})?;
+                }
+                Ok(gathered)
+            };
+            match unless_full(gather())?.flatten() {
+                Some(gathered) => done.gathered += gathered,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Puts sealed events in the order of people, unless there is no room to do it in: it can wait.

@@ -36,6 +36,8 @@ pub struct Receipt {
 pub struct Maintenance {
     /// Events that were sealed into columns.
     pub sealed: u64,
+    /// Events that came a few at a time, and were put together in the log: they take less room so.
+    pub gathered: u64,
     /// Events whose columns were put in the order of people.
     pub arranged: u64,
     /// Events whose new owners were written into the log, where they stood beside it.

@@ -125,7 +125,10 @@ impl Db {
 
     /// How many profiles there are, which are numbered without gaps.
     fn numbered_profiles(&self) -> Result<usize> {
-        let sql = "SELECT count(*), coalesce(min(profile), 0), coalesce(max(profile) + 1, 0) FROM profiles";
+        // Each by itself, SQLite counts page by page, and looks for the least and the largest at the ends; together it goes
+        // through all rows.
+        let sql = "SELECT (SELECT count(*) FROM profiles), (SELECT coalesce(min(profile), 0) FROM profiles),
+                   (SELECT coalesce(max(profile) + 1, 0) FROM profiles)";
         let (profiles, first, end): (usize, i64, i64) =
             self.conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         if first == 0 && i64::try_from(profiles) == Ok(end) {

@@ -100,11 +100,18 @@ proptest! {
             match &step {
                 Step::Maintain => {
                     tidy.maintain().unwrap();
-                    prop_assert_eq!(tidy.maintain().unwrap().arranged, 0, "once is enough");
+                    let again = tidy.maintain().unwrap();
+                    prop_assert_eq!((again.arranged, again.gathered), (0, 0), "once is enough");
                 }
                 Step::Reopen => {
                     drop(tidy);
                     tidy = open("tidy.db");
+                }
+                // In one call, and each by itself.
+                Step::Ingest(events) => {
+                    take(&plain, number, &step);
+                    let single = events.iter().map(|event| Step::Ingest(vec![*event]));
+                    (number..).zip(single).for_each(|(number, step)| take(&tidy, number, &step));
                 }
                 step => [&plain, &tidy].into_iter().for_each(|cdp| take(cdp, number, step)),
             }
@@ -119,6 +126,36 @@ proptest! {
         prop_assert_eq!(everybody(&plain), everybody(&reader));
         sound(&tidy);
     }
+}
+
+/// An application that takes events in one by one has a log as small as one that takes them in together, and nothing else is
+/// different.
+#[test]
+fn what_came_one_by_one_is_put_together() {
+    let (folder, path) = place();
+    let beside = path.with_file_name("together.db");
+    let open = |path: &std::path::Path| Cdp::builder().clock(ManualClock::at(NOW)).open(path).unwrap();
+    let (single, together) = (open(&path), open(&beside));
+    let events = || {
+        (0..300_u32).map(|n| {
+            Event::track("Search").user_id(format!("u{}", n % 9)).property("n", n).at(NOW.before(hours(n)))
+        })
+    };
+    events().for_each(|event| drop(single.ingest([event]).unwrap()));
+    together.ingest(events()).unwrap();
+    let before = everybody(&single);
+    assert_eq!((single.maintain().unwrap().gathered, together.maintain().unwrap().gathered), (300, 0));
+    assert_eq!(single.maintain().unwrap().gathered, 0);
+    assert_eq!(everybody(&single), before);
+    assert_eq!(everybody(&single), everybody(&together));
+    sound(&single);
+    drop((single, together));
+    let log = |path| {
+        let sql = "SELECT count(*), sum(length(bytes)) FROM log";
+        sqlite(path).query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap()
+    };
+    assert_eq!(log(&path), log(&beside));
+    drop(folder);
 }
 
 /// Events whose devices turn out to be people's are put in the order of those, once, and not where few people stand apart.

@@ -1,7 +1,7 @@
 //! The log of events: appended in order of arrival, and sealed into columns.
 //!
 //! ```text
-//! add_event ─▶ Draft ─▶ log (groups of events: every text, to the letter)
+//! add_event ─▶ Draft ─▶ log (groups of events: every text, to the letter) ─gather─▶ fewer and larger ones
 //!                  └──▶ Tail (columns in memory) ──seal──▶ blocks (columns by node), message_ids (hashes)
 //!                                                  ├─merge─▶ fewer and larger ones
 //!                                                  └─arrange─▶ columns by person
@@ -22,6 +22,7 @@ mod cut;
 mod dictionary;
 mod edit;
 mod find;
+mod gather;
 mod gauge;
 mod group;
 mod ids;

@@ -108,7 +108,7 @@ impl Press {
     }
 
     /// Notes how large a group of so many events has become.
-    fn note(&mut self, events: u32, bytes: usize) {
+    pub(super) fn note(&mut self, events: u32, bytes: usize) {
         if self.dictionary.is_none() || events == 0 {
             return;
         }

@@ -2,6 +2,7 @@
 
 mod arranging;
 mod damage;
+mod gathering;
 mod learning;
 
 use std::borrow::Cow;
@@ -34,6 +35,8 @@ enum Step {
     /// Lets go of a node, if nothing belongs to it.
     Forget(u32),
     Settle,
+    /// Puts small groups together.
+    Gather,
     Commit,
     TakeBack,
     Reopen,
@@ -51,7 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::collection::vec(prop::option::weighted(0.8, 0..4_u32), 0..7).prop_map(Step::Arrange),
         1 => (0..6_u32).prop_map(Step::Forget),
         1 => Just(Step::Settle),
-        3 => Just(Step::Commit),
+        1 => Just(Step::Gather),
+        6 => Just(Step::Commit),
         1 => Just(Step::TakeBack),
         1 => Just(Step::Reopen),
     ]
@@ -455,6 +459,7 @@ fn play(steps: Vec<Step>, seal_every: usize) {
             Step::Seal => drop(db.seal().unwrap()),
             Step::Arrange(people) => drop(db.arrange(&numbers(&people)).unwrap()),
             Step::Settle => drop(db.settle_moves().unwrap()),
+            Step::Gather => while db.gather().unwrap().is_some() {},
             Step::Commit => {
                 db.commit().unwrap();
                 committed.clone_from(&model);

@@ -77,6 +77,7 @@ fn retention_rules_are_applied_by_maintain() {
     assert_eq!(done.as_object_mut().unwrap().remove("sealed"), Some(json!(3)));
     assert_eq!(done.as_object_mut().unwrap().remove("settled"), Some(json!(0)));
     assert_eq!(done.as_object_mut().unwrap().remove("arranged"), Some(json!(0)));
+    assert_eq!(done.as_object_mut().unwrap().remove("gathered"), Some(json!(0)));
     assert_eq!(done, maintained(0, 0));
     session.ok(&json!({"do": "now", "at": "2024-08-01T12:00:00Z"}));
     assert_eq!(session.ok(&json!({"do": "maintain"}))["retained"], 1);
