@@ -24,7 +24,10 @@ impl Named {
     /// A node of whoever is named.
     pub(super) fn node(&self, db: &Db, state: &State) -> Result<Option<Node>> {
         Ok(match self {
-            Self::Profile(id) => db.founder(*id)?,
+            // Whose identifiers were let go of is nobody.
+            Self::Profile(id) => {
+                db.founder(*id)?.filter(|node| !state.identities.interner.is_forgotten(*node))
+            }
             Self::Identifier(identifier) => state.identities.find(&state.rules, identifier),
         })
     }

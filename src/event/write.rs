@@ -1,10 +1,12 @@
 //! Events as JSON: the members of the spec, writing, and the canonical form.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::Event;
 use crate::clock::Timestamp;
-use crate::value::{Object, Value, write_canonical, write_canonical_object, write_text};
+use crate::value::{Object, Value, nfc, write_canonical, write_canonical_object, write_text};
 
 /// The members of the spec that mean something here, in the order in which they are checked and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +168,7 @@ impl Event {
         known.chain(self.other.iter().map(|(name, value)| (name.as_str(), Part::Value(value))))
     }
 
-    /// The canonical JSON of all members but those named.
+    /// The canonical JSON of all members but those named, in Unicode normal form C.
     pub(super) fn canonical_without(&self, left_out: &[&str]) -> String {
         let mut parts: Vec<_> = self.parts().filter(|(name, _)| !left_out.contains(name)).collect();
         parts.sort_by_key(|(name, _)| name.as_bytes());
@@ -178,7 +180,10 @@ impl Event {
             part.write_canonical(&mut out);
         }
         out.push('}');
-        out
+        match nfc(&out) {
+            Cow::Borrowed(_) => out,
+            Cow::Owned(normal) => normal,
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Borne<'e> {
     /// For an alias whose `previousId` was taken for a `user_id`: its value, for it may yet turn out to be an
     /// `anonymous_id`.
     pub(crate) assumed_user_id: Option<Cow<'e, str>>,
-    /// The `anonymousId`, normalised, blocked or not: that it was borne decides what an alias means by it.
+    /// The `anonymousId`, normalised, blocked or not, unless it is empty: that it was borne decides what an alias means by it.
     pub(crate) anonymous_id: Option<Cow<'e, str>>,
     /// For a group: the account's id, unless it is blocked.
     pub(crate) account: Option<Cow<'e, str>>,
@@ -131,10 +131,10 @@ pub(crate) fn identifiers<'e>(
             take(Namespace::ANONYMOUS_ID, id.into());
         } else {
             take(Namespace::USER_ID, id.into());
-            borne.assumed_user_id = Some(value);
+            borne.assumed_user_id = Some(value).filter(|value| !value.is_empty());
         }
     }
-    borne.anonymous_id = event.ids().anonymous_id.map(anonymous);
+    borne.anonymous_id = event.ids().anonymous_id.map(anonymous).filter(|value| !value.is_empty());
     if let Some(id) = event.ids().group_id {
         let id = nfc(id.trim());
         borne.account = (!stands_for_nobody(&folded(&id))).then_some(id);

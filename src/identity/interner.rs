@@ -186,8 +186,9 @@ impl Interner {
         Identifier::new(self.namespace_of(node).clone(), self.value(node))
     }
 
+    /// The value of a node, empty if there is none of that number: the file may be damaged.
     fn value_bytes(&self, index: usize) -> &[u8] {
-        value_of(&self.bytes, &self.blocks, &self.ends, index)
+        if index < self.len() { value_of(&self.bytes, &self.blocks, &self.ends, index) } else { &[] }
     }
 
     /// The node of an identifier.

@@ -74,7 +74,9 @@ pub(crate) fn profile_at(db: &Db, state: &State, node: Node, at: Timestamp) -> R
     let mut collector = Collector { sources: &sources, happened: Vec::new() };
     resolve(db, basis, &mut draft, &scope, Some(at), 0, &mut collector)?;
     let Some(person) = draft.person(base, node) else { return Ok(None) };
-    let nodes = by_strength(base, basis.rules, person.nodes.iter().copied());
+    // In a file that is damaged events may bear what is no identifier of it.
+    let known = person.nodes.iter().copied().filter(|node| node.index() < base.interner.len());
+    let nodes = by_strength(base, basis.rules, known);
     let own: FxHashSet<Node> = nodes.iter().copied().collect();
     let mut happened = collector.happened;
     happened.retain(|event| own.contains(&event.owner));

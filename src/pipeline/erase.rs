@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashSet;
 
+use super::former::{Spelled, former};
 use super::prune::{Around, Fate, Prune};
 use super::retain::KEPT;
 use super::{Change, State, membership};
@@ -87,14 +88,20 @@ pub(crate) fn erase(
         }
         let mut draft = Draft::on(identities);
         let prune = Prune { db, state, hand: &hand, now, cause: Cause::Erasure, id };
-        let mut strays = Vec::new();
+        let (mut strays, mut spelled) = (Vec::new(), Spelled::default());
         let pruned = prune.run(&mut draft, around, |_, stored, event| {
             let fate = fate(state, &gone, &names, stored, event)?;
-            if matches!(fate, Fate::Drop) && is_stray(state, &names, event) {
-                strays.push(key.message_id(&stored.message_id));
+            if matches!(fate, Fate::Drop) {
+                spelled.add(&stored.json, rules);
+                if is_stray(state, &names, event) {
+                    strays.push(key.message_id(&stored.message_id));
+                }
             }
             Ok(fate)
         })?;
+        let former = former(db, state, &draft, &spelled, &profiles)?;
+        db.forget_identifiers(&former)?;
+        draft.forget(&former);
         strays.iter().try_for_each(|hash| db.remember_dropped(&hash[..KEPT]))?;
         db.scrub_journals(&profiles, &pruned.dropped)?;
         note_who_goes_on(db, &profiles, now)?;

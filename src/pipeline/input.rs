@@ -1,6 +1,7 @@
 //! What comes in: events, lines, and whole files.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -172,7 +173,7 @@ pub(crate) fn read_events(
         handful.push(item);
         if handful.len() < HANDFUL && !last { true } else { hand(std::mem::take(&mut handful)) }
     };
-    let mut tape = Tape { inner: reader, line: 1, heard: Vec::new() };
+    let mut tape = Tape { inner: reader, line: 1, heard: Vec::new(), again: VecDeque::new() };
     let begins = |buffer: &[u8]| buffer.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if !lines
         && begins(tape.inner.fill_buf()?)
@@ -185,7 +186,9 @@ pub(crate) fn read_events(
     loop {
         line.clear();
         let number = tape.line;
-        if tape.inner.read_until(b'\n', &mut line)? == 0 {
+        // What was heard of it already, which is no whole line.
+        line.extend(tape.again.drain(..));
+        if tape.inner.read_until(b'\n', &mut line)? == 0 && line.is_empty() {
             break;
         }
         tape.line += 1;
@@ -204,32 +207,96 @@ pub(crate) fn read_events(
     Ok(())
 }
 
-/// Reads the elements of an array one by one, so that its size does not matter. False if no more is wanted.
+/// Reads the elements of an array one by one, so that its size does not matter. One that is no JSON is refused by itself, where it
+/// can be told where it ends. False if no more is wanted.
 fn read_array<R: BufRead>(
     tape: &mut Tape<R>,
     max_bytes: usize,
     give: &mut dyn FnMut(Item) -> bool,
 ) -> io::Result<bool> {
     let tape = RefCell::new(tape);
-    let mut deserializer = serde_json::Deserializer::from_reader(Heard(&tape));
-    let elements = Elements { tape: &tape, max_bytes, give: &mut *give };
-    match deserializer.deserialize_seq(elements) {
-        Ok(more) => Ok(more),
-        Err(error) if error.is_io() => Err(error.into()),
-        Err(error) => {
+    // What is left of an array behind a broken element begins like one, but for its bracket.
+    let mut bracket = None;
+    loop {
+        let mut deserializer = serde_json::Deserializer::from_reader(Heard { tape: &tape, before: bracket });
+        let elements = Elements { tape: &tape, max_bytes, give: &mut *give };
+        let error = match deserializer.deserialize_seq(elements) {
+            Ok(more) => return Ok(more),
+            Err(error) if error.is_io() => return Err(error.into()),
+            Err(error) => error,
+        };
+        let mut tape = tape.borrow_mut();
+        let found_on = tape.line;
+        let end = if error.is_eof() { None } else { tape.pass_element()? };
+        let mut raw = std::mem::take(&mut tape.heard);
+        let item = if let Some(end) = end {
+            raw.pop();
+            let separator = raw.iter().position(|byte| !byte.is_ascii_whitespace());
+            let element = match separator {
+                Some(place) if raw[place] == b',' => raw[place + 1..].trim_ascii_start(),
+                _ => raw.trim_ascii_start(),
+            };
+            let inside = line_ends(element);
+            let line = tape.line - inside;
+            bracket = (end == b',').then_some(b'[');
+            let element = element.trim_ascii_end();
+            let reading = if element.is_empty() {
+                Err((Refusal::whole("not JSON: an element of the array is missing"), raw))
+            } else {
+                Input::from(element.to_vec()).read(max_bytes)
+            };
+            Item { line, reading }
+        } else {
             // The rest cannot be told apart; the lines that follow the broken one are tried as such.
-            let mut tape = tape.borrow_mut();
-            let refusal = Refusal::whole(format!(
-                "not JSON: {}",
-                error.to_string().replace(" at line", ", array line")
-            ));
-            let mut raw = std::mem::take(&mut tape.heard);
-            let line = tape.line;
-            tape.line += u64::from(tape.inner.read_until(b'\n', &mut raw)? > 0);
-            let item = Item { line, reading: Err((refusal, raw)) };
-            drop(tape);
-            Ok(give(item))
+            let reason = error.to_string().replace(" at line", ", array line");
+            raw.extend(tape.again.drain(..));
+            if raw.last() != Some(&b'\n') {
+                tape.line += u64::from(tape.inner.read_until(b'\n', &mut raw)? > 0);
+            }
+            bracket = None;
+            let refusal = Refusal::whole(format!("not JSON: {reason}"));
+            Item { line: found_on, reading: Err((refusal, raw)) }
+        };
+        drop(tape);
+        if !give(item) {
+            return Ok(false);
         }
+        if bracket.is_none() {
+            return Ok(true);
+        }
+    }
+}
+
+/// How many lines end in some bytes.
+fn line_ends(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// Where in the text of an array one is: how deep in the element, and whether in a string of it.
+#[derive(Default)]
+struct Nesting {
+    depth: u32,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Nesting {
+    /// Goes past a byte.
+    fn pass(&mut self, byte: u8) {
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' if self.in_string => self.is_escaped = true,
+            b'"' => self.in_string = !self.in_string,
+            _ if self.in_string => {}
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    /// Whether a byte that comes next stands between elements, or behind the last one.
+    fn is_outside(&self) -> bool {
+        self.depth == 0 && !self.in_string
     }
 }
 
@@ -239,35 +306,95 @@ struct Tape<R> {
     /// The line that the next byte stands on.
     line: u64,
     heard: Vec<u8>,
+    /// Bytes that are to be given once more.
+    again: VecDeque<u8>,
+}
+
+impl<R: BufRead> Tape<R> {
+    /// The next byte, which is remembered unless that would be too many.
+    fn next(&mut self) -> io::Result<Option<u8>> {
+        let byte = if let Some(byte) = self.again.pop_front() {
+            byte
+        } else {
+            let Some(&byte) = self.inner.fill_buf()?.first() else { return Ok(None) };
+            self.inner.consume(1);
+            byte
+        };
+        self.line += u64::from(byte == b'\n');
+        if self.heard.len() < BROKEN {
+            self.heard.push(byte);
+        }
+        Ok(Some(byte))
+    }
+
+    /// Goes past an element of an array that was found broken: to the comma or the bracket behind it, which is what was heard last
+    /// then. `None` if that is not found, on a line by itself or among what may be remembered.
+    fn pass_element(&mut self) -> io::Result<Option<u8>> {
+        let mut nesting = Nesting::default();
+        let mut place = self.heard.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
+        // The comma before it.
+        place += usize::from(self.heard.get(place) == Some(&b','));
+        while place < BROKEN {
+            let known = self.heard.get(place).copied();
+            let Some(byte) = known.map_or_else(|| self.next(), |byte| Ok(Some(byte)))? else { break };
+            place += 1;
+            match byte {
+                b',' | b']' if nesting.is_outside() => {
+                    // What the parser has heard of the next one it is to hear once more.
+                    let mut again = self.heard.split_off(place);
+                    if byte == b']' {
+                        // Behind the last one lines begin.
+                        again.retain(|byte| *byte != b'\n');
+                    } else {
+                        self.line -= line_ends(&again);
+                    }
+                    self.again = again.into();
+                    return Ok(Some(byte));
+                }
+                b'\n' if nesting.is_outside() && known.is_none() => {
+                    // On the next line there is more of the array, or just an event.
+                    let ahead = self.inner.fill_buf()?;
+                    let next = ahead.iter().find(|byte| !byte.is_ascii_whitespace());
+                    if !matches!(next, Some(b',' | b']')) {
+                        break;
+                    }
+                }
+                byte => nesting.pass(byte),
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A tape as the parser of arrays holds it, while its visitor looks at it too.
-struct Heard<'t, R>(&'t RefCell<&'t mut Tape<R>>);
+struct Heard<'h, 't, R> {
+    tape: &'h RefCell<&'t mut Tape<R>>,
+    /// What comes before it.
+    before: Option<u8>,
+}
 
-impl<R: BufRead> Read for Heard<'_, R> {
+impl<R: BufRead> Read for Heard<'_, '_, R> {
     /// Gives a byte at a time, which is how the parser of arrays asks, so that it never reads ahead.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut tape = self.0.borrow_mut();
-        let Some(&byte) = tape.inner.fill_buf()?.first() else { return Ok(0) };
         let Some(place) = buffer.first_mut() else { return Ok(0) };
+        let next = match self.before.take() {
+            Some(byte) => Some(byte),
+            None => self.tape.borrow_mut().next()?,
+        };
+        let Some(byte) = next else { return Ok(0) };
         *place = byte;
-        tape.inner.consume(1);
-        tape.line += u64::from(byte == b'\n');
-        if tape.heard.len() < BROKEN {
-            tape.heard.push(byte);
-        }
         Ok(1)
     }
 }
 
 /// Visits the elements of an array.
-struct Elements<'e, R> {
-    tape: &'e RefCell<&'e mut Tape<R>>,
+struct Elements<'e, 't, R> {
+    tape: &'e RefCell<&'t mut Tape<R>>,
     max_bytes: usize,
     give: &'e mut dyn FnMut(Item) -> bool,
 }
 
-impl<'de, R: BufRead> Visitor<'de> for Elements<'_, R> {
+impl<'de, R: BufRead> Visitor<'de> for Elements<'_, '_, R> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -380,6 +507,62 @@ mod tests {
         assert_eq!((items[0].0, items[1].0, items[2].0, items[3].0), (1, 2, 2, 3));
         assert!(items[2].1.starts_with("not JSON"), "{}", items[2].1);
         assert_eq!(items[3].1, EVENT);
+    }
+
+    /// Python writes numbers so that are none, and all on one line.
+    #[test]
+    fn a_broken_element_of_an_array_is_refused_by_itself() {
+        let broken = r#"{"type":"page","userId":"v","properties":{"n":NaN,"t":"],\\\"}"}}"#;
+        for between in [",", ", ", ",\n  ", "\n,\n"] {
+            let text = format!("[{}]", [EVENT, broken, EVENT, "", broken, EVENT].join(between));
+            let mut raws = Vec::new();
+            read_events(text.as_bytes(), false, 1 << 20, |handful| {
+                raws.extend(handful.into_iter().map(|item| {
+                    (item.line, item.reading.err().map(|(refusal, raw)| (refusal.to_string(), raw)))
+                }));
+                true
+            })
+            .unwrap();
+            let step = between.bytes().filter(|byte| *byte == b'\n').count() as u64;
+            let reasons: Vec<Option<String>> =
+                raws.iter().map(|(_, bad)| bad.as_ref().map(|(reason, _)| reason.clone())).collect();
+            assert_eq!(
+                raws.iter().map(|(line, _)| *line).collect::<Vec<_>>()[..3],
+                [1, 1 + step, 1 + 2 * step],
+                "{between:?}"
+            );
+            assert_eq!(
+                reasons.iter().map(Option::is_some).collect::<Vec<_>>(),
+                [false, true, false, true, true, false],
+                "{between:?}: {reasons:?}"
+            );
+            assert_eq!(raws[1].1.as_ref().unwrap().1, broken.as_bytes(), "{between:?}");
+            assert_eq!(raws[4].1.as_ref().unwrap().1, broken.as_bytes(), "{between:?}");
+            assert!(reasons[1].as_ref().unwrap().starts_with("not JSON: "), "{reasons:?}");
+            assert_eq!(reasons[3].as_deref(), Some("not JSON: an element of the array is missing"));
+        }
+        // The last one, and what follows the array.
+        let text = format!("[{EVENT},\n{broken}]\n{EVENT}\n");
+        let items = items(text.as_bytes(), false);
+        assert_eq!(items.iter().map(|item| item.0).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!((&items[0].1[..], &items[2].1[..]), (EVENT, EVENT));
+        for end in [",]", ", ]", " ,\n]", ",nul]"] {
+            let text = format!("[{EVENT}{end}\n{EVENT}");
+            let (found, last) = (self::items(text.as_bytes(), false), text.lines().count() as u64);
+            assert_eq!(found.len(), 3, "{end:?}: {found:?}");
+            assert_eq!((&found[0].1[..], &found[2]), (EVENT, &(last, EVENT.to_owned())), "{end:?}");
+        }
+    }
+
+    /// Where an element ends cannot be told if a quotation mark of it is missing; nothing is lost all the same, nor held for long.
+    #[test]
+    fn an_element_without_an_end_is_no_danger() {
+        let lines = format!("{EVENT}\n").repeat(9_000);
+        let text = format!("[{EVENT},\n{{\"type\":\"page}},\n{lines}");
+        let items = items(text.as_bytes(), false);
+        assert!(items.len() > 6_000 && items[items.len() - 1].1 == EVENT, "{}", items.len());
+        assert!(items[1].1.starts_with("not JSON"), "{}", items[1].1);
+        assert_eq!(items[items.len() - 1].0, 9_002);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod erase;
 mod everybody;
 pub(crate) mod explain;
 pub(crate) mod export;
+mod former;
 mod gather;
 pub(crate) mod hand;
 pub(crate) mod input;
@@ -62,6 +63,7 @@ use crate::identity::{
 };
 use crate::privacy::Key;
 use crate::store::{Cause, ChangeCause, Db, NewEvent, Version};
+use crate::value::nfc;
 
 /// What is kept in memory of the last commit, beside the file.
 #[derive(Default)]
@@ -99,7 +101,8 @@ impl Desk {
         if let Some(number) = self.names.get(name) {
             return Ok(*number);
         }
-        let number = db.event_name(name)?;
+        // However it is spelled, it is one name.
+        let number = db.event_name(&nfc(name))?;
         self.names.insert(name.to_owned(), number);
         Ok(number)
     }

@@ -60,7 +60,7 @@ struct Invariant {
     count: &'static str,
 }
 
-const INVARIANTS: [Invariant; 29] = [
+const INVARIANTS: [Invariant; 30] = [
     Invariant {
         table: "profiles",
         broken: "profiles are not numbered without gaps",
@@ -70,7 +70,7 @@ const INVARIANTS: [Invariant; 29] = [
         table: "settings",
         broken: "counters that are no numbers, or less than nothing",
         count: "SELECT count(*) FROM settings WHERE (typeof(value) <> 'integer' OR value < 0) AND name IN ('version', 'links', 'traits',
-                'traits_home', 'traits_indexed', 'traits_moved', 'layout', 'moves', 'ranks', 'withheld', 'erasures_waiting')",
+                'traits_home', 'traits_indexed', 'traits_moved', 'gathered', 'layout', 'moves', 'ranks', 'withheld', 'erasures_waiting')",
     },
     Invariant {
         table: "identifiers",
@@ -82,6 +82,11 @@ const INVARIANTS: [Invariant; 29] = [
         broken: "identifiers of namespaces or profiles that are not there",
         count: "SELECT count(*) FROM identifiers WHERE namespace NOT IN (SELECT namespace FROM namespaces)
                 OR profile IS NOT NULL AND profile NOT IN (SELECT profile FROM profiles)",
+    },
+    Invariant {
+        table: "event_names",
+        broken: "names of events are not numbered from 1 without gaps",
+        count: "SELECT count(*) FROM event_names HAVING count(*) <> coalesce(max(name), 0) OR min(name) < 1",
     },
     Invariant {
         table: "links",

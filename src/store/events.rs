@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::packed::damaged;
 use super::{Db, Result};
 use crate::clock::Timestamp;
 use crate::event::{Party, Source};
@@ -53,11 +54,18 @@ impl Db {
         Ok(insert.query_row([name], |row| row.get(0))?)
     }
 
-    /// The names of events with their numbers.
+    /// The names of events with their numbers, which count from 1 without gaps.
     pub(crate) fn event_names(&self) -> Result<Vec<(u32, String)>> {
         let mut select = self.conn.prepare_cached("SELECT name, text FROM event_names ORDER BY name")?;
         let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let names: Vec<(u32, String)> = rows.collect::<rusqlite::Result<_>>()?;
+        // What is held of each has its place: a number that is damaged must not ask for memory.
+        match (1..).zip(&names).find(|(expected, (number, _))| number != expected) {
+            None => Ok(names),
+            Some((expected, (number, _))) => {
+                Err(damaged(format!("the name of an event has the number {number}, not {expected}")))
+            }
+        }
     }
 
     /// Remembers that an alias was resolved with its `previousId` taken for a `user_id`.

@@ -2,6 +2,7 @@
 
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
+use rustc_hash::FxHashSet;
 use uuid::Uuid;
 
 use super::journal::{Cause, Change};
@@ -131,6 +132,15 @@ impl Db {
         let mut select = self.conn.prepare_cached("SELECT id FROM profiles WHERE profile = ?1")?;
         let bytes: [u8; 16] = select.query_row([profile.0], |row| row.get(0))?;
         Ok(ProfileId::from_uuid(Uuid::from_bytes(bytes)))
+    }
+
+    /// The identifiers by which profiles are found, but for some of these.
+    pub(crate) fn founders_but_of(&self, profiles: &FxHashSet<ProfileNo>) -> Result<FxHashSet<Node>> {
+        let mut select = self.conn.prepare_cached("SELECT profile, founder FROM profiles")?;
+        let rows = select.query_map([], |row| Ok((ProfileNo(row.get(0)?), Node(row.get(1)?))))?;
+        let others = rows
+            .filter(|row| row.as_ref().is_ok_and(|(profile, _)| !profiles.contains(profile)) || row.is_err());
+        Ok(others.map(|row| row.map(|(_, founder)| founder)).collect::<rusqlite::Result<_>>()?)
     }
 
     /// An identifier of the profile that an id stands for, redirects followed.

@@ -715,6 +715,51 @@ fn shapley(paths: &[Vec<usize>], channels: usize) -> Vec<f64> {
     (0..channels).map(value).collect()
 }
 
+/// Of events of one instant their message ids say which comes first, whatever the order of arrival, and wherever they lie.
+#[test]
+fn what_is_excluded_at_the_instant_of_a_step_ends_an_attempt_in_any_order_of_arrival() {
+    let hour = |n: u32| day(1).after(hours(n));
+    let events = [("AB", 0), ("A", 2), ("AB", 2), ("C", 3)];
+    let funnel = Funnel::new([did("AB"), did("A*"), did("C")]).exclude(did("AB"));
+    for order in 0..24_usize {
+        let mut left: Vec<usize> = (0..4).collect();
+        let order = [order / 6, order / 2 % 3, order % 2, 0].map(|place| left.remove(place));
+        for sealed in 0..=4 {
+            let cdp = memory(Rules::default());
+            for (arrived, n) in order.iter().enumerate() {
+                if arrived == sealed {
+                    cdp.maintain().unwrap();
+                }
+                let (name, at) = events[*n];
+                cdp.ingest([event("ann", name, hour(at)).message_id(format!("m{n}"))]).unwrap();
+            }
+            let steps = cdp.funnel(&funnel).unwrap().steps;
+            let counts: Vec<u64> = steps.iter().map(|step| step.count).collect();
+            assert_eq!(counts, [1, 1, 0], "{order:?}, {sealed} of them sealed");
+        }
+    }
+}
+
+/// A name is one however its letters are put together.
+#[test]
+fn an_event_has_one_name_in_all_its_spellings() {
+    let visit = |user: &str, name: &str, minute: u32| event(user, name, day(1).after(minutes(minute)));
+    let cdp = with([
+        visit("ann", "A", 0),
+        visit("ann", "Cafe\u{301}", 1),
+        visit("bob", "A", 0),
+        visit("bob", "Caf\u{e9}", 1),
+    ]);
+    assert_eq!(
+        cdp.sessions(&Sessions::default()).unwrap().exits,
+        BTreeMap::from([("Caf\u{e9}".to_owned(), 2)])
+    );
+    let paths = cdp.paths(&Paths::default()).unwrap().transitions;
+    assert_eq!(paths.iter().map(|path| (&*path.to, path.count)).collect::<Vec<_>>(), [("Caf\u{e9}", 2)]);
+    // And what was said stays as it was said.
+    assert!(cdp.events("user_id:ann", 1).unwrap()[0].json.contains("Cafe\u{301}"));
+}
+
 proptest! {
     #![proptest_config(cases(40))]
 

@@ -13,7 +13,7 @@ use customerdb::{
     has_identifier, has_trait,
 };
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::hostile::sqlite;
 use crate::reference::{NAMES, Told, agree, answer, binds, book, decide, deed, history, ingest, open_book};
@@ -884,4 +884,67 @@ fn erasing_somebody_needs_no_room_for_what_others_have_said() {
     assert!(cdp.erase("user_id:u8").unwrap().complete);
     assert_eq!((brought(), cdp.profiles().unwrap().len()), (3_999, 3_999));
     sound(&cdp);
+}
+
+/// What once were identifiers of theirs and are none by now, as an alias named a device or the rules are others, goes too.
+#[test]
+fn what_once_were_their_identifiers_is_left_in_no_file_either() {
+    let raw = |cdp: &Cdp, id: &str, event: &Value| {
+        let mut event = event.clone();
+        event["messageId"] = json!(id);
+        assert_eq!(cdp.ingest([event.to_string()]).unwrap().accepted, 1);
+    };
+    let ann = |member: &str, value: Value| json!({"type": "identify", "userId": "secret-ann", member: value});
+    let rules = Rules::default;
+    let stories: [(&str, &dyn Fn(&Cdp)); 5] = [
+        ("secret-tablet", &|cdp| {
+            raw(cdp, "1", &json!({"type": "alias", "userId": "secret-ann", "previousId": "secret-tablet"}));
+            raw(cdp, "2", &json!({"type": "page", "anonymousId": "secret-tablet"}));
+        }),
+        ("secret@ann.example", &|cdp| {
+            cdp.set_rules(rules().member("properties.mail", "email")).unwrap();
+            raw(cdp, "1", &ann("properties", json!({"mail": " Secret@ANN.example"})));
+            cdp.set_rules(rules()).unwrap();
+        }),
+        ("13877770002", &|cdp| {
+            cdp.set_rules(rules().default_region("CN").unwrap()).unwrap();
+            raw(cdp, "1", &ann("traits", json!({"phone": "138 7777 0002"})));
+            cdp.set_rules(rules().default_region("DE").unwrap()).unwrap();
+        }),
+        ("secret@corp.example", &|cdp| {
+            raw(cdp, "1", &ann("traits", json!({"email": "secret@corp.example"})));
+            cdp.set_rules(rules().block_pattern("email", "@corp.example$").unwrap()).unwrap();
+        }),
+        ("secret-card", &|cdp| {
+            cdp.set_rules(rules().member("properties.card", "card")).unwrap();
+            raw(cdp, "1", &ann("properties", json!({"card": "Secret-Card"})));
+            cdp.set_rules(rules()).unwrap();
+        }),
+    ];
+    for (secret, story) in stories {
+        let (_folder, path) = place();
+        let cdp = open(&path);
+        // Whose identifier is blocked is nobody's too, and is to come back with them when the rules say so.
+        raw(&cdp, "3", &json!({"type": "page", "userId": "bob", "properties": {"about": secret}}));
+        let bob = cdp.profile("user_id:bob").unwrap().unwrap().id;
+        story(&cdp);
+        let secrets = [secret.to_owned(), "secret-ann".to_owned()];
+        let rules = cdp.rules();
+        cdp.set_rules(rules.clone().block("user_id", "bob")).unwrap();
+        raw(&cdp, "4", &json!({"type": "page", "userId": "secret-ann", "properties": {"with": "bob"}}));
+        assert!(found_in(&path, &secrets).len() >= 2);
+        let id = cdp.profile("user_id:secret-ann").unwrap().unwrap().id.to_string();
+        // What others' events say in words is theirs.
+        assert!(cdp.erase("user_id:secret-ann").unwrap().complete, "{secret}");
+        drop(cdp);
+        let left = "SELECT count(*) FROM identifiers WHERE value NOT IN ('', 'bob')";
+        let count = sqlite(&path).query_row(left, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(count, 0, "{secret}");
+        let cdp = open(&path);
+        sound(&cdp);
+        assert!(cdp.profile(&id).unwrap().is_none() && cdp.export(&id).unwrap().is_none(), "{secret}");
+        cdp.set_rules(rules).unwrap();
+        assert_eq!(cdp.profile("user_id:bob").unwrap().unwrap().id, bob, "{secret}");
+        sound(&cdp);
+    }
 }

@@ -294,6 +294,40 @@ fn profiles_that_are_not_numbered_one_by_one_are_told_when_a_file_is_opened() {
     }
 }
 
+/// Numbers that lead nowhere, or say how much there is: each question has an answer or an error, at once.
+#[test]
+fn a_number_that_is_damaged_is_an_answer_or_an_error_and_asks_for_no_memory() {
+    let (_folder, path) = place();
+    rich(&path);
+    let whole = std::fs::read(&path).unwrap();
+    for damage in [
+        "UPDATE profiles SET founder = 77777",
+        "UPDATE profiles SET founder = 4000000000 WHERE profile = 1",
+        "UPDATE namespaces SET name = 'user_ie' WHERE name = 'user_id'",
+        "UPDATE event_names SET name = 134217729 WHERE name = 1",
+        "UPDATE event_names SET name = 4000000000 WHERE name = 1",
+        "UPDATE seals SET buckets = 4294967295",
+    ] {
+        put(&path, &whole);
+        sqlite(&path).execute_batch(&format!("PRAGMA foreign_keys = OFF; {damage};")).unwrap();
+        let told = open(&path).and_then(|cdp| {
+            let people = cdp.profiles()?;
+            let faults = cdp.check();
+            let _ = (cdp.changes(0, usize::MAX), cdp.stats(), cdp.trend(&Trend::of(did("View"))));
+            let _ = (cdp.members("lately"), cdp.members("agreed"), cdp.journal(0, 99));
+            for person in &people {
+                let _ = cdp.profile(person.id.to_string());
+                for id in &person.identifiers {
+                    let _ = (cdp.profile(id), cdp.profile_at(id, NOW), cdp.events(id, 9), cdp.export(id));
+                }
+            }
+            faults
+        });
+        let is_renamed = damage.contains("namespaces");
+        assert!(is_renamed || told.is_err() || told.is_ok_and(|faults| !faults.is_empty()), "{damage}");
+    }
+}
+
 /// Everything in a folder, by name. What SQLite keeps beside a file in WAL mode while it is looked at is left out.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let beside = |path: &PathBuf| ["-wal", "-shm"].iter().any(|end| path.to_str().unwrap().ends_with(end));

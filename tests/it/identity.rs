@@ -597,3 +597,21 @@ fn strangers_cannot_run_the_namespaces_over() {
     assert_eq!(partition(&cdp).len(), 67);
     sound(&cdp);
 }
+
+/// An alias of nothing means nothing, and neither does a device without an id: what was empty was kept as an identifier, and
+/// taken for one that was let go of.
+#[test]
+fn what_is_empty_is_no_identifier_whatever_it_is_named_as() {
+    for (previous, anonymous) in [("", ""), ("  ", ""), ("", "\u{a0}")] {
+        let cdp = memory(Rules::default());
+        let raw = |event: serde_json::Value| cdp.ingest([event.to_string().as_str()]).unwrap();
+        raw(json!({"type": "alias", "userId": "u", "previousId": previous, "messageId": "1"}));
+        raw(json!({"type": "page", "userId": "z", "anonymousId": anonymous, "messageId": "2"}));
+        raw(json!({"type": "alias", "userId": "y", "previousId": previous, "messageId": "3"}));
+        assert_eq!(cdp.stats().unwrap().identifiers, 3);
+        assert_eq!(partition(&cdp).len(), 3);
+        sound(&cdp);
+        assert_eq!(cdp.restitch().unwrap().changed, 0);
+        sound(&cdp);
+    }
+}

@@ -89,8 +89,8 @@ fn a_forced_join_does_not_freeze_a_profile() {
     sound(&cdp);
 }
 
-/// Two users joined by force hold more `user_id`s than one e-mail address may have; before the first address nothing
-/// of that counts for the pair, so every address breaks the limit.
+/// Two users joined by force hold more `user_id`s than one e-mail address may have; an address makes it no more than they
+/// held, before the first one too, as a replay finds them.
 #[test]
 fn a_forced_join_does_not_keep_addresses_out() {
     let cdp = memory(Rules::unlimited().pair("email", "user_id", Some(1)));

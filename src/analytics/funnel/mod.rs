@@ -246,9 +246,10 @@ impl Ask for Funnel {
             }
         }
         let strict = self.mode == FunnelMode::Strict;
-        let ordered = strict || !self.strictly_increasing || self.scope.by.is_some();
         // Which of two events of one instant comes first matters to what is excluded, too.
-        let is_plain = self.mode == FunnelMode::Ordered && !ordered && self.exclude.is_empty();
+        let ordered =
+            strict || !self.strictly_increasing || self.scope.by.is_some() || !self.exclude.is_empty();
+        let is_plain = self.mode == FunnelMode::Ordered && !ordered;
         let counted = (is_plain && !conditions.iter().any(EventCondition::is_first_only))
             .then_some(Counted::Trails(conditions.len(), self.within));
         Ok(Wanted { conditions, all_events: strict, ordered, counted, ..Wanted::default() })

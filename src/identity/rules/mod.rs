@@ -139,7 +139,8 @@ impl Rules {
     }
 
     /// Sets that a profile which holds an identifier of `from` may hold at most `max` of `to`; in place of an earlier
-    /// limit of the same pair in the same direction, `None` to lift it.
+    /// limit of the same pair in the same direction, `None` to lift it. One that holds more of `to` when its first `from`
+    /// comes keeps them, and no more join.
     ///
     /// One e-mail address for at most one user, while a user may have any number of addresses:
     ///

@@ -542,6 +542,10 @@ impl Db {
         })?;
         let mut seals: Vec<Seal> = rows.collect::<rusqlite::Result<_>>()?;
         for seal in &mut seals {
+            // As many as it has ids at most: a number that is damaged must not be counted through.
+            if seal.buckets > ids::buckets(seal.until.saturating_sub(seal.first) as usize) {
+                return Err(damaged(format!("the seal {} has {} buckets", seal.number, seal.buckets)));
+            }
             let places = select.query_map([seal.number], |row| {
                 Ok(Place {
                     block: row.get(0)?,
