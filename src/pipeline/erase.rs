@@ -99,6 +99,7 @@ pub(crate) fn erase(
             }
             Ok(fate)
         })?;
+        db.unlearn(whom.nodes.len())?;
         let former = former(db, state, &draft, &spelled, &profiles)?;
         db.forget_identifiers(&former)?;
         draft.forget(&former);

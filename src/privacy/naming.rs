@@ -24,6 +24,9 @@ pub(crate) fn values(text: &str) -> Vec<String> {
         let apart = |c: char| c.is_whitespace() || "\"'`,;()[]{}<>=".contains(c);
         let all = quoted.chain(text.split(apart)).filter(|value| !value.is_empty());
         values.extend(all.map(str::to_owned));
+        // What was cut off may be JSON up to there.
+        let escaped = text.split('"').filter(|piece| piece.contains('\\'));
+        values.extend(escaped.filter_map(|piece| serde_json::from_str(&format!("\"{piece}\"")).ok()));
     }
     values.sort_unstable();
     values.dedup();
@@ -102,6 +105,8 @@ mod tests {
             r#"{"type":"track","userId":"u1","#,
             "u1,Ann",
             r#"{"\u0061":"\u00751"}"#,
+            r#"{"userId":"\u00751","#,
+            r#"{"mail":"ann\u0040example.com","n":"#,
         ] {
             assert!(names.are_in(text), "{text}");
         }

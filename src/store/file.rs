@@ -106,7 +106,26 @@ pub(crate) fn create(path: &Path, cipher: &Cipher) -> Result<(PathBuf, FileLock)
     }
     let path = one_name(path)?;
     let lock = FileLock::take(&path)?;
+    no_other_name(&path)?;
     Ok((path, lock))
+}
+
+/// An error if the file has several names: beside each of them would lie a lock and a write-ahead log of its own, and of two
+/// writers neither would know of what the other has written.
+#[cfg(unix)]
+fn no_other_name(path: &Path) -> Result<()> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    match std::os::unix::fs::MetadataExt::nlink(&path.metadata().map_err(io)?) {
+        0 | 1 => Ok(()),
+        names => Err(io(io::Error::other(format!(
+            "the file has {names} names (hard links), and whoever writes to it by another would not be noticed"
+        )))),
+    }
+}
+
+#[cfg(not(unix))]
+fn no_other_name(_: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// Finds a file to be read, and gives its one name.

@@ -421,8 +421,16 @@ fn a_second_writer_is_refused_by_whatever_name_it_comes() {
     let roundabout =
         folder.path().join(".").join("..").join(folder.path().file_name().unwrap()).join("customers.db");
     assert!(matches!(Cdp::open(roundabout), Err(Error::Locked { .. })));
+    // Beside another name of the same file lies no lock, and nobody would know of a log there.
+    let other = folder.path().join("other.db");
+    std::fs::hard_link(&path, &other).unwrap();
+    let error = Cdp::open(&other).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("2 names"), "{error}");
+    assert_eq!(cdp.ingest([Event::page().user_id("u2")]).unwrap().accepted, 1);
     drop(cdp);
-    assert_eq!(open(&link).profiles().unwrap().len(), 1);
+    assert!(matches!(Cdp::open(&path), Err(Error::Io { .. })));
+    std::fs::remove_file(other).unwrap();
+    assert_eq!(open(&link).profiles().unwrap().len(), 2);
 }
 
 #[test]

@@ -886,6 +886,9 @@ fn erasing_somebody_needs_no_room_for_what_others_have_said() {
     sound(&cdp);
 }
 
+/// A secret, and how it came into a file.
+type Story<'s> = (&'s str, &'s dyn Fn(&Cdp));
+
 /// What once were identifiers of theirs and are none by now, as an alias named a device or the rules are others, goes too.
 #[test]
 fn what_once_were_their_identifiers_is_left_in_no_file_either() {
@@ -896,7 +899,7 @@ fn what_once_were_their_identifiers_is_left_in_no_file_either() {
     };
     let ann = |member: &str, value: Value| json!({"type": "identify", "userId": "secret-ann", member: value});
     let rules = Rules::default;
-    let stories: [(&str, &dyn Fn(&Cdp)); 5] = [
+    let stories: [Story<'_>; 5] = [
         ("secret-tablet", &|cdp| {
             raw(cdp, "1", &json!({"type": "alias", "userId": "secret-ann", "previousId": "secret-tablet"}));
             raw(cdp, "2", &json!({"type": "page", "anonymousId": "secret-tablet"}));
@@ -947,4 +950,58 @@ fn what_once_were_their_identifiers_is_left_in_no_file_either() {
         assert_eq!(cdp.profile("user_id:bob").unwrap().unwrap().id, bob, "{secret}");
         sound(&cdp);
     }
+}
+
+/// Words that are in the events of many are in what the log is compressed with, in clear; the many may turn out to be one.
+#[test]
+fn the_words_of_somebody_with_many_devices_are_not_in_the_dictionary() {
+    let (_folder, path) = place();
+    let cdp = Cdp::builder().clock(ManualClock::at(NOW)).durability(Durability::Normal).open(&path).unwrap();
+    let event = |n: u32, id: String| {
+        let name = if n.is_multiple_of(4) { "Secretroezq" } else { "nobody in particular" };
+        let event = Event::track("Product Viewed").message_id(format!("m{n}")).at(NOW).property("by", name);
+        event.anonymous_id(id)
+    };
+    let id = |n: u32| {
+        if n.is_multiple_of(4) {
+            format!("secret-device-{}", n / 4 % 30)
+        } else {
+            format!("other-{}", n % 301)
+        }
+    };
+    let dictionaries = || sqlite(&path).query_row("SELECT count(*) FROM dictionaries", [], |row| row.get(0));
+    let mut made = 0;
+    while dictionaries() == Ok(0) {
+        assert!(made < 20_000, "no dictionary is made");
+        cdp.ingest((made..made + 500).map(|n| event(n, id(n)))).unwrap();
+        made += 500;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    cdp.ingest((made..made + 500).map(|n| event(n, id(n)))).unwrap();
+    cdp.ingest(
+        (0..30).map(|n| Event::identify().user_id("secret-ann").anonymous_id(format!("secret-device-{n}"))),
+    )
+    .unwrap();
+    let secrets = ["secretroezq".to_owned(), "secret-device".to_owned()];
+    assert!(
+        found_in(&path, &secrets[..1]).iter().any(|found| found.contains("customers.db")),
+        "it is in clear"
+    );
+    let others = cdp.events("anonymous_id:other-7", 9).unwrap();
+    assert!(cdp.erase("user_id:secret-ann").unwrap().complete);
+    assert_eq!(found_in(&path, &secrets), Vec::<String>::new());
+    assert_eq!(dictionaries(), Ok(0));
+    assert_eq!(cdp.events("anonymous_id:other-7", 9).unwrap(), others);
+    sound(&cdp);
+    // It goes on, with another one.
+    while dictionaries() == Ok(0) {
+        assert!(made < 40_000, "no dictionary is made again");
+        made += 500;
+        cdp.ingest((made..made + 500).map(|n| event(n, format!("other-{}", n % 301)))).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(cdp);
+    let cdp = Cdp::builder().clock(ManualClock::at(NOW)).open(&path).unwrap();
+    assert_eq!(cdp.events("anonymous_id:other-7", 1).unwrap().len(), 1);
+    sound(&cdp);
 }

@@ -258,7 +258,13 @@ fn an_array_is_read_element_by_element_with_lines() {
         (" [ ] ", 0, 0),
         ("[{\"type\":\"page\",\"userId\":\"u1\"}", 1, 1),
         ("[{\"type\":\"page\",\"userId\":\"u1\"},]", 1, 1),
-        ("[{\"type\":\"page\",\"userId\":\"u1\"}\n{\"type\":\"page\",\"userId\":\"u2\"}]", 1, 1),
+        // Without the comma nothing is lost either.
+        ("[{\"type\":\"page\",\"userId\":\"u1\"}\n{\"type\":\"page\",\"userId\":\"u2\"}]", 2, 0),
+        (
+            "[{\"type\":\"page\",\"userId\":\"u1\"},{\"type\":\"page\",\"userId\":NaN},{\"type\":\"page\",\"userId\":\"u2\"}]",
+            2,
+            1,
+        ),
         ("[{\"type\":\"page\",\"userId\":\"u1\"}]\n{\"type\":\"page\",\"userId\":\"u2\"}", 2, 0),
         ("[[{\"type\":\"page\",\"userId\":\"u1\"}]]", 0, 1),
         ("[", 0, 1),
