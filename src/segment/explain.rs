@@ -17,6 +17,10 @@ pub(crate) fn explain(catalog: &Catalog, condition: &Condition, person: &History
         Condition::All(parts) => json!({"all": parts.iter().map(inner).collect::<Vec<_>>()}),
         Condition::Any(parts) => json!({"any": parts.iter().map(inner).collect::<Vec<_>>()}),
         Condition::Not(part) => json!({"not": inner(part)}),
+        Condition::Account(part) => match telling_account(part, person, now) {
+            Some(account) => json!({"account": explain(catalog, part, account, now)}),
+            None => condition.to_value(),
+        },
         other => other.to_value(),
     };
     node["holds"] = json!(evaluate(condition, person, now).holds);
@@ -32,6 +36,13 @@ pub(crate) fn explain(catalog: &Catalog, condition: &Condition, person: &History
         node["conditions"] = inner(below);
     }
     node
+}
+
+/// Of the accounts of a person the one that tells why a condition on any of them holds or does not: the first of which it holds, or
+/// just the first.
+fn telling_account<'p>(condition: &Condition, person: &'p History, now: Timestamp) -> Option<&'p History> {
+    let mut holding = person.accounts.iter().filter(|account| evaluate(condition, account, now).holds);
+    holding.next().or(person.accounts.first())
 }
 
 /// The value that a condition sees; null where it sees nothing, and of what is made of others.

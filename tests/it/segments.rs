@@ -2,7 +2,7 @@
 
 use customerdb::{
     Cdp, Condition, Error, Event, ManualClock, RetentionRule, Rules, Segment, SharedDevice, Span, Timestamp,
-    all, any, days, did, did_not, has_identifier, has_trait, hours, is_known, minutes, not,
+    all, any, days, did, did_not, has_account, has_identifier, has_trait, hours, is_known, minutes, not,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -367,6 +367,23 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn minutes_from(now: Timestamp, by: i64) -> Timestamp {
     Timestamp::from_micros(now.as_micros() + by * 60_000_000)
+}
+
+/// Of several accounts the one that fits is shown, and where none does the first: each part of the condition with what it saw.
+#[test]
+fn why_an_account_fits_is_told_part_by_part() {
+    let cdp = memory(Rules::default());
+    let group = |id: &str, plan: &str| Event::group(id).user_id("u1").with_trait("plan", plan).at(NOW);
+    cdp.ingest([group("a", "free"), group("b", "pro")]).unwrap();
+    let plan = |plan: &str| all([has_trait("plan").eq(plan), not(has_trait("plan").eq("trial"))]);
+    for (asked, shown, holds) in [("pro", "pro", true), ("gold", "free", false)] {
+        let why = cdp.why_condition(has_account(plan(asked)), "user_id:u1").unwrap().unwrap();
+        assert_eq!(why.member, holds);
+        let parts = &why.conditions["account"]["all"];
+        assert_eq!((&parts[0]["holds"], &parts[0]["seen"]), (&json!(holds), &json!(shown)), "{parts}");
+        assert_eq!((&parts[1]["holds"], &parts[1]["not"]["seen"]), (&json!(true), &json!(shown)), "{parts}");
+        assert_eq!(why.conditions["seen"], json!([{"plan": "free"}, {"plan": "pro"}]));
+    }
 }
 
 proptest! {
