@@ -40,6 +40,7 @@ mod trails;
 mod trend;
 mod wanted;
 
+pub(crate) use self::attribution::CHANNEL;
 pub use self::attribution::{Attribution, AttributionGroup, AttributionModel, AttributionReport};
 pub use self::breakdown::By;
 pub(crate) use self::breakdown::Source;

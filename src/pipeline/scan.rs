@@ -18,8 +18,8 @@ use super::gather::Gather;
 use super::membership::{self, Live};
 use super::people;
 use crate::analytics::{
-    Audience, Counter, Labels, Legend, Mask, Place, Reading, Scope, Source, Timeline, Turn, Wanted, Watch,
-    in_parallel,
+    Audience, CHANNEL, Counter, Labels, Legend, Mask, Place, Reading, Scope, Source, Timeline, Turn, Wanted,
+    Watch, in_parallel,
 };
 use crate::clock::{Timestamp, Zone};
 use crate::error::{DefinitionError, Error, Result};
@@ -372,7 +372,7 @@ impl<'s> Scan<'s> {
             return missing(place.member, place);
         }
         for (labels, place) in legend.labels.iter().zip(&self.wanted.labels) {
-            if labels.is_empty() && any_labelled {
+            if labels.is_empty() && any_labelled && place.to_string() != CHANNEL {
                 return missing(place.member, place);
             }
         }

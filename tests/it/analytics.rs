@@ -653,6 +653,11 @@ fn a_path_begins_after_the_conversion_before_and_within_the_look_back() {
     assert_credits(&credits(&cdp, &last().lookback(hours(23))), &[]);
     let wrong = cdp.attribution(&last().channel("chanel")).unwrap_err();
     assert_eq!(wrong.to_string(), "channel: none of the events that this is about has \"chanel\"");
+    // Where nobody has come by a campaign, and nobody said where the channel stands, no conversion is owed to any, or all are direct.
+    let report = cdp.attribution(&Attribution::of(did("Order"))).unwrap();
+    assert_eq!((report.conversions, report.attributed, report.channels.len()), (2, 0, 0));
+    let visits = Attribution::of(did("Order")).touches(did("Visit"), "context.campaign.source");
+    assert_credits(&credits(&cdp, &visits), &[("direct", 2.0)]);
 }
 
 #[test]

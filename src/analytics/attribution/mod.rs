@@ -100,6 +100,9 @@ const MODELS: [(&str, AttributionModel); 8] = [
 
 question!(Attribution);
 
+/// Where the channel of a touch stands unless it is said: that no event has it is no slip of whoever asks.
+pub(crate) const CHANNEL: &str = "context.campaign.source";
+
 impl Attribution {
     /// How many channels are told apart.
     pub const MOST_CHANNELS: usize = 1_000;
@@ -109,7 +112,7 @@ impl Attribution {
     pub fn of(conversion: impl Into<Condition>) -> Self {
         Self {
             conversion: conversion.into(),
-            channel: "context.campaign.source".to_owned(),
+            channel: CHANNEL.to_owned(),
             touch: None,
             model: AttributionModel::default(),
             lookback: None,
