@@ -38,7 +38,7 @@ pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
 }
 
 /// Writes `value` in the one form that equal values share: members sorted by their names' bytes, no white space,
-/// numbers that are whole written as integers (`1.0` as `1`), as RFC 8785 does.
+/// numbers that are whole written as integers (`1.0` as `1`), as RFC 8785 does; and texts in normal form C.
 pub(crate) fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Number(number) => match number.as_f64() {
@@ -63,7 +63,7 @@ pub(crate) fn write_canonical(value: &Value, out: &mut String) {
             out.push(']');
         }
         Value::Object(object) => write_canonical_object(object, out),
-        Value::String(text) => write_text(text, out),
+        Value::String(text) => write_text(&nfc(text), out),
         Value::Null | Value::Bool(_) => {
             let _ = write!(out, "{value}");
         }
@@ -73,14 +73,14 @@ pub(crate) fn write_canonical(value: &Value, out: &mut String) {
 /// Writes `object` as [`write_canonical`] does.
 pub(crate) fn write_canonical_object(object: &Object, out: &mut String) {
     // `serde_json::Map` may be ordered by insertion: any crate of the application can switch that on.
-    let mut members: Vec<_> = object.iter().collect();
-    members.sort_unstable_by_key(|(name, _)| name.as_bytes());
+    let mut members: Vec<_> = object.iter().map(|(name, value)| (nfc(name), value)).collect();
+    members.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
     out.push('{');
     for (index, (name, value)) in members.into_iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        write_text(name, out);
+        write_text(&name, out);
         out.push(':');
         write_canonical(value, out);
     }

@@ -1,7 +1,5 @@
 //! Events as JSON: the members of the spec, writing, and the canonical form.
 
-use std::borrow::Cow;
-
 use serde::{Serialize, Serializer};
 
 use super::Event;
@@ -109,7 +107,7 @@ impl<'a> Part<'a> {
 
     fn write_canonical(&self, out: &mut String) {
         match *self {
-            Self::Text(text) => write_text(text, out),
+            Self::Text(text) => write_text(&nfc(text), out),
             Self::Time(time) => write_text(&time.to_string(), out),
             Self::Object(object) => write_canonical_object(object, out),
             Self::Value(value) => write_canonical(value, out),
@@ -170,8 +168,9 @@ impl Event {
 
     /// The canonical JSON of all members but those named, in Unicode normal form C.
     pub(super) fn canonical_without(&self, left_out: &[&str]) -> String {
-        let mut parts: Vec<_> = self.parts().filter(|(name, _)| !left_out.contains(name)).collect();
-        parts.sort_by_key(|(name, _)| name.as_bytes());
+        let parts = self.parts().filter(|(name, _)| !left_out.contains(name));
+        let mut parts: Vec<_> = parts.map(|(name, part)| (nfc(name), part)).collect();
+        parts.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         let mut out = String::with_capacity(256);
         for (name, part) in &parts {
             out.push(if out.is_empty() { '{' } else { ',' });
@@ -180,10 +179,7 @@ impl Event {
             part.write_canonical(&mut out);
         }
         out.push('}');
-        match nfc(&out) {
-            Cow::Borrowed(_) => out,
-            Cow::Owned(normal) => normal,
-        }
+        out
     }
 }
 

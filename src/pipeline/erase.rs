@@ -16,7 +16,7 @@ use crate::id::{Identifier, ProfileId};
 use crate::identity::{Draft, Node, ProfileNo, identifiers, normalise, places, strongest, take_out};
 use crate::privacy::{Names, Receipt};
 use crate::profile::ANALYTICS;
-use crate::store::{Cause, ChangeCause, Db, NewChange, StoredEvent};
+use crate::store::{Cause, ChangeCause, Db, Learned, NewChange, StoredEvent};
 use crate::value::Object;
 
 /// How many refused events are looked at together.
@@ -88,19 +88,21 @@ pub(crate) fn erase(
         }
         let mut draft = Draft::on(identities);
         let prune = Prune { db, state, hand: &hand, now, cause: Cause::Erasure, id };
-        let (mut strays, mut spelled) = (Vec::new(), Spelled::default());
+        let (mut strays, mut spelled) = (Vec::new(), Spelled::new(identities));
+        let mut learned = Learned::default();
         let pruned = prune.run(&mut draft, around, |_, stored, event| {
             let fate = fate(state, &gone, &names, stored, event)?;
             if matches!(fate, Fate::Drop) {
                 spelled.add(&stored.json, rules);
+                db.note_learned(&stored.json, &mut learned)?;
                 if is_stray(state, &names, event) {
                     strays.push(key.message_id(&stored.message_id));
                 }
             }
             Ok(fate)
         })?;
-        db.unlearn(whom.nodes.len())?;
-        let former = former(db, state, &draft, &spelled, &profiles)?;
+        db.unlearn(&learned)?;
+        let former = former(db, state, &draft, &spelled, (&profiles, &names))?;
         db.forget_identifiers(&former)?;
         draft.forget(&former);
         strays.iter().try_for_each(|hash| db.remember_dropped(&hash[..KEPT]))?;

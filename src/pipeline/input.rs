@@ -186,9 +186,7 @@ pub(crate) fn read_events(
     loop {
         line.clear();
         let number = tape.line;
-        // What was heard of it already, which is no whole line.
-        line.extend(tape.again.drain(..));
-        if tape.inner.read_until(b'\n', &mut line)? == 0 && line.is_empty() {
+        if tape.read_line(&mut line)? == 0 {
             break;
         }
         tape.line += 1;
@@ -226,18 +224,12 @@ fn read_array<R: BufRead>(
             Err(error) => error,
         };
         let mut tape = tape.borrow_mut();
-        let found_on = tape.line;
-        let end = if error.is_eof() { None } else { tape.pass_element()? };
+        let end = tape.pass_element(error.is_eof())?;
         let mut raw = std::mem::take(&mut tape.heard);
         let item = if let Some(end) = end {
             raw.pop();
-            let separator = raw.iter().position(|byte| !byte.is_ascii_whitespace());
-            let element = match separator {
-                Some(place) if raw[place] == b',' => raw[place + 1..].trim_ascii_start(),
-                _ => raw.trim_ascii_start(),
-            };
-            let inside = line_ends(element);
-            let line = tape.line - inside;
+            let element = without_comma(&raw);
+            let line = tape.line - line_ends(element);
             bracket = (end == b',').then_some(b'[');
             let element = element.trim_ascii_end();
             let reading = if element.is_empty() {
@@ -249,13 +241,13 @@ fn read_array<R: BufRead>(
         } else {
             // The rest cannot be told apart; the lines that follow the broken one are tried as such.
             let reason = error.to_string().replace(" at line", ", array line");
-            raw.extend(tape.again.drain(..));
+            let line = tape.line.saturating_sub(line_ends(without_comma(&raw)));
             if raw.last() != Some(&b'\n') {
-                tape.line += u64::from(tape.inner.read_until(b'\n', &mut raw)? > 0);
+                tape.line += u64::from(tape.read_line(&mut raw)? > 0);
             }
             bracket = None;
             let refusal = Refusal::whole(format!("not JSON: {reason}"));
-            Item { line: found_on, reading: Err((refusal, raw)) }
+            Item { line, reading: Err((refusal, raw)) }
         };
         drop(tape);
         if !give(item) {
@@ -265,6 +257,12 @@ fn read_array<R: BufRead>(
             return Ok(true);
         }
     }
+}
+
+/// An element of an array without the comma before it.
+fn without_comma(heard: &[u8]) -> &[u8] {
+    let heard = heard.trim_ascii_start();
+    heard.strip_prefix(b",").unwrap_or(heard).trim_ascii_start()
 }
 
 /// How many lines end in some bytes.
@@ -328,13 +326,20 @@ impl<R: BufRead> Tape<R> {
     }
 
     /// Goes past an element of an array that was found broken: to the comma or the bracket behind it, which is what was heard last
-    /// then. `None` if that is not found, on a line by itself or among what may be remembered.
-    fn pass_element(&mut self) -> io::Result<Option<u8>> {
+    /// then. `None` if that is not found, as a line ends between elements and another event begins, or among what may be remembered;
+    /// then what was heard ends with the line.
+    fn pass_element(&mut self, is_over: bool) -> io::Result<Option<u8>> {
         let mut nesting = Nesting::default();
         let mut place = self.heard.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
         // The comma before it.
         place += usize::from(self.heard.get(place) == Some(&b','));
-        while place < BROKEN {
+        let begin = place;
+        let mut is_line_over = false;
+        if self.heard.len() >= BROKEN {
+            // More of it was read than is remembered.
+            return Ok(None);
+        }
+        while place < BROKEN && !is_over {
             let known = self.heard.get(place).copied();
             let Some(byte) = known.map_or_else(|| self.next(), |byte| Ok(Some(byte)))? else { break };
             place += 1;
@@ -351,18 +356,31 @@ impl<R: BufRead> Tape<R> {
                     self.again = again.into();
                     return Ok(Some(byte));
                 }
-                b'\n' if nesting.is_outside() && known.is_none() => {
-                    // On the next line there is more of the array, or just an event.
-                    let ahead = self.inner.fill_buf()?;
-                    let next = ahead.iter().find(|byte| !byte.is_ascii_whitespace());
-                    if !matches!(next, Some(b',' | b']')) {
-                        break;
-                    }
-                }
+                b'\n' if nesting.is_outside() => is_line_over |= known.is_none(),
+                byte if is_line_over && !byte.is_ascii_whitespace() => break,
                 byte => nesting.pass(byte),
             }
         }
+        // The lines that follow the one on which it begins are told by themselves.
+        let is_blank = |byte: &u8| byte.is_ascii_whitespace();
+        let begin = begin + self.heard[begin..].iter().take_while(|byte| is_blank(byte)).count();
+        if let Some(end) = memchr::memchr(b'\n', &self.heard[begin..]) {
+            let again = self.heard.split_off(begin + end + 1);
+            self.line -= line_ends(&again);
+            self.again = again.into();
+        }
         Ok(None)
+    }
+
+    /// Reads up to the end of a line. How many bytes that were.
+    fn read_line(&mut self, line: &mut Vec<u8>) -> io::Result<usize> {
+        let before = line.len();
+        let known = self.again.iter().position(|byte| *byte == b'\n').map_or(self.again.len(), |end| end + 1);
+        line.extend(self.again.drain(..known));
+        if line.last() != Some(&b'\n') || line.len() == before {
+            self.inner.read_until(b'\n', line)?;
+        }
+        Ok(line.len() - before)
     }
 }
 
@@ -402,6 +420,8 @@ impl<'de, R: BufRead> Visitor<'de> for Elements<'_, '_, R> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
+        // The bracket is no part of the first one.
+        self.tape.borrow_mut().heard.clear();
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
             let mut tape = self.tape.borrow_mut();
             // The parser looks one byte past a number, which may be a line's end.
@@ -541,6 +561,17 @@ mod tests {
             assert!(reasons[1].as_ref().unwrap().starts_with("not JSON: "), "{reasons:?}");
             assert_eq!(reasons[3].as_deref(), Some("not JSON: an element of the array is missing"));
         }
+        // The first one.
+        for between in [",", ",\n", "\n  , "] {
+            let text = format!("[\n{}\n]\n{EVENT}", [broken, EVENT, EVENT].join(between));
+            let found = items(text.as_bytes(), false);
+            assert_eq!(
+                (found.len(), found[0].0, &found[1].1[..], &found[2].1[..]),
+                (4, 2, EVENT, EVENT),
+                "{between:?}"
+            );
+            assert_eq!(found[3], (text.lines().count() as u64, EVENT.to_owned()));
+        }
         // The last one, and what follows the array.
         let text = format!("[{EVENT},\n{broken}]\n{EVENT}\n");
         let items = items(text.as_bytes(), false);
@@ -560,9 +591,12 @@ mod tests {
         let lines = format!("{EVENT}\n").repeat(9_000);
         let text = format!("[{EVENT},\n{{\"type\":\"page}},\n{lines}");
         let items = items(text.as_bytes(), false);
-        assert!(items.len() > 6_000 && items[items.len() - 1].1 == EVENT, "{}", items.len());
         assert!(items[1].1.starts_with("not JSON"), "{}", items[1].1);
-        assert_eq!(items[items.len() - 1].0, 9_002);
+        assert_eq!((items.len(), items[1].0, &items[2]), (9_002, 2, &(3, EVENT.to_owned())));
+        assert_eq!(items[9_001], (9_002, EVENT.to_owned()));
+        let text = format!("[oops\n{lines}");
+        let items = self::items(text.as_bytes(), false);
+        assert_eq!((items.len(), items[0].0, &items[1]), (9_001, 1, &(2, EVENT.to_owned())));
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub(crate) use events::StoredEvent;
 pub(crate) use file::{Access, FileLock, Place, create, find};
 pub use journal::{Cause, Change, JournalEntry};
 pub(crate) use log::{
-    Asked, COLUMN_BYTES, Chunk, Look, MessageId, NewEvent, ReadMembers, SEAL_EVERY, Seen, Shared, Stand,
-    Visit,
+    Asked, COLUMN_BYTES, Chunk, Learned, Look, MessageId, NewEvent, ReadMembers, SEAL_EVERY, Seen, Shared,
+    Stand, Visit,
 };
 pub(crate) use quarantine::Quarantined;
 pub(crate) use refusals::Kept;
@@ -73,6 +73,15 @@ use crate::error::Error;
 /// A failure of a statement. Public items see it as an [`Error`].
 #[derive(Debug)]
 pub(crate) struct Failure(rusqlite::Error);
+
+impl Failure {
+    /// Whether it says that something in the file is not as it was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        let Self(error) = self;
+        matches!(error, rusqlite::Error::FromSqlConversionFailure(..))
+            || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+    }
+}
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {

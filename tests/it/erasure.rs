@@ -928,7 +928,7 @@ fn what_once_were_their_identifiers_is_left_in_no_file_either() {
         let (_folder, path) = place();
         let cdp = open(&path);
         // Whose identifier is blocked is nobody's too, and is to come back with them when the rules say so.
-        raw(&cdp, "3", &json!({"type": "page", "userId": "bob", "properties": {"about": secret}}));
+        raw(&cdp, "3", &json!({"type": "page", "userId": "bob"}));
         let bob = cdp.profile("user_id:bob").unwrap().unwrap().id;
         story(&cdp);
         let secrets = [secret.to_owned(), "secret-ann".to_owned()];
@@ -950,6 +950,22 @@ fn what_once_were_their_identifiers_is_left_in_no_file_either() {
         assert_eq!(cdp.profile("user_id:bob").unwrap().unwrap().id, bob, "{secret}");
         sound(&cdp);
     }
+}
+
+/// What an event of somebody else bears as well stays: it is theirs, and what it means depends on it.
+#[test]
+fn what_others_bear_too_is_not_let_go_of() {
+    let cdp = memory(Rules::default());
+    let bears =
+        |user: &str, id: &str| Event::identify().user_id(user).anonymous_id("kiosk").message_id(id).at(NOW);
+    cdp.ingest([bears("ann", "1"), bears("bob", "2")]).unwrap();
+    cdp.set_rules(Rules::default().block("anonymous_id", "kiosk").limit("user_id", Some(5))).unwrap();
+    cdp.erase("user_id:ann").unwrap();
+    // That it was borne as a device says what an alias means by it: nothing, as it is blocked.
+    cdp.ingest([Event::alias("kiosk").user_id("carl").message_id("3").at(NOW)]).unwrap();
+    assert_eq!(partition(&cdp), [["user_id:bob"], ["user_id:carl"]]);
+    assert_eq!(cdp.restitch().unwrap().changed, 0);
+    sound(&cdp);
 }
 
 /// Words that are in the events of many are in what the log is compressed with, in clear; the many may turn out to be one.
@@ -988,6 +1004,9 @@ fn the_words_of_somebody_with_many_devices_are_not_in_the_dictionary() {
         "it is in clear"
     );
     let others = cdp.events("anonymous_id:other-7", 9).unwrap();
+    // Whoever bears what many bear leaves nothing in it.
+    assert!(cdp.erase("anonymous_id:other-8").unwrap().complete);
+    assert_eq!(dictionaries(), Ok(1));
     assert!(cdp.erase("user_id:secret-ann").unwrap().complete);
     assert_eq!(found_in(&path, &secrets), Vec::<String>::new());
     assert_eq!(dictionaries(), Ok(0));

@@ -89,7 +89,7 @@ fn common<'s>(samples: &[(u32, &'s str)]) -> FxHashSet<&'s str> {
 }
 
 /// The text in pieces: words, and what is between them.
-fn words(text: &str) -> impl Iterator<Item = (&str, bool)> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = (&str, bool)> {
     let in_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let mut rest = text;
     std::iter::from_fn(move || {

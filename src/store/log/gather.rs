@@ -3,10 +3,8 @@
 //! Whoever takes events in one by one commits a row of the log with each: one event, compressed by itself, of which nothing
 //! is left but what its neighbours do not have. Rows of as many events as those of a large import take a quarter less. So what
 //! is sealed, and changes no more, is written anew in such rows, once. Nothing but the rows becomes another: events keep their
-//! numbers, and whoever looks for one finds the row that covers it. So it is where the log is to be read without what it was
-//! compressed with.
+//! numbers, and whoever looks for one finds the row that covers it.
 
-use super::dictionary::{BEARERS, SAMPLES};
 use super::group::Draft;
 use super::press::{EVENTS, Press};
 use super::{number, read};
@@ -17,7 +15,7 @@ const GATHERED: &str = "gathered";
 
 /// As many rows are looked at in a transaction, and as many are in memory at once.
 const ROWS: usize = if cfg!(test) { 40 } else { 1 << 15 };
-const AT_ONCE: usize = if cfg!(test) { 10 } else { 1 << 10 };
+pub(super) const AT_ONCE: usize = if cfg!(test) { 10 } else { 1 << 10 };
 
 /// A row is small with fewer events than this, and fewer bytes: a quarter of a page.
 const FEW: u32 = EVENTS / 2;
@@ -52,8 +50,12 @@ impl Db {
         let mut gathered = 0;
         for run in rows.chunk_by(|a, b| a.is_small && b.is_small).flat_map(|run| run.chunks(AT_ONCE)) {
             if let [first, .., last] = run {
-                self.rewrite_rows(first.first, last.until, &mut reading)?;
-                gathered += u64::from(last.until - first.first);
+                match self.rewrite_rows(first.first, last.until, &mut reading) {
+                    Ok(()) => gathered += u64::from(last.until - first.first),
+                    // Whoever reads it is told; it is no reason to leave the rest as it is.
+                    Err(failure) if failure.is_damage() => {}
+                    failed => return failed.map(|()| None),
+                }
             }
         }
         self.set(GATHERED, until)?;
@@ -65,45 +67,8 @@ impl Db {
         Ok(Some(gathered))
     }
 
-    /// Takes care that no word of somebody who has so many identifiers is in what the file compresses with: if one of theirs alone may
-    /// be, all of the log is written anew without. The next dictionary is made of events that are yet to come.
-    pub(crate) fn unlearn(&self, identifiers: usize) -> Result<()> {
-        if identifiers < BEARERS {
-            return Ok(());
-        }
-        self.catch_up()?;
-        self.write_groups()?;
-        let mut reading = {
-            let mut log = self.log.borrow_mut();
-            (log.training, log.learn_at, log.changed) = (None, SAMPLES, true);
-            if log.press.dictionary().is_none() {
-                return Ok(());
-            }
-            log.presses.rest();
-            log.groups.clear();
-            std::mem::take(&mut log.press)
-        };
-        let mut from = 0;
-        loop {
-            let range: Option<(u32, u32)> = {
-                let mut select = self.conn.prepare_cached(
-                    "SELECT min(first), max(first + span) FROM
-                     (SELECT first, span FROM log WHERE first >= ?1 ORDER BY first LIMIT ?2)",
-                )?;
-                let range = select.query_row((from, AT_ONCE), |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let (first, until): (Option<u32>, Option<u32>) = range;
-                first.zip(until)
-            };
-            let Some((first, until)) = range else { break };
-            self.rewrite_rows(first, until, &mut reading)?;
-            from = until;
-        }
-        self.conn.prepare_cached("DELETE FROM dictionaries")?.execute([])?;
-        self.note_layout()
-    }
-
     /// Writes the rows anew that cover a range of numbers, with as many events each as those that come together have.
-    fn rewrite_rows(&self, from: u32, until: u32, reading: &mut Press) -> Result<()> {
+    pub(super) fn rewrite_rows(&self, from: u32, until: u32, reading: &mut Press) -> Result<()> {
         let mut written: Vec<(u32, u32, Vec<u8>)> = Vec::new();
         {
             let mut log = self.log.borrow_mut();

@@ -34,6 +34,7 @@ mod seal;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unlearn;
 mod values;
 mod visit;
 
@@ -55,6 +56,7 @@ use self::press::{Press, Presses};
 pub(crate) use self::read::{Look, Seen};
 pub(crate) use self::room::Shared;
 use self::tail::Tail;
+pub(crate) use self::unlearn::Learned;
 pub(crate) use self::values::{Asked, ReadMembers, Stand};
 pub(crate) use self::visit::{Chunk, Visit};
 use super::packed::damaged;

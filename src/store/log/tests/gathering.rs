@@ -127,3 +127,18 @@ fn large_events_stay_alone() {
     db.seal().unwrap();
     assert_eq!((gather(&db), rows(&db).len()), (0, 4));
 }
+
+/// Whoever reads a damaged row is told; that is no reason to leave the others as they are.
+#[test]
+fn a_damaged_row_is_left_and_the_others_are_gathered() {
+    let files = Files::new(1_000);
+    let db = files.writer();
+    add(&db, 0..40, 1);
+    db.seal().unwrap();
+    db.conn.execute("UPDATE log SET crc = crc + 1 WHERE first = 15", []).unwrap();
+    assert_eq!(gather(&db), 30);
+    assert_eq!(rows(&db).len(), 3 + 10);
+    assert_ne!(db.faults_of_log().unwrap(), []);
+    assert_eq!(db.event(16).unwrap().json, json(16));
+    assert!(db.event(15).is_err());
+}
