@@ -325,6 +325,12 @@ impl<R: BufRead> Tape<R> {
         Ok(Some(byte))
     }
 
+    /// Gives some bytes once more, before those that are to be given once more already.
+    fn give_again(&mut self, mut bytes: Vec<u8>) {
+        bytes.extend(self.again.drain(..));
+        self.again = bytes.into();
+    }
+
     /// Goes past an element of an array that was found broken: to the comma or the bracket behind it, which is what was heard last
     /// then. `None` if that is not found, as a line ends between elements and another event begins, or among what may be remembered;
     /// then what was heard ends with the line.
@@ -353,7 +359,7 @@ impl<R: BufRead> Tape<R> {
                     } else {
                         self.line -= line_ends(&again);
                     }
-                    self.again = again.into();
+                    self.give_again(again);
                     return Ok(Some(byte));
                 }
                 b'\n' if nesting.is_outside() => is_line_over |= known.is_none(),
@@ -367,7 +373,7 @@ impl<R: BufRead> Tape<R> {
         if let Some(end) = memchr::memchr(b'\n', &self.heard[begin..]) {
             let again = self.heard.split_off(begin + end + 1);
             self.line -= line_ends(&again);
-            self.again = again.into();
+            self.give_again(again);
         }
         Ok(None)
     }
