@@ -75,11 +75,10 @@ use crate::error::Error;
 pub(crate) struct Failure(rusqlite::Error);
 
 impl Failure {
-    /// Whether it says that something in the file is not as it was written.
-    pub(crate) fn is_damage(&self) -> bool {
-        let Self(error) = self;
-        matches!(error, rusqlite::Error::FromSqlConversionFailure(..))
-            || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+    /// Whether bytes that were read contradict what is said of them. A file that SQLite itself finds damaged is another matter: that may
+    /// come to light when half of something is written.
+    pub(crate) fn is_contradiction(&self) -> bool {
+        matches!(self.0, rusqlite::Error::FromSqlConversionFailure(..))
     }
 }
 

@@ -137,10 +137,13 @@ impl Db {
     /// The identifiers by which profiles are found, but for some of these.
     pub(crate) fn founders_but_of(&self, profiles: &FxHashSet<ProfileNo>) -> Result<FxHashSet<Node>> {
         let mut select = self.conn.prepare_cached("SELECT profile, founder FROM profiles")?;
-        let rows = select.query_map([], |row| Ok((ProfileNo(row.get(0)?), Node(row.get(1)?))))?;
-        let others = rows
-            .filter(|row| row.as_ref().is_ok_and(|(profile, _)| !profiles.contains(profile)) || row.is_err());
-        Ok(others.map(|row| row.map(|(_, founder)| founder)).collect::<rusqlite::Result<_>>()?)
+        let (mut rows, mut founders) = (select.query([])?, FxHashSet::default());
+        while let Some(row) = rows.next()? {
+            if !profiles.contains(&ProfileNo(row.get(0)?)) {
+                founders.insert(Node(row.get(1)?));
+            }
+        }
+        Ok(founders)
     }
 
     /// An identifier of the profile that an id stands for, redirects followed.

@@ -52,8 +52,8 @@ impl Db {
             if let [first, .., last] = run {
                 match self.rewrite_rows(first.first, last.until, &mut reading) {
                     Ok(()) => gathered += u64::from(last.until - first.first),
-                    // Whoever reads it is told; it is no reason to leave the rest as it is.
-                    Err(failure) if failure.is_damage() => {}
+                    // Found before anything is written. Whoever reads it is told; the rest need not stay as it is.
+                    Err(failure) if failure.is_contradiction() => {}
                     failed => return failed.map(|()| None),
                 }
             }
